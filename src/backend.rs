@@ -1,0 +1,86 @@
+//! What a backend does. There are two, [`crate::cpu`] and [`crate::gpu`], with the same kernels by
+//! the same names. Codes, scales and values are bit-identical on both; only sums, which are for
+//! display, may differ in their last digits.
+
+use crate::format::Nvfp4Tables;
+use crate::numeric::FloatKind;
+use crate::stats::{ErrorSums, WeightSums};
+
+/// Consecutive weights of one tensor as they are stored, little-endian.
+#[derive(Debug, Clone, Copy)]
+pub struct Weights<'a> {
+    /// Their type.
+    pub kind: FloatKind,
+    /// Their bytes, aligned for their type.
+    pub bytes: &'a [u8],
+}
+
+impl Weights<'_> {
+    /// Number of weights.
+    pub fn len(&self) -> usize {
+        self.bytes.len() / self.kind.bytes()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+/// A chunk of NVFP4: whole blocks, in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Nvfp4Chunk<'a> {
+    /// Two codes a byte, even element in the low nibble; 8 bytes a block.
+    pub codes: &'a [u8],
+    /// One E4M3 scale a block.
+    pub scales: &'a [u8],
+}
+
+/// What quantizing a chunk gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quantized {
+    /// Two codes a byte, even element in the low nibble; 8 bytes a block.
+    pub codes: Vec<u8>,
+    /// One E4M3 scale a block.
+    pub scales: Vec<u8>,
+    /// Sums over the weights.
+    pub weights: WeightSums,
+    /// Sums over their quantization errors.
+    pub errors: ErrorSums,
+}
+
+/// The device failed; the message says what and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{device}: {message}")]
+pub struct BackendError {
+    /// The device's name.
+    pub device: String,
+    /// What failed.
+    pub message: String,
+}
+
+/// The kernels. All are safe to call from several threads at once; a call blocks until its result
+/// is there. Lengths are whole blocks unless said otherwise; an empty chunk gives an empty result.
+pub trait Backend: Send + Sync {
+    /// What to call the device in a sentence.
+    fn name(&self) -> &str;
+
+    /// The largest magnitude, as the bit pattern of the weights' own kind (sign bit clear). A
+    /// pattern above the kind's last finite one says that there is a NaN or an infinity. Any
+    /// length; 0 for no weights.
+    fn amax(&self, weights: Weights<'_>) -> Result<u32, BackendError>;
+
+    /// Quantizes finite weights. `tables.kind` is `weights.kind`.
+    fn nvfp4_quantize(&self, weights: Weights<'_>, tables: &Nvfp4Tables) -> Result<Quantized, BackendError>;
+
+    /// The f32 values that codes stand for.
+    fn nvfp4_dequantize(&self, chunk: Nvfp4Chunk<'_>, tables: &Nvfp4Tables) -> Result<Vec<f32>, BackendError>;
+
+    /// Sums over weights and over their differences from what the codes stand for.
+    fn nvfp4_errors(
+        &self,
+        weights: Weights<'_>,
+        chunk: Nvfp4Chunk<'_>,
+        tables: &Nvfp4Tables,
+    ) -> Result<(WeightSums, ErrorSums), BackendError>;
+}

@@ -1,0 +1,67 @@
+//! The CPU backend: loops over blocks, written so that the compiler vectorises them, compiled for
+//! several instruction sets and chosen at run time. Each call runs on the calling thread.
+
+mod amax;
+mod nvfp4_dequantize;
+mod nvfp4_quantize;
+mod sums;
+
+use bytemuck::{Pod, cast_slice};
+use half::{bf16, f16};
+
+use crate::backend::{Backend, BackendError, Nvfp4Chunk, Quantized, Weights};
+use crate::format::Nvfp4Tables;
+use crate::numeric::FloatKind;
+use crate::stats::{ErrorSums, WeightSums};
+
+pub use sums::weight_sums;
+
+/// The CPU.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cpu;
+
+/// Calls a generic kernel with the weights as a slice of their own type.
+macro_rules! dispatch {
+    ($weights:expr, $kernel:path $(, $arg:expr)*) => {
+        match $weights.kind {
+            FloatKind::Bf16 => $kernel(elements::<bf16>($weights) $(, $arg)*),
+            FloatKind::F16 => $kernel(elements::<f16>($weights) $(, $arg)*),
+            FloatKind::F32 => $kernel(elements::<f32>($weights) $(, $arg)*),
+        }
+    };
+}
+use dispatch;
+
+fn elements<T: Pod>(weights: Weights<'_>) -> &[T] {
+    cast_slice(weights.bytes)
+}
+
+impl Backend for Cpu {
+    fn name(&self) -> &str {
+        "CPU"
+    }
+
+    fn amax(&self, weights: Weights<'_>) -> Result<u32, BackendError> {
+        Ok(dispatch!(weights, amax::amax))
+    }
+
+    fn nvfp4_quantize(&self, weights: Weights<'_>, tables: &Nvfp4Tables) -> Result<Quantized, BackendError> {
+        let (codes, scales) = dispatch!(weights, nvfp4_quantize::nvfp4_quantize, tables);
+        let chunk = Nvfp4Chunk { codes: &codes, scales: &scales };
+        let (sums, errors) = self.nvfp4_errors(weights, chunk, tables)?;
+        Ok(Quantized { codes, scales, weights: sums, errors })
+    }
+
+    fn nvfp4_dequantize(&self, chunk: Nvfp4Chunk<'_>, tables: &Nvfp4Tables) -> Result<Vec<f32>, BackendError> {
+        Ok(nvfp4_dequantize::nvfp4_dequantize(chunk, tables))
+    }
+
+    fn nvfp4_errors(
+        &self,
+        weights: Weights<'_>,
+        chunk: Nvfp4Chunk<'_>,
+        tables: &Nvfp4Tables,
+    ) -> Result<(WeightSums, ErrorSums), BackendError> {
+        Ok(dispatch!(weights, sums::nvfp4_errors, chunk, tables.global_scale()))
+    }
+}

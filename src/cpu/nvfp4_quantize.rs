@@ -1,0 +1,58 @@
+use multiversion::multiversion;
+
+use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, block_scale};
+use crate::format::{Nvfp4Tables, SCALE_CODES};
+use crate::numeric::SourceFloat;
+
+/// Thresholds of one scale code in the weights' own width.
+type CodeStarts<F> = [<F as SourceFloat>::Bits; 7];
+
+/// Packed codes and block scales of whole blocks. Twin of `shaders/nvfp4_quantize.wgsl`.
+pub fn nvfp4_quantize<F: SourceFloat>(weights: &[F], tables: &Nvfp4Tables) -> (Vec<u8>, Vec<u8>) {
+    let blocks = weights.as_chunks::<BLOCK_LEN>().0;
+    let mut codes = vec![0; blocks.len() * BLOCK_BYTES];
+    let mut scales = vec![0; blocks.len()];
+    let code_starts: Vec<CodeStarts<F>> = tables.code_starts.iter().map(narrow::<F>).collect();
+    quantize_blocks(
+        blocks,
+        code_starts.as_slice().try_into().expect("the tables hold every scale code"),
+        tables.global_scale(),
+        codes.as_chunks_mut::<BLOCK_BYTES>().0,
+        &mut scales,
+    );
+    (codes, scales)
+}
+
+fn narrow<F: SourceFloat>(starts: &[u32; 7]) -> CodeStarts<F> {
+    starts.map(|start| start.try_into().unwrap_or(F::UNREACHABLE))
+}
+
+#[multiversion(targets = "simd")]
+fn quantize_blocks<F: SourceFloat>(
+    blocks: &[[F; BLOCK_LEN]],
+    code_starts: &[CodeStarts<F>; SCALE_CODES],
+    global_scale: f32,
+    codes: &mut [[u8; BLOCK_BYTES]],
+    scales: &mut [u8],
+) {
+    for ((block, packed), scale) in blocks.iter().zip(codes).zip(scales) {
+        let magnitudes = block.map(F::magnitude);
+        let amax = block.iter().fold(0f32, |max, w| max.max(w.to_f32().abs()));
+        *scale = block_scale(amax, global_scale);
+        let starts = &code_starts[usize::from(*scale) % SCALE_CODES];
+
+        // A code is the number of thresholds that the magnitude has reached.
+        let mut unpacked = [0u8; BLOCK_LEN];
+        for i in 0..BLOCK_LEN {
+            let mut code = 0;
+            for start in starts {
+                code += u8::from(magnitudes[i] >= *start);
+            }
+            let below_zero = block[i].sign_bit() & (magnitudes[i].into() != 0);
+            unpacked[i] = code | (u8::from(below_zero) << 3);
+        }
+        for i in 0..BLOCK_BYTES {
+            packed[i] = unpacked[2 * i] | (unpacked[2 * i + 1] << 4);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! E2M1: sign, 2 exponent bits (bias 1), 1 mantissa bit. No infinity, no NaN, largest value 6.
+
+/// Magnitudes of codes 0 to 7.
+pub const MAGNITUDES: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
+
+/// Largest magnitude.
+pub const MAX: f32 = 6.0;
+
+/// The sign bit of a 4-bit code.
+pub const SIGN: u8 = 8;
+
+/// Rounds to the nearest code, ties to the even one, saturating at ±6.
+///
+/// The sign bit is set for values below zero, also when the magnitude rounds to 0, and clear for
+/// −0.0. NaN gives 7. Both are what ModelOpt's NVFP4 cast does.
+#[inline(always)]
+pub fn encode_ties_even(value: f32) -> u8 {
+    let m = value.abs();
+    // A midpoint whose upper neighbour is even belongs to it (>=), any other to the lower (>).
+    let magnitude = if m.is_nan() {
+        7
+    } else {
+        u8::from(m > 0.25)
+            + u8::from(m >= 0.75)
+            + u8::from(m > 1.25)
+            + u8::from(m >= 1.75)
+            + u8::from(m > 2.5)
+            + u8::from(m >= 3.5)
+            + u8::from(m > 5.0)
+    };
+    magnitude | if value < 0.0 { SIGN } else { 0 }
+}
+
+/// The exact value of a 4-bit code; bits above the low four are ignored.
+#[inline(always)]
+pub fn decode(code: u8) -> f32 {
+    let magnitude = MAGNITUDES[usize::from(code & 7)];
+    if code & SIGN == 0 { magnitude } else { -magnitude }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_survives_a_round_trip_but_minus_zero() {
+        for code in 0..16 {
+            let expected = if code == SIGN { 0 } else { code };
+            assert_eq!(encode_ties_even(decode(code)), expected);
+        }
+    }
+
+    #[test]
+    fn midpoints_go_to_the_even_code_on_both_sides_of_zero() {
+        for code in 0..7u8 {
+            let midpoint = (MAGNITUDES[usize::from(code)] + MAGNITUDES[usize::from(code) + 1]) / 2.0;
+            let even = code + (code & 1);
+            assert_eq!(encode_ties_even(midpoint), even);
+            assert_eq!(encode_ties_even(-midpoint), even | SIGN);
+            assert_eq!(encode_ties_even(midpoint.next_down()), code);
+            assert_eq!(encode_ties_even(midpoint.next_up()), code + 1);
+        }
+    }
+
+    #[test]
+    fn signs_of_zero_tiny_and_saturated_values() {
+        assert_eq!(encode_ties_even(-0.0), 0);
+        assert_eq!(encode_ties_even(-f32::from_bits(1)), SIGN);
+        assert_eq!(encode_ties_even(f32::INFINITY), 7);
+        assert_eq!(encode_ties_even(-6.1), 7 | SIGN);
+        assert_eq!(encode_ties_even(f32::NAN), 7);
+        assert_eq!(encode_ties_even(-f32::NAN), 7);
+    }
+
+    #[test]
+    fn every_bf16_goes_to_the_nearest_code() {
+        for pattern in 0..=u16::MAX {
+            let value = half::bf16::from_bits(pattern).to_f32();
+            if value.is_nan() {
+                continue;
+            }
+            let got = decode(encode_ties_even(value));
+            let error = (f64::from(value.abs().min(MAX)) - f64::from(got.abs())).abs();
+            for magnitude in MAGNITUDES {
+                assert!(error <= (f64::from(value.abs().min(MAX)) - f64::from(magnitude)).abs());
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The float types that weights are stored in, seen through their bit patterns.
+
+use bytemuck::Pod;
+use half::{bf16, f16};
+
+/// A float type that weights are quantized from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FloatKind {
+    /// bfloat16: the upper half of an f32.
+    Bf16,
+    /// IEEE binary16.
+    F16,
+    /// IEEE binary32.
+    F32,
+}
+
+impl FloatKind {
+    /// Bytes an element takes.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Bf16 | Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
+    /// The exact f32 value of a pattern of this kind (16-bit kinds use the low half).
+    pub fn widen(self, pattern: u32) -> f32 {
+        match self {
+            Self::Bf16 => bf16::from_bits(pattern as u16).to_f32(),
+            Self::F16 => f16::from_bits(pattern as u16).to_f32(),
+            Self::F32 => f32::from_bits(pattern),
+        }
+    }
+
+    /// The smallest non-negative pattern of this kind whose value is at least that of the
+    /// non-negative f32 bit pattern `f32_bits`; a pattern above every number if there is none.
+    pub fn first_pattern_at_least(self, f32_bits: u32) -> u32 {
+        match self {
+            Self::F32 => f32_bits,
+            Self::Bf16 => ((u64::from(f32_bits) + 0xFFFF) >> 16) as u32,
+            Self::F16 => {
+                let nearest = u32::from(f16::from_f32(f32::from_bits(f32_bits)).to_bits());
+                let rounded_down = self.widen(nearest).to_bits() < f32_bits;
+                nearest + u32::from(rounded_down)
+            }
+        }
+    }
+}
+
+/// A weight element as the kernels see it: magnitudes of one kind order like their patterns, so
+/// every comparison that decides a bit is an integer comparison.
+pub trait SourceFloat: Pod + Send + Sync {
+    /// Which kind this is.
+    const KIND: FloatKind;
+    /// Unsigned integer of the same width.
+    type Bits: Pod + Ord + Into<u32> + TryFrom<u32>;
+    /// All bits of the type set: a magnitude that no value reaches.
+    const UNREACHABLE: Self::Bits;
+    /// Largest magnitude pattern that is a finite number.
+    const LAST_FINITE: Self::Bits;
+
+    /// The pattern without its sign bit.
+    fn magnitude(self) -> Self::Bits;
+    /// Whether the sign bit is set.
+    fn sign_bit(self) -> bool;
+    /// The exact value.
+    fn to_f32(self) -> f32;
+}
+
+macro_rules! source_float {
+    ($type:ty, $kind:ident, $bits:ty, $last_finite:expr, $to_f32:expr) => {
+        impl SourceFloat for $type {
+            const KIND: FloatKind = FloatKind::$kind;
+            type Bits = $bits;
+            const UNREACHABLE: $bits = <$bits>::MAX;
+            const LAST_FINITE: $bits = $last_finite;
+
+            #[inline(always)]
+            fn magnitude(self) -> $bits {
+                self.to_bits() & (<$bits>::MAX >> 1)
+            }
+            #[inline(always)]
+            fn sign_bit(self) -> bool {
+                self.to_bits() > <$bits>::MAX >> 1
+            }
+            #[inline(always)]
+            fn to_f32(self) -> f32 {
+                $to_f32(self)
+            }
+        }
+    };
+}
+
+source_float!(bf16, Bf16, u16, 0x7F7F, |v: bf16| f32::from_bits(u32::from(v.to_bits()) << 16));
+source_float!(f16, F16, u16, 0x7BFF, f16_to_f32);
+source_float!(f32, F32, u32, 0x7F7F_FFFF, |v: f32| v);
+
+/// Widening without a branch or a library call, so that loops over it vectorise.
+#[inline(always)]
+fn f16_to_f32(value: f16) -> f32 {
+    let pattern = u32::from(value.to_bits());
+    let sign = (pattern & 0x8000) << 16;
+    let magnitude = pattern & 0x7FFF;
+    // Subnormals count units of 2⁻²⁴, which is exact in f32.
+    let subnormal = (magnitude as f32 * 2f32.powi(-24)).to_bits();
+    let normal = (magnitude << 13) + ((127 - 15) << 23);
+    let special = 0x7F80_0000 | (magnitude << 13);
+    let bits = if magnitude < 0x0400 {
+        subnormal
+    } else if magnitude >= 0x7C00 {
+        special
+    } else {
+        normal
+    };
+    f32::from_bits(sign | bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widening_is_exact_for_every_16_bit_pattern() {
+        for pattern in 0..=u16::MAX {
+            let (b, h) = (bf16::from_bits(pattern), f16::from_bits(pattern));
+            for (ours, library) in [(SourceFloat::to_f32(b), b.to_f32()), (SourceFloat::to_f32(h), h.to_f32())] {
+                assert!(ours.to_bits() == library.to_bits() || (ours.is_nan() && library.is_nan()), "{pattern:#06x}");
+            }
+            assert_eq!(SourceFloat::sign_bit(b), pattern >= 0x8000);
+            assert_eq!(h.magnitude(), pattern & 0x7FFF);
+            assert_eq!(h.magnitude() <= f16::LAST_FINITE, h.is_finite());
+            assert_eq!(b.magnitude() <= bf16::LAST_FINITE, b.is_finite());
+        }
+    }
+
+    #[test]
+    fn first_pattern_at_least_is_the_smallest_that_holds() {
+        for kind in [FloatKind::Bf16, FloatKind::F16] {
+            let last_finite = if kind == FloatKind::Bf16 { 0x7F7F } else { 0x7BFF };
+            for pattern in 1..=last_finite {
+                let exact = kind.widen(pattern).to_bits();
+                assert_eq!(kind.first_pattern_at_least(exact), pattern);
+                assert_eq!(kind.first_pattern_at_least(exact - 1), pattern, "just below {pattern:#x}");
+                assert!(kind.first_pattern_at_least(exact + 1) == pattern + 1);
+            }
+        }
+        assert!(FloatKind::Bf16.first_pattern_at_least(u32::MAX >> 1) > 0x7F80);
+        assert_eq!(FloatKind::F16.first_pattern_at_least(f32::MAX.to_bits()), 0x7C00);
+    }
+}

@@ -1,0 +1,32 @@
+//! What several test files share.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::path::PathBuf;
+
+use quantscope::numeric::FloatKind;
+use safetensors::{Dtype, SafeTensors};
+
+/// A path below `tests/data`.
+pub fn data(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
+}
+
+/// The golden inputs that NVFP4 takes, with their names: `(name, kind, columns, bytes)`.
+pub fn nvfp4_inputs(kind: FloatKind) -> Vec<(String, usize, Vec<u8>)> {
+    let name = match kind {
+        FloatKind::Bf16 => "bf16",
+        FloatKind::F16 => "f16",
+        FloatKind::F32 => "f32",
+    };
+    let file = std::fs::read(data(&format!("modelopt/inputs_{name}.safetensors"))).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let mut inputs: Vec<_> = tensors
+        .iter()
+        .filter(|(_, t)| matches!(t.dtype(), Dtype::BF16 | Dtype::F16 | Dtype::F32))
+        .filter(|(name, t)| t.shape()[1] % 16 == 0 && !["nan", "inf"].contains(name))
+        .map(|(name, t)| (name.to_owned(), t.shape()[1], t.data().to_vec()))
+        .collect();
+    inputs.sort();
+    assert!(inputs.len() > 15, "the golden inputs are there");
+    inputs
+}
