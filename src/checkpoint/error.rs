@@ -1,0 +1,214 @@
+//! What can be wrong with a checkpoint. Every message names the file or the tensor, gives the
+//! numbers, and says what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A checkpoint that cannot be opened or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The path is not there, or cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A folder without weights in a form that is read.
+    #[error("{}: no safetensors weights here{found}. Pass a Hugging Face checkpoint folder or a .safetensors file", folder.display())]
+    NoWeights {
+        /// The folder.
+        folder: PathBuf,
+        /// What is there instead, as the end of a sentence, or nothing.
+        found: String,
+    },
+    /// Several weight files and nothing that says how they belong together.
+    #[error("{}: {count} .safetensors files and no model.safetensors.index.json that says which belong together. Add the index, or pass one of the files", folder.display())]
+    NoIndex {
+        /// The folder.
+        folder: PathBuf,
+        /// How many files.
+        count: usize,
+    },
+    /// A .safetensors file that is not one.
+    #[error("{}: {problem}", file.display())]
+    Header {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong in it.
+        problem: HeaderProblem,
+    },
+    /// An index that does not fit its files.
+    #[error("{}: {problem}", index.display())]
+    Index {
+        /// The index file.
+        index: PathBuf,
+        /// What is wrong in it.
+        problem: IndexProblem,
+    },
+    /// A tensor stored in two files.
+    #[error("tensor \"{tensor}\" is stored twice, in {first} and in {second}. Remove it from one of them")]
+    StoredTwice {
+        /// The tensor.
+        tensor: String,
+        /// One file.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// `config.json` is not JSON.
+    #[error("{}: not valid JSON: {message}. Repair the file, or download it again", file.display())]
+    Config {
+        /// The file.
+        file: PathBuf,
+        /// What the parser said.
+        message: String,
+    },
+}
+
+/// What is wrong with a safetensors file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderProblem {
+    /// Shorter than the length that starts every file.
+    #[error("{file_bytes} bytes are too few for a safetensors file. The file is empty or cut off: download it again")]
+    TooShort {
+        /// Length of the file.
+        file_bytes: u64,
+    },
+    /// The header length is above the limit of the format.
+    #[error("the header claims {header_bytes} bytes, above the format's limit of {limit}. This is not a safetensors file, or it is damaged")]
+    TooLarge {
+        /// The claim.
+        header_bytes: u64,
+        /// [`super::header::MAX_HEADER_BYTES`].
+        limit: u64,
+    },
+    /// The header does not fit the file.
+    #[error("the header claims {header_bytes} bytes, but the file has only {file_bytes}. The file is cut off: download it again")]
+    LongerThanFile {
+        /// The claim.
+        header_bytes: u64,
+        /// Length of the file.
+        file_bytes: u64,
+    },
+    /// The header is not the JSON that it has to be.
+    #[error("the header is not valid: {message}. The file is damaged: download it again")]
+    NotJson {
+        /// What the parser said.
+        message: String,
+    },
+    /// One name, two tensors.
+    #[error("tensor \"{tensor}\" appears twice in the header. Which one is meant cannot be known: write the file anew")]
+    DuplicateName {
+        /// The tensor.
+        tensor: String,
+    },
+    /// A dtype that the format does not have.
+    #[error("tensor \"{tensor}\" has the unknown dtype \"{dtype}\". Known: BOOL, F4, F6_E2M3, F6_E3M2, U8, I8, F8_E5M2, F8_E4M3, F8_E8M0, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64, C64")]
+    UnknownDtype {
+        /// The tensor.
+        tensor: String,
+        /// Its dtype.
+        dtype: String,
+    },
+    /// The shape has more elements than can be counted.
+    #[error("tensor \"{tensor}\" has shape {shape:?}, whose size overflows. The header is damaged")]
+    ShapeOverflow {
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        shape: Vec<u64>,
+    },
+    /// Shape and byte range disagree.
+    #[error("tensor \"{tensor}\" needs {needed} bytes for its shape and dtype, but its offsets {begin}..{end} hold {}. The header is damaged", end.wrapping_sub(*begin) as i64)]
+    WrongSize {
+        /// The tensor.
+        tensor: String,
+        /// Bytes that shape and dtype ask for.
+        needed: u64,
+        /// Start of its data.
+        begin: u64,
+        /// End of its data.
+        end: u64,
+    },
+    /// Elements below a byte that do not fill their last byte.
+    #[error("tensor \"{tensor}\" of dtype {dtype} has shape {shape:?}, which does not fill whole bytes")]
+    PartialByte {
+        /// The tensor.
+        tensor: String,
+        /// Its dtype.
+        dtype: String,
+        /// Its shape.
+        shape: Vec<u64>,
+    },
+    /// Data past the end of the file.
+    #[error("tensor \"{tensor}\" ends at byte {end} of the data, but the file has only {data_bytes}: {} bytes are missing. The file is cut off: download it again", end - data_bytes)]
+    OutOfRange {
+        /// The tensor.
+        tensor: String,
+        /// End of its data.
+        end: u64,
+        /// Data bytes in the file.
+        data_bytes: u64,
+    },
+    /// Two tensors share bytes.
+    #[error("tensors \"{first}\" and \"{second}\" overlap at byte {begin} of the data. The header is damaged")]
+    Overlap {
+        /// The one before.
+        first: String,
+        /// The one that starts inside it.
+        second: String,
+        /// Where that one starts.
+        begin: u64,
+    },
+    /// Bytes that no tensor owns.
+    #[error("{bytes} bytes at byte {begin} of the data belong to no tensor. The format allows no holes: the header is damaged")]
+    Hole {
+        /// Where they start.
+        begin: u64,
+        /// How many.
+        bytes: u64,
+    },
+}
+
+/// What is wrong with a `model.safetensors.index.json`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IndexProblem {
+    /// Not the JSON that it has to be.
+    #[error("not a valid index: {message}. Download it again")]
+    NotJson {
+        /// What the parser said.
+        message: String,
+    },
+    /// One name, two shards.
+    #[error("tensor \"{tensor}\" is listed twice")]
+    DuplicateName {
+        /// The tensor.
+        tensor: String,
+    },
+    /// A shard that is not there.
+    #[error("shard {shard} is missing ({tensors} tensors, \"{example}\" among them). Download it into the folder")]
+    MissingShard {
+        /// The file.
+        shard: String,
+        /// How many tensors it holds.
+        tensors: usize,
+        /// One of them.
+        example: String,
+    },
+    /// A shard outside the checkpoint's folder.
+    #[error("shard \"{shard}\" lies outside the folder. Only files of the checkpoint's own folder are read: put the file there")]
+    OutsideFolder {
+        /// The file.
+        shard: String,
+    },
+    /// A tensor that is in no file.
+    #[error("tensor \"{tensor}\" is listed in {shard}, which does not hold it. Index and shards are of different versions: download both again")]
+    TensorNowhere {
+        /// The tensor.
+        tensor: String,
+        /// Where it should be.
+        shard: String,
+    },
+}

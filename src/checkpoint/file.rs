@@ -1,0 +1,68 @@
+//! A safetensors file that is open: its header parsed, its data read on demand.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::error::CheckpointError;
+use super::header::{self, HeaderEntry, LENGTH_BYTES};
+
+/// An open file of tensors. Reads are positioned, so threads share it.
+#[derive(Debug)]
+pub struct TensorFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its name inside the checkpoint's folder.
+    pub name: String,
+    /// Length of the whole file.
+    pub file_bytes: u64,
+    /// Length of the header with its length field: where the data start.
+    pub data_start: u64,
+    handle: File,
+}
+
+impl TensorFile {
+    /// Opens a file and reads its header, not its data.
+    pub fn open(path: &Path, name: &str) -> Result<(Self, Vec<HeaderEntry>), CheckpointError> {
+        let io_error = |source| CheckpointError::Io { path: path.to_owned(), source };
+        let header_error = |problem| CheckpointError::Header { file: path.to_owned(), problem };
+
+        let handle = File::open(path).map_err(io_error)?;
+        let file_bytes = handle.metadata().map_err(io_error)?.len();
+        let mut first = vec![0; LENGTH_BYTES.min(file_bytes) as usize];
+        read_exact_at(&handle, &mut first, 0).map_err(io_error)?;
+        let header_bytes = header::header_bytes(&first, file_bytes).map_err(header_error)?;
+
+        let mut json = vec![0; header_bytes as usize];
+        read_exact_at(&handle, &mut json, LENGTH_BYTES).map_err(io_error)?;
+        let data_start = LENGTH_BYTES + header_bytes;
+        let entries = header::parse(&json, file_bytes - data_start).map_err(header_error)?;
+
+        let file = Self { path: path.to_owned(), name: name.to_owned(), file_bytes, data_start, handle };
+        Ok((file, entries))
+    }
+
+    /// Fills `buffer` from `offset` of the data.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), CheckpointError> {
+        read_exact_at(&self.handle, buffer, self.data_start + offset)
+            .map_err(|source| CheckpointError::Io { path: self.path.clone(), source })
+    }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        let read = std::os::windows::fs::FileExt::seek_read(file, buffer, offset)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer = &mut buffer[read..];
+        offset += read as u64;
+    }
+    Ok(())
+}

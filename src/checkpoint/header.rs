@@ -1,0 +1,263 @@
+//! The header of a safetensors file: a little-endian u64 length, then JSON that gives every tensor
+//! a dtype, a shape and a byte range of the data that follows.
+//!
+//! Reads what the `safetensors` crate accepts and nothing else, but says which tensor is wrong and
+//! keeps the order of names; it needs the header's bytes only, never the data.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use safetensors::Dtype;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use super::error::HeaderProblem;
+
+/// Bytes of the length field before the header.
+pub const LENGTH_BYTES: u64 = 8;
+
+/// Longest header that the format allows.
+pub const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+const METADATA: &str = "__metadata__";
+
+/// One tensor of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderEntry {
+    /// Its name.
+    pub name: String,
+    /// Type of its elements.
+    pub dtype: Dtype,
+    /// Its dimensions, outermost first; empty for a scalar.
+    pub shape: Vec<u64>,
+    /// Start of its bytes, from the end of the header.
+    pub begin: u64,
+    /// End of its bytes, from the end of the header.
+    pub end: u64,
+}
+
+/// Reads the length field and checks it against the file and the format's limit.
+pub fn header_bytes(first_bytes: &[u8], file_bytes: u64) -> Result<u64, HeaderProblem> {
+    let Some(length) = first_bytes.first_chunk::<8>() else {
+        return Err(HeaderProblem::TooShort { file_bytes });
+    };
+    let header_bytes = u64::from_le_bytes(*length);
+    if header_bytes > MAX_HEADER_BYTES {
+        return Err(HeaderProblem::TooLarge { header_bytes, limit: MAX_HEADER_BYTES });
+    }
+    if header_bytes > file_bytes.saturating_sub(LENGTH_BYTES) {
+        return Err(HeaderProblem::LongerThanFile { header_bytes, file_bytes });
+    }
+    Ok(header_bytes)
+}
+
+/// Parses and checks a header whose data are `data_bytes` long. Tensors come in the order of their
+/// data, without overlap or hole.
+pub fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<HeaderEntry>, HeaderProblem> {
+    let not_json = |message: String| HeaderProblem::NotJson { message };
+    if header.first() != Some(&b'{') {
+        return Err(not_json("it does not start with {".to_owned()));
+    }
+    let raw: RawHeader = serde_json::from_slice(header).map_err(|e| not_json(e.to_string()))?;
+
+    let mut names = HashSet::new();
+    let mut entries = Vec::with_capacity(raw.0.len());
+    for (name, tensor) in raw.0 {
+        if !names.insert(name.clone()) {
+            return Err(HeaderProblem::DuplicateName { tensor: name });
+        }
+        entries.push(check(name, tensor, data_bytes)?);
+    }
+    entries.sort_by_key(|entry| (entry.begin, entry.end));
+    check_layout(&entries, data_bytes)?;
+    Ok(entries)
+}
+
+fn check(tensor: String, raw: RawTensor, data_bytes: u64) -> Result<HeaderEntry, HeaderProblem> {
+    let quoted = serde_json::Value::String(raw.dtype.clone());
+    let Ok(dtype) = Dtype::deserialize(quoted) else {
+        return Err(HeaderProblem::UnknownDtype { tensor, dtype: raw.dtype });
+    };
+    let bits = raw.shape.iter().try_fold(dtype.bitsize() as u64, |bits, &n| bits.checked_mul(n));
+    let Some(bits) = bits else {
+        return Err(HeaderProblem::ShapeOverflow { tensor, shape: raw.shape });
+    };
+    if bits % 8 != 0 {
+        return Err(HeaderProblem::PartialByte { tensor, dtype: raw.dtype, shape: raw.shape });
+    }
+    let [begin, end] = raw.data_offsets;
+    if end.checked_sub(begin) != Some(bits / 8) {
+        return Err(HeaderProblem::WrongSize { tensor, needed: bits / 8, begin, end });
+    }
+    if end > data_bytes {
+        return Err(HeaderProblem::OutOfRange { tensor, end, data_bytes });
+    }
+    Ok(HeaderEntry { name: tensor, dtype, shape: raw.shape, begin, end })
+}
+
+fn check_layout(entries: &[HeaderEntry], data_bytes: u64) -> Result<(), HeaderProblem> {
+    let mut end = 0;
+    let mut last_name = "";
+    for entry in entries {
+        if entry.begin < end {
+            return Err(HeaderProblem::Overlap {
+                first: last_name.to_owned(),
+                second: entry.name.clone(),
+                begin: entry.begin,
+            });
+        }
+        if entry.begin > end {
+            return Err(HeaderProblem::Hole { begin: end, bytes: entry.begin - end });
+        }
+        end = entry.end;
+        last_name = &entry.name;
+    }
+    if end < data_bytes {
+        return Err(HeaderProblem::Hole { begin: end, bytes: data_bytes - end });
+    }
+    Ok(())
+}
+
+/// The length field and header for `tensors`, which are in the order of their data. Written as the
+/// `safetensors` library writes it, down to the padding: space up to a multiple of 8 bytes.
+pub fn encode(tensors: &[HeaderEntry]) -> Vec<u8> {
+    let mut json = String::from(r#"{"__metadata__":{"format":"pt"}"#);
+    for tensor in tensors {
+        let raw = RawTensor {
+            dtype: tensor.dtype.to_string(),
+            shape: tensor.shape.clone(),
+            data_offsets: [tensor.begin, tensor.end],
+        };
+        json.push(',');
+        json.push_str(&serde_json::Value::String(tensor.name.clone()).to_string());
+        json.push(':');
+        json.push_str(&serde_json::to_string(&raw).expect("strings and numbers are always JSON"));
+    }
+    json.push('}');
+    let padded = json.len().next_multiple_of(8);
+    json.extend(std::iter::repeat_n(' ', padded - json.len()));
+
+    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(json.into_bytes());
+    bytes
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawTensor {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: [u64; 2],
+}
+
+/// The JSON object with repeated names kept, so that they can be refused.
+struct RawHeader(Vec<(String, RawTensor)>);
+
+impl<'de> Deserialize<'de> for RawHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = RawHeader;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tensors")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<RawHeader, M::Error> {
+                let mut entries = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == METADATA {
+                        map.next_value::<std::collections::HashMap<String, String>>()?;
+                    } else {
+                        let tensor = map.next_value().map_err(|e| {
+                            serde::de::Error::custom(format!("tensor \"{name}\": {e}"))
+                        })?;
+                        entries.push((name, tensor));
+                    }
+                }
+                Ok(RawHeader(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, dtype: Dtype, shape: &[u64], begin: u64, end: u64) -> HeaderEntry {
+        HeaderEntry { name: name.to_owned(), dtype, shape: shape.to_vec(), begin, end }
+    }
+
+    #[test]
+    fn what_is_written_reads_back_and_the_safetensors_crate_agrees() {
+        let tensors = [
+            entry("scalar", Dtype::F32, &[], 0, 4),
+            entry("quote\" and ü", Dtype::BF16, &[2, 3], 4, 16),
+            entry("empty", Dtype::U8, &[0, 7], 16, 16),
+        ];
+        let bytes = encode(&tensors);
+        assert_eq!(bytes.len() % 8, 0);
+        let length = header_bytes(&bytes, bytes.len() as u64 + 16).unwrap() as usize;
+        assert_eq!(length, bytes.len() - 8);
+        let mut read = parse(&bytes[8..], 16).unwrap();
+        read.sort_by_key(|t| t.begin + u64::from(t.name == "empty"));
+        assert_eq!(read, tensors);
+
+        let mut file = bytes;
+        file.extend([0; 16]);
+        let crate_reads = safetensors::SafeTensors::deserialize(&file).unwrap();
+        assert_eq!(crate_reads.tensor("quote\" and ü").unwrap().shape(), [2, 3]);
+    }
+
+    #[test]
+    fn problems_name_the_tensor() {
+        let header = |body: &str| parse(format!("{{{body}}}").as_bytes(), 8);
+        let a = r#""a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#;
+        let at = |range: &str| {
+            header(&format!(r#"{a},"b":{{"dtype":"F32","shape":[1],"data_offsets":[{range}]}}"#))
+        };
+        let tensor = || "b".to_owned();
+        assert!(at("4,8").is_ok());
+        assert_eq!(
+            at("2,6"),
+            Err(HeaderProblem::Overlap { first: "a".to_owned(), second: tensor(), begin: 2 })
+        );
+        assert_eq!(at("5,9"), Err(HeaderProblem::OutOfRange { tensor: tensor(), end: 9, data_bytes: 8 }));
+        assert_eq!(
+            at("8,4"),
+            Err(HeaderProblem::WrongSize { tensor: tensor(), needed: 4, begin: 8, end: 4 })
+        );
+        assert_eq!(header(a), Err(HeaderProblem::Hole { begin: 4, bytes: 4 }));
+        assert_eq!(
+            header(&format!("{a},{a}")),
+            Err(HeaderProblem::DuplicateName { tensor: "a".to_owned() })
+        );
+        assert_eq!(
+            header(&a.replace("F32", "F33")),
+            Err(HeaderProblem::UnknownDtype { tensor: "a".to_owned(), dtype: "F33".to_owned() })
+        );
+        let huge = a.replace("[1]", "[4294967296,4294967296]");
+        assert!(matches!(header(&huge), Err(HeaderProblem::ShapeOverflow { .. })));
+        let negative = header(&a.replace("[1]", "[-1]")).unwrap_err();
+        assert!(negative.to_string().contains("tensor \"a\""), "{negative}");
+        let sub_byte = r#""a":{"dtype":"F4","shape":[3],"data_offsets":[0,1]}"#;
+        assert!(matches!(header(sub_byte), Err(HeaderProblem::PartialByte { .. })));
+    }
+
+    #[test]
+    fn lengths_that_do_not_fit_are_refused() {
+        assert_eq!(header_bytes(&[1, 2], 2), Err(HeaderProblem::TooShort { file_bytes: 2 }));
+        assert!(matches!(
+            header_bytes(&100u64.to_le_bytes(), 50),
+            Err(HeaderProblem::LongerThanFile { .. })
+        ));
+        assert!(matches!(
+            header_bytes(&u64::MAX.to_le_bytes(), u64::MAX),
+            Err(HeaderProblem::TooLarge { .. })
+        ));
+        assert!(matches!(parse(b"", 0), Err(HeaderProblem::NotJson { .. })));
+        assert!(matches!(parse(b"[]", 0), Err(HeaderProblem::NotJson { .. })));
+        assert!(matches!(parse(b"{\xff}", 0), Err(HeaderProblem::NotJson { .. })));
+    }
+}

@@ -1,0 +1,193 @@
+//! Opening a checkpoint: headers and config only, checked; weights are read when asked for.
+
+mod config;
+mod error;
+mod file;
+pub mod header;
+pub mod index;
+mod locate;
+pub mod python_json;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+pub use config::{CONFIG_FILE, Config};
+pub use error::{CheckpointError, HeaderProblem, IndexProblem};
+pub use file::TensorFile;
+pub use safetensors::Dtype;
+
+use crate::numeric::FloatKind;
+use index::{INDEX_FILE, WeightMap};
+
+/// A checkpoint that is open.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The folder, or the one file.
+    pub path: PathBuf,
+    /// The folder that holds the files.
+    pub folder: PathBuf,
+    /// Its weight files, by name.
+    pub files: Vec<TensorFile>,
+    /// Every tensor, in the order of files and of data in them.
+    pub tensors: Vec<Tensor>,
+    /// Its config, if there is one.
+    pub config: Option<Config>,
+    /// Whether it has an index, and so may have several files.
+    pub sharded: bool,
+    /// Tensors that are in a shard but not in the index.
+    pub unlisted: Vec<String>,
+}
+
+/// A tensor of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    /// Its name.
+    pub name: String,
+    /// Type of its elements.
+    pub dtype: Dtype,
+    /// Its dimensions, outermost first.
+    pub shape: Vec<u64>,
+    /// Index of its file in [`Checkpoint::files`].
+    pub file: usize,
+    /// Where its bytes start in the data of the file.
+    pub offset: u64,
+    /// How many they are.
+    pub bytes: u64,
+}
+
+impl Tensor {
+    /// Number of elements.
+    pub fn len(&self) -> u64 {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How its elements are read as weights; `None` if they are no floats to quantize from. F64 is
+    /// rounded to f32 on reading.
+    pub fn float_kind(&self) -> Option<FloatKind> {
+        match self.dtype {
+            Dtype::BF16 => Some(FloatKind::Bf16),
+            Dtype::F16 => Some(FloatKind::F16),
+            Dtype::F32 | Dtype::F64 => Some(FloatKind::F32),
+            _ => None,
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Opens a Hugging Face checkpoint folder or one `.safetensors` file. Reads headers, index and
+    /// config, not one weight.
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let io_error = |source| CheckpointError::Io { path: path.to_owned(), source };
+        let is_folder = std::fs::metadata(path).map_err(io_error)?.is_dir();
+        let folder = if is_folder { path } else { path.parent().unwrap_or(Path::new("")) };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+
+        let sources = if is_folder { locate::weight_files(folder)? } else { locate::one_file(path)? };
+        let mut checkpoint = Self {
+            path: path.to_owned(),
+            folder: folder.to_owned(),
+            files: Vec::new(),
+            tensors: Vec::new(),
+            config: Config::read(&folder.join(CONFIG_FILE))?,
+            sharded: sources.index.is_some(),
+            unlisted: Vec::new(),
+        };
+        for (name, path) in &sources.files {
+            checkpoint.add_file(name, path)?;
+        }
+        if let Some(index) = &sources.index {
+            checkpoint.compare_with_index(index)?;
+        }
+        Ok(checkpoint)
+    }
+
+    fn add_file(&mut self, name: &str, path: &Path) -> Result<(), CheckpointError> {
+        let (file, entries) = TensorFile::open(path, name)?;
+        let index = self.files.len();
+        self.files.push(file);
+        self.tensors.extend(entries.into_iter().map(|entry| Tensor {
+            name: entry.name,
+            dtype: entry.dtype,
+            shape: entry.shape,
+            file: index,
+            offset: entry.begin,
+            bytes: entry.end - entry.begin,
+        }));
+        Ok(())
+    }
+
+    fn compare_with_index(&mut self, weight_map: &WeightMap) -> Result<(), CheckpointError> {
+        let mut stored: HashMap<&str, &str> = HashMap::new();
+        for tensor in &self.tensors {
+            let file = &self.files[tensor.file].name;
+            if let Some(first) = stored.insert(&tensor.name, file) {
+                return Err(CheckpointError::StoredTwice {
+                    tensor: tensor.name.clone(),
+                    first: first.to_owned(),
+                    second: file.clone(),
+                });
+            }
+        }
+        for (tensor, shard) in weight_map {
+            if stored.get(tensor.as_str()) != Some(&shard.as_str()) {
+                return Err(CheckpointError::Index {
+                    index: self.folder.join(INDEX_FILE),
+                    problem: IndexProblem::TensorNowhere { tensor: tensor.clone(), shard: shard.clone() },
+                });
+            }
+        }
+        self.unlisted = self
+            .tensors
+            .iter()
+            .filter(|tensor| !weight_map.contains_key(&tensor.name))
+            .map(|tensor| tensor.name.clone())
+            .collect();
+        Ok(())
+    }
+
+    /// Fills `buffer` with bytes of a tensor, from `offset` of its own bytes.
+    pub fn read_at(&self, tensor: &Tensor, buffer: &mut [u8], offset: u64) -> Result<(), CheckpointError> {
+        self.files[tensor.file].read_at(buffer, tensor.offset + offset)
+    }
+
+    /// The tensor of that name.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|tensor| tensor.name == name)
+    }
+
+    /// Bytes of all weight files, headers included.
+    pub fn file_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.file_bytes).sum()
+    }
+
+    /// What the weights are already quantized with, if they are: the config's method, or the
+    /// tensors that give it away.
+    pub fn existing_quantization(&self) -> Option<String> {
+        let by_config = self.config.as_ref().and_then(Config::quantization_method);
+        let by_file = || {
+            let file = "hf_quant_config.json";
+            self.folder.join(file).exists().then(|| format!("{file} is there"))
+        };
+        let by_tensor = || {
+            const SCALES: [&str; 5] =
+                [".weight_scale", ".weight_scale_inv", ".weight_packed", ".qweight", "_scales"];
+            let tensor = self.tensors.iter().find(|t| SCALES.iter().any(|end| t.name.ends_with(end)))?;
+            Some(format!("tensor {} is there", tensor.name))
+        };
+        by_config.map(|method| format!("quant_method {method}")).or_else(by_file).or_else(by_tensor)
+    }
+
+    /// Bytes of all tensors by dtype.
+    pub fn bytes_by_dtype(&self) -> BTreeMap<Dtype, u64> {
+        let mut bytes = BTreeMap::new();
+        for tensor in &self.tensors {
+            *bytes.entry(tensor.dtype).or_default() += tensor.bytes;
+        }
+        bytes
+    }
+}
