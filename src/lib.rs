@@ -5,5 +5,6 @@ pub mod backend;
 pub mod checkpoint;
 pub mod cpu;
 pub mod format;
+pub mod model;
 pub mod numeric;
 pub mod stats;

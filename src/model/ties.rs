@@ -1,0 +1,118 @@
+//! Embedding and language-model head that are one matrix.
+
+use crate::checkpoint::{Checkpoint, CheckpointError, Config};
+
+use super::{Member, Role};
+
+/// How embedding and head belong together, as far as names and config tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tie {
+    /// There is no head to tie, or config says that the stored head is on its own.
+    Untied,
+    /// The head is not stored: it is the embedding table.
+    HeadAbsent {
+        /// The table, an index in [`Checkpoint::tensors`].
+        embedding: usize,
+        /// The name that the head would have.
+        head_name: String,
+    },
+    /// Config says tied, and a head is stored all the same.
+    HeadStored {
+        /// The table, an index in [`Checkpoint::tensors`].
+        embedding: usize,
+        /// The head, likewise.
+        head: usize,
+    },
+    /// Config says untied, but the stored head may equal the table: only its bytes can tell.
+    Unknown {
+        /// The table, an index in [`Checkpoint::tensors`].
+        embedding: usize,
+        /// The head, likewise.
+        head: usize,
+    },
+}
+
+impl Tie {
+    /// The embedding table that a head depends on, if one does for certain.
+    pub fn tied_embedding(&self) -> Option<usize> {
+        match self {
+            Self::HeadAbsent { embedding, .. } | Self::HeadStored { embedding, .. } => Some(*embedding),
+            Self::Untied | Self::Unknown { .. } => None,
+        }
+    }
+}
+
+/// Finds the tie. A model without a config and without a head is tied only if it looks like a
+/// language model at all: it has an embedding table.
+pub fn find(checkpoint: &Checkpoint, members: &[Member]) -> Tie {
+    let first = |role| {
+        members
+            .iter()
+            .find(|member| member.role == role && checkpoint.tensors[member.tensor].shape.len() == 2)
+            .map(|member| member.tensor)
+    };
+    let says_tied = checkpoint.config.as_ref().and_then(Config::tie_word_embeddings);
+    match (first(Role::Embedding), first(Role::Head)) {
+        (None, _) => Tie::Untied,
+        (Some(embedding), None) if says_tied != Some(false) => {
+            let head_name = head_name(&checkpoint.tensors[embedding].name);
+            Tie::HeadAbsent { embedding, head_name }
+        }
+        (Some(_), None) => Tie::Untied,
+        (Some(embedding), Some(head)) => {
+            let (a, b) = (&checkpoint.tensors[embedding], &checkpoint.tensors[head]);
+            let same_form = a.shape == b.shape && a.dtype == b.dtype;
+            match says_tied {
+                Some(true) => Tie::HeadStored { embedding, head },
+                _ if same_form => Tie::Unknown { embedding, head },
+                _ => Tie::Untied,
+            }
+        }
+    }
+}
+
+/// Where the head of a table of that name is stored when it is.
+fn head_name(embedding: &str) -> String {
+    if embedding.ends_with("embed_in.weight") {
+        "embed_out.weight".to_owned()
+    } else if let Some(prefix) = embedding.strip_suffix("language_model.model.embed_tokens.weight") {
+        format!("{prefix}language_model.lm_head.weight")
+    } else {
+        "lm_head.weight".to_owned()
+    }
+}
+
+/// Settles [`Tie::Unknown`] by comparing the two tensors byte for byte, in chunks, up to the first
+/// difference. Other ties stay as they are.
+pub fn settle(checkpoint: &Checkpoint, tie: Tie) -> Result<Tie, CheckpointError> {
+    const CHUNK_BYTES: usize = 4 << 20;
+    let Tie::Unknown { embedding, head } = tie else { return Ok(tie) };
+    let (a, b) = (&checkpoint.tensors[embedding], &checkpoint.tensors[head]);
+    let (mut left, mut right) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    let mut offset = 0;
+    while offset < a.bytes {
+        let length = (a.bytes - offset).min(CHUNK_BYTES as u64) as usize;
+        checkpoint.read_at(a, &mut left[..length], offset)?;
+        checkpoint.read_at(b, &mut right[..length], offset)?;
+        if left[..length] != right[..length] {
+            return Ok(Tie::Untied);
+        }
+        offset += length as u64;
+    }
+    Ok(Tie::HeadStored { embedding, head })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn head_names_follow_the_table() {
+        assert_eq!(head_name("model.embed_tokens.weight"), "lm_head.weight");
+        assert_eq!(head_name("gpt_neox.embed_in.weight"), "embed_out.weight");
+        assert_eq!(
+            head_name("language_model.model.embed_tokens.weight"),
+            "language_model.lm_head.weight"
+        );
+    }
+}
