@@ -4,7 +4,10 @@
 pub mod backend;
 pub mod checkpoint;
 pub mod cpu;
+pub mod dialect;
 pub mod format;
 pub mod model;
 pub mod numeric;
+pub mod plan;
+pub mod recipe;
 pub mod stats;

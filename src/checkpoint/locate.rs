@@ -8,10 +8,11 @@ use super::index::{self, INDEX_FILE, WeightMap};
 
 const SINGLE_FILE: &str = "model.safetensors";
 
-/// Weight files by name, and the index that lists them.
+/// Weight files by name, the index that lists them, and files that are left aside.
 pub struct Sources {
     pub files: BTreeMap<String, PathBuf>,
     pub index: Option<WeightMap>,
+    pub ignored: Vec<String>,
 }
 
 /// One file that the user named: it may lie anywhere.
@@ -23,7 +24,7 @@ pub fn one_file(path: &Path) -> Result<Sources, CheckpointError> {
         });
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Sources { files: [(name, path.to_owned())].into(), index: None })
+    Ok(Sources { files: [(name, path.to_owned())].into(), index: None, ignored: Vec::new() })
 }
 
 /// The weights of a folder: `model.safetensors`, else what the index lists, else the only
@@ -54,7 +55,9 @@ pub fn weight_files(folder: &Path) -> Result<Sources, CheckpointError> {
             problem: IndexProblem::OutsideFolder { shard: name },
         });
     }
-    Ok(Sources { files: [(name, path)].into(), index: None })
+    let mut ignored: Vec<String> = all.into_iter().filter(|other| *other != name).collect();
+    ignored.extend(index_path.exists().then(|| INDEX_FILE.to_owned()));
+    Ok(Sources { files: [(name, path)].into(), index: None, ignored })
 }
 
 fn sharded(folder: &Path, index_path: &Path) -> Result<Sources, CheckpointError> {
@@ -81,7 +84,9 @@ fn sharded(folder: &Path, index_path: &Path) -> Result<Sources, CheckpointError>
         }
         files.insert(shard.clone(), path);
     }
-    Ok(Sources { files, index: Some(weight_map) })
+    let mut ignored = safetensors_files(folder)?;
+    ignored.retain(|name| !files.contains_key(name));
+    Ok(Sources { files, index: Some(weight_map), ignored })
 }
 
 /// Whether a file, links followed, is in the folder, or in the store of a Hugging Face hub cache

@@ -36,6 +36,8 @@ pub struct Checkpoint {
     pub sharded: bool,
     /// Tensors that are in a shard but not in the index.
     pub unlisted: Vec<String>,
+    /// Weight files of the folder that are not part of the checkpoint, and an index that is not.
+    pub ignored: Vec<String>,
 }
 
 /// A tensor of a checkpoint.
@@ -96,6 +98,7 @@ impl Checkpoint {
             config: Config::read(&folder.join(CONFIG_FILE))?,
             sharded: sources.index.is_some(),
             unlisted: Vec::new(),
+            ignored: sources.ignored,
         };
         for (name, path) in &sources.files {
             checkpoint.add_file(name, path)?;

@@ -1,0 +1,73 @@
+//! The list of modules that are not quantized, shortened as ModelOpt shortens it.
+
+use std::collections::BTreeSet;
+
+/// Patterns for `kept` modules that match no `quantized` one: for each the shortest `prefix*` that
+/// ends where a part of the name ends, else `prefix` with `prefix.*`, else the name itself. Sorted.
+pub fn shortest_patterns(kept: &[String], quantized: &[String]) -> Vec<String> {
+    // Sorted names make "does any start with this" one lookup.
+    let quantized: BTreeSet<&str> = quantized.iter().map(String::as_str).collect();
+    let any_starts_with = |prefix: &str| {
+        quantized.range(prefix..).next().is_some_and(|name| name.starts_with(prefix))
+    };
+
+    let mut patterns = BTreeSet::new();
+    for name in kept {
+        let dots = name.match_indices('.').map(|(at, _)| at);
+        let prefixes = dots.flat_map(|at| {
+            let (prefix, dotted) = (&name[..at], &name[..=at]);
+            [
+                (!any_starts_with(prefix)).then(|| vec![format!("{prefix}*")]),
+                (!any_starts_with(dotted) && !quantized.contains(prefix))
+                    .then(|| vec![prefix.to_owned(), format!("{dotted}*")]),
+            ]
+        });
+        let shortest = prefixes.flatten().next().unwrap_or_else(|| vec![name.clone()]);
+        patterns.extend(shortest);
+    }
+    patterns.into_iter().collect()
+}
+
+/// Whether a module is on the list: by its name, or by a pattern with a `*` at the end.
+pub fn is_excluded(module: &str, patterns: &[String]) -> bool {
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => module.starts_with(prefix),
+        None => module == pattern,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(kept: &[&str], quantized: &[&str]) -> Vec<String> {
+        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let patterns = shortest_patterns(&owned(kept), &owned(quantized));
+        assert!(kept.iter().all(|name| is_excluded(name, &patterns)), "{patterns:?}");
+        assert!(!quantized.iter().any(|name| is_excluded(name, &patterns)), "{patterns:?}");
+        patterns
+    }
+
+    #[test]
+    fn patterns_are_as_short_as_the_quantized_modules_allow() {
+        let layer = |i: u32| [format!("model.layers.{i}.attn.q"), format!("model.layers.{i}.attn.v")];
+        let [q, v] = [&layer(0)[0], &layer(0)[1]];
+        assert_eq!(patterns(&[v], &[q]), ["model.layers.0.attn.v"]);
+        assert_eq!(patterns(&[q, v], &["model.layers.0.mlp.up"]), ["model.layers.0.attn*"]);
+        assert_eq!(patterns(&[q, v], &["model.layers.1.mlp.up"]), ["model.layers.0*"]);
+        assert_eq!(patterns(&["lm_head"], &[q]), ["lm_head"]);
+        assert_eq!(patterns(&["visual.blocks.0.qkv", "visual.merger.0"], &[q]), ["visual*"]);
+    }
+
+    #[test]
+    fn a_number_that_starts_another_gets_the_dotted_form() {
+        let [one, ten] = ["model.layers.1.mlp.up", "model.layers.10.mlp.up"];
+        assert_eq!(patterns(&[one], &[ten]), ["model.layers.1", "model.layers.1.*"]);
+    }
+
+    #[test]
+    fn sorted_lookup_finds_prefixes() {
+        assert_eq!(patterns(&["a.x"], &["a.b.c", "a-b"]), ["a.x"]);
+        assert_eq!(patterns(&["a.x", "b.y"], &["c.z"]), ["a*", "b*"]);
+    }
+}

@@ -1,0 +1,151 @@
+//! The decision about each tensor.
+
+use super::{Decision, Entry, Finding, FindingKind, Reason};
+use crate::checkpoint::Tensor;
+use crate::dialect::{Dialect, Output, Part};
+use crate::format::Format;
+use crate::model::{Member, Model, Role, ties::Tie};
+use crate::recipe::{Action, Recipe, RuleSet, TiedOutcome};
+
+/// Entries in the model's order, and what came up.
+pub struct Decided {
+    pub entries: Vec<Entry>,
+    pub findings: Vec<Finding>,
+    /// Whether embedding and head, tied in the source, are on their own in the export.
+    pub untied: bool,
+}
+
+pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dialect) -> Decided {
+    let mut decided = Decided { entries: Vec::new(), findings: Vec::new(), untied: false };
+    for member in &model.members {
+        let tensor = &model.checkpoint.tensors[member.tensor];
+        let mut decision = by_rules(tensor, member, recipe, rules);
+        let mut outputs = Vec::new();
+
+        if let Decision::Quantize { .. } = decision {
+            match tie_of(model, member, recipe) {
+                TieEffect::None => {}
+                TieEffect::Compare => {
+                    let kind = FindingKind::TieUnknown;
+                    decided.findings.push(Finding::about(kind, &tensor.name, tensor.bytes));
+                }
+                TieEffect::Keep => {
+                    decision = Decision::Keep(Reason::Tied);
+                    let kind = FindingKind::TiedKept;
+                    decided.findings.push(Finding::about(kind, &tensor.name, tensor.bytes));
+                }
+                TieEffect::Untie { head } => {
+                    decided.untied = true;
+                    outputs.extend(head.map(|name| Output { name, ..verbatim(tensor) }));
+                }
+            }
+        }
+        match &decision {
+            Decision::Quantize { format, .. } => {
+                outputs.splice(0..0, dialect.outputs(&tensor.name, &tensor.shape, *format));
+            }
+            Decision::Keep(reason) => {
+                let finding = finding_about(reason, tensor);
+                decided.findings.extend(finding.map(|k| Finding::about(k, &tensor.name, tensor.bytes)));
+                outputs.insert(0, verbatim(tensor));
+            }
+        }
+        decided.entries.push(Entry {
+            member: member.clone(),
+            name: tensor.name.clone(),
+            dtype: tensor.dtype,
+            shape: tensor.shape.clone(),
+            bytes_before: tensor.bytes,
+            decision,
+            outputs,
+        });
+    }
+    decided.findings = Finding::merged(decided.findings);
+    decided
+}
+
+fn verbatim(tensor: &Tensor) -> Output {
+    Output {
+        name: tensor.name.clone(),
+        dtype: tensor.dtype,
+        shape: tensor.shape.clone(),
+        part: Part::Verbatim,
+    }
+}
+
+fn by_rules(tensor: &Tensor, member: &Member, recipe: &Recipe, rules: &RuleSet) -> Decision {
+    let Some((_, rule)) = rules.decide(&tensor.name, member.role) else {
+        return Decision::Keep(Reason::Default(member.role));
+    };
+    let format = match rule.rule.action {
+        Action::Keep => return Decision::Keep(Reason::Rule(rule.source.clone())),
+        Action::Quantize => recipe.format,
+        Action::Format(format) => Some(format),
+    };
+    let Some(format) = format else { return Decision::Keep(Reason::NoFormat) };
+    match why_not(tensor, member, format) {
+        Some(reason) => Decision::Keep(reason),
+        None => Decision::Quantize { format, rule: rule.source.clone(), group: 0 },
+    }
+}
+
+/// Why a tensor cannot be in a format, whatever the rules say.
+fn why_not(tensor: &Tensor, member: &Member, format: Format) -> Option<Reason> {
+    let block = format.block_len() as u64;
+    if tensor.float_kind().is_none() {
+        return Some(Reason::NotFloat(tensor.dtype));
+    }
+    if tensor.is_empty() {
+        return Some(Reason::Empty);
+    }
+    match (tensor.shape.as_slice(), member.role) {
+        ([_, columns], _) if columns % block != 0 => Some(Reason::Indivisible { columns: *columns, block }),
+        ([_, _], _) if !tensor.name.ends_with(".weight") => Some(Reason::NotWeight),
+        ([_, _], _) => None,
+        ([_, _, _], Role::Expert) => Some(Reason::FusedExperts),
+        (shape, _) => Some(Reason::NotMatrix { dimensions: shape.len() }),
+    }
+}
+
+/// What in a kept tensor deserves a look: a matrix that a rule wanted and that cannot be had, or
+/// that no rule has an opinion about.
+fn finding_about(reason: &Reason, tensor: &Tensor) -> Option<FindingKind> {
+    let is_matrix = tensor.float_kind().is_some() && tensor.shape.len() >= 2 && !tensor.is_empty();
+    match reason {
+        Reason::Indivisible { columns, block } => {
+            Some(FindingKind::Indivisible { columns: *columns, block: *block })
+        }
+        Reason::FusedExperts => Some(FindingKind::FusedExperts),
+        Reason::Empty => Some(FindingKind::Empty),
+        Reason::NotWeight | Reason::NotMatrix { .. } if is_matrix => Some(FindingKind::NotAnyLayer),
+        Reason::Default(Role::Attention | Role::Mlp | Role::Expert | Role::Other) if is_matrix => {
+            Some(FindingKind::NoRule)
+        }
+        _ => None,
+    }
+}
+
+/// What the tie makes of the wish to quantize a tensor.
+enum TieEffect {
+    /// The tensor is not tied.
+    None,
+    /// Whether it is tied was not found out.
+    Compare,
+    /// It stays float.
+    Keep,
+    /// It is quantized on its own; `head` is the name for the copy that the head needs.
+    Untie { head: Option<String> },
+}
+
+fn tie_of(model: &Model<'_>, member: &Member, recipe: &Recipe) -> TieEffect {
+    let head = match &model.tie {
+        Tie::HeadAbsent { embedding, head_name } if *embedding == member.tensor => Some(head_name.clone()),
+        Tie::HeadStored { embedding, head } if [*embedding, *head].contains(&member.tensor) => None,
+        Tie::Unknown { embedding, .. } if *embedding == member.tensor => return TieEffect::Compare,
+        _ => return TieEffect::None,
+    };
+    match recipe.tied {
+        TiedOutcome::Keep => TieEffect::Keep,
+        TiedOutcome::Untie => TieEffect::Untie { head },
+    }
+}

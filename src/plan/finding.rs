@@ -1,0 +1,158 @@
+//! What the user should look at. Findings are values; window and terminal show the same ones.
+
+use std::fmt;
+
+use super::Entry;
+use crate::checkpoint::{Checkpoint, index::INDEX_FILE};
+use crate::recipe::RuleSet;
+
+/// Something that is not as one would expect it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub kind: FindingKind,
+    /// The tensors that it is about.
+    pub tensors: Vec<String>,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Kinds of findings. The text of each says what is and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FindingKind {
+    /// Rows do not divide into blocks.
+    Indivisible {
+        /// Length of a row.
+        columns: u64,
+        /// Length of a block.
+        block: u64,
+    },
+    /// Several experts in one tensor.
+    FusedExperts,
+    /// A tensor without elements.
+    Empty,
+    /// A rule wants to quantize something that is no layer's weight.
+    NotAnyLayer,
+    /// A float matrix that no rule matches.
+    NoRule,
+    /// A tied table was to be quantized and stays.
+    TiedKept,
+    /// Whether table and head are equal is not known.
+    TieUnknown,
+    /// A rule matches nothing.
+    RuleMatchesNothing {
+        /// Where the rule stands.
+        rule: String,
+    },
+    /// There is no `config.json`.
+    NoConfig,
+    /// Tensors are in a shard but not in the index.
+    Unlisted,
+    /// Weight files of the folder are not part of the checkpoint that was opened.
+    IgnoredFiles {
+        /// Their names.
+        files: Vec<String>,
+    },
+    /// A kept tensor holds NaN or infinity.
+    NotFinite,
+}
+
+impl Finding {
+    /// A finding about one tensor.
+    pub fn about(kind: FindingKind, tensor: &str, bytes: u64) -> Self {
+        Self { kind, tensors: vec![tensor.to_owned()], bytes }
+    }
+
+    fn general(kind: FindingKind) -> Self {
+        Self { kind, tensors: Vec::new(), bytes: 0 }
+    }
+
+    /// One finding a kind, in order of first appearance.
+    pub fn merged(findings: Vec<Self>) -> Vec<Self> {
+        let mut merged: Vec<Self> = Vec::new();
+        for finding in findings {
+            match merged.iter_mut().find(|other| other.kind == finding.kind) {
+                Some(other) => {
+                    other.tensors.extend(finding.tensors);
+                    other.bytes += finding.bytes;
+                }
+                None => merged.push(finding),
+            }
+        }
+        merged
+    }
+}
+
+impl fmt::Display for FindingKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Indivisible { columns, block } => write!(
+                f,
+                "rows of {columns} are no multiple of the block of {block}: kept. \
+                 Exclude them to say that this is intended"
+            ),
+            Self::FusedExperts => f.write_str(
+                "experts fused in one 3-D tensor are not quantized yet: kept. \
+                 Split them into one tensor an expert to quantize them",
+            ),
+            Self::Empty => f.write_str("no elements: carried as they are"),
+            Self::NotAnyLayer => f.write_str(
+                "a rule asks to quantize these, but only two-dimensional .weight tensors can be: kept",
+            ),
+            Self::NoRule => f.write_str(
+                "no rule matches these matrices: kept. Name them with --include or --exclude",
+            ),
+            Self::TiedKept => f.write_str(
+                "the head reads this table too: quantizing it alone would break the tie, so it stays. \
+                 --tied untie quantizes it and stores a float head beside it",
+            ),
+            Self::TieUnknown => f.write_str(
+                "whether the head equals this table is not known before weights are read; \
+                 if it does, the table stays unless --tied untie is given",
+            ),
+            Self::RuleMatchesNothing { rule } => write!(f, "{rule} matches no tensor"),
+            Self::NoConfig => f.write_str(
+                "no config.json beside the weights: runtimes find the quantization in it, \
+                 so add one to the output before it is served",
+            ),
+            Self::Unlisted => write!(f, "in a shard, but not in {INDEX_FILE}: carried all the same"),
+            Self::IgnoredFiles { files } => write!(
+                f,
+                "{} of the folder not part of the checkpoint, and not carried: {}",
+                if files.len() == 1 { "a weight file is" } else { "weight files are" },
+                files.join(", ")
+            ),
+            Self::NotFinite => f.write_str("holds NaN or infinity: carried as it is"),
+        }
+    }
+}
+
+/// What is odd about the checkpoint itself.
+pub fn about_checkpoint(checkpoint: &Checkpoint) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if checkpoint.config.is_none() {
+        findings.push(Finding::general(FindingKind::NoConfig));
+    }
+    if !checkpoint.unlisted.is_empty() {
+        let bytes = checkpoint.unlisted.iter().filter_map(|name| checkpoint.tensor(name));
+        findings.push(Finding {
+            kind: FindingKind::Unlisted,
+            bytes: bytes.map(|tensor| tensor.bytes).sum(),
+            tensors: checkpoint.unlisted.clone(),
+        });
+    }
+    if !checkpoint.ignored.is_empty() {
+        let files = checkpoint.ignored.clone();
+        findings.push(Finding::general(FindingKind::IgnoredFiles { files }));
+    }
+    findings
+}
+
+/// Rules that match nothing, presets aside.
+pub fn about_rules(rules: &RuleSet, entries: &[Entry]) -> Vec<Finding> {
+    let unused = rules.iter().enumerate().filter(|(i, rule)| {
+        !rule.optional && !entries.iter().any(|entry| rules.matches(*i, &entry.name, entry.member.role))
+    });
+    let kind = |rule: &str| FindingKind::RuleMatchesNothing { rule: rule.to_owned() };
+    unused.map(|(_, rule)| Finding::general(kind(&rule.source))).collect()
+}

@@ -1,0 +1,112 @@
+//! Which output goes into which file, at which byte.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::Entry;
+use crate::checkpoint::header::{self, HeaderEntry};
+use crate::checkpoint::Checkpoint;
+
+/// How outputs are spread over files. What is stored for one tensor always shares a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sharding {
+    /// Each output goes where its source was.
+    #[default]
+    AsSource,
+    /// Files of at most so many bytes of data, unless one tensor alone is larger.
+    AtMost(u64),
+}
+
+/// A file to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedFile {
+    /// Its name.
+    pub name: String,
+    /// Its tensors in the order of their data.
+    pub tensors: Vec<HeaderEntry>,
+    /// For each of them, which output it is: index of an entry, and of an output of that entry.
+    pub outputs: Vec<(usize, usize)>,
+    /// Bytes before the data: length field and header.
+    pub header_bytes: u64,
+}
+
+impl PlannedFile {
+    /// Bytes of the data.
+    pub fn data_bytes(&self) -> u64 {
+        self.tensors.last().map_or(0, |tensor| tensor.end)
+    }
+
+    /// Bytes of the whole file.
+    pub fn bytes(&self) -> u64 {
+        self.header_bytes + self.data_bytes()
+    }
+}
+
+/// Spreads all outputs over files.
+pub fn layout(entries: &[Entry], checkpoint: &Checkpoint, sharding: Sharding) -> Vec<PlannedFile> {
+    match sharding {
+        Sharding::AsSource => {
+            let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+            for (i, entry) in entries.iter().enumerate() {
+                members.entry(checkpoint.tensors[entry.member.tensor].file).or_default().push(i);
+            }
+            let name = |file: usize| match checkpoint.sharded {
+                true => checkpoint.files[file].name.clone(),
+                false => "model.safetensors".to_owned(),
+            };
+            members.into_iter().map(|(file, members)| file_of(name(file), &members, entries)).collect()
+        }
+        Sharding::AtMost(limit) => {
+            let shards = fill(entries, limit);
+            let count = shards.len();
+            let name = |i: usize| match count {
+                1 => "model.safetensors".to_owned(),
+                _ => format!("model-{:05}-of-{count:05}.safetensors", i + 1),
+            };
+            shards.iter().enumerate().map(|(i, members)| file_of(name(i), members, entries)).collect()
+        }
+    }
+}
+
+/// Fills shards in order, starting a new one where the next entry would exceed the limit.
+fn fill(entries: &[Entry], limit: u64) -> Vec<Vec<usize>> {
+    let mut shards = vec![Vec::new()];
+    let mut filled = 0;
+    for (i, entry) in entries.iter().enumerate() {
+        let bytes = entry.bytes_after();
+        if filled > 0 && filled + bytes > limit {
+            shards.push(Vec::new());
+            filled = 0;
+        }
+        shards.last_mut().expect("there is always a shard").push(i);
+        filled += bytes;
+    }
+    shards
+}
+
+/// Orders the outputs of a file as the `safetensors` library does, widest type first and then by
+/// name, which keeps every tensor aligned.
+fn file_of(name: String, members: &[usize], entries: &[Entry]) -> PlannedFile {
+    let mut outputs: Vec<(usize, usize)> = members
+        .iter()
+        .flat_map(|&entry| (0..entries[entry].outputs.len()).map(move |output| (entry, output)))
+        .collect();
+    let output = |&(entry, output): &(usize, usize)| &entries[entry].outputs[output];
+    outputs.sort_by(|a, b| {
+        let (a, b) = (output(a), output(b));
+        Reverse(a.dtype).cmp(&Reverse(b.dtype)).then_with(|| a.name.cmp(&b.name))
+    });
+
+    let mut end = 0;
+    let tensors: Vec<HeaderEntry> = outputs
+        .iter()
+        .map(|id| {
+            let output = output(id);
+            let begin = end;
+            end += output.bytes();
+            HeaderEntry { name: output.name.clone(), dtype: output.dtype, shape: output.shape.clone(), begin, end }
+        })
+        .collect();
+    let header_bytes = header::encode(&tensors).len() as u64;
+    PlannedFile { name, tensors, outputs, header_bytes }
+}

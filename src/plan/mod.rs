@@ -1,0 +1,268 @@
+//! What will happen to every tensor: format or kept, and why; what is stored where; exact sizes.
+//!
+//! A plan is a plain value, made from headers, config and recipe without reading one weight.
+
+mod decide;
+mod error;
+mod finding;
+mod layout;
+mod reason;
+
+use std::collections::{BTreeMap, HashMap};
+
+pub use error::PlanError;
+pub use finding::{Finding, FindingKind};
+pub use layout::{PlannedFile, Sharding};
+pub use reason::Reason;
+
+use crate::checkpoint::Dtype;
+use crate::dialect::{Dialect, Output, Part, shortest_patterns};
+use crate::format::Format;
+use crate::model::{Member, Model, Role, module_of, scale_group, ties::Tie};
+use crate::recipe::Recipe;
+
+/// What will happen to a checkpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The layout of the export.
+    pub dialect: Dialect,
+    /// One entry a tensor, in natural order of names.
+    pub entries: Vec<Entry>,
+    /// Tensors that share a global scale: indices of entries. A tensor that shares with none is a
+    /// group of one.
+    pub groups: Vec<Vec<usize>>,
+    /// The files to write.
+    pub files: Vec<PlannedFile>,
+    /// Patterns for the modules that are not quantized, as the dialect's config lists them.
+    pub exclude: Vec<String>,
+    /// What `tie_word_embeddings` has to become, if it changes.
+    pub tie_word_embeddings: Option<bool>,
+    /// What the user should look at.
+    pub findings: Vec<Finding>,
+    /// Bytes of the source's weight files, headers included.
+    pub bytes_before: u64,
+    /// Bytes of the planned weight files, headers included.
+    pub bytes_after: u64,
+}
+
+/// What will happen to one tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// What the tensor is.
+    pub member: Member,
+    /// Its name.
+    pub name: String,
+    /// Type of its elements.
+    pub dtype: Dtype,
+    /// Its dimensions.
+    pub shape: Vec<u64>,
+    /// Bytes of its data.
+    pub bytes_before: u64,
+    /// Format, or kept, and why.
+    pub decision: Decision,
+    /// What is stored for it.
+    pub outputs: Vec<Output>,
+}
+
+/// Format, or kept, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// It is quantized.
+    Quantize {
+        /// To this format.
+        format: Format,
+        /// The rule that says so.
+        rule: String,
+        /// Index of its group in [`Plan::groups`].
+        group: usize,
+    },
+    /// It is stored byte for byte.
+    Keep(Reason),
+}
+
+impl Entry {
+    /// Bytes of what is stored for it.
+    pub fn bytes_after(&self) -> u64 {
+        self.outputs.iter().map(Output::bytes).sum()
+    }
+
+    /// The format it gets, if it is quantized.
+    pub fn format(&self) -> Option<Format> {
+        match self.decision {
+            Decision::Quantize { format, .. } => Some(format),
+            Decision::Keep(_) => None,
+        }
+    }
+
+    /// Whether it is a matrix of floats, and so counts for coverage.
+    pub fn is_quantizable(&self) -> bool {
+        let is_float = matches!(self.dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::F64);
+        is_float && self.shape.len() >= 2 && self.bytes_before > 0
+    }
+}
+
+/// How much of what could be quantized is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Coverage {
+    /// Float tensors of two or more dimensions.
+    pub quantizable_tensors: u64,
+    /// Their bytes.
+    pub quantizable_bytes: u64,
+    /// Those of them that are quantized.
+    pub quantized_tensors: u64,
+    /// Their bytes, before.
+    pub quantized_bytes: u64,
+}
+
+impl Coverage {
+    /// Quantized bytes in percent of quantizable bytes.
+    pub fn percent(&self) -> f64 {
+        100.0 * self.quantized_bytes as f64 / self.quantizable_bytes.max(1) as f64
+    }
+}
+
+impl Plan {
+    /// Applies a recipe to a model. `dialect` gives names and layout.
+    pub fn new(
+        model: &Model<'_>,
+        recipe: &Recipe,
+        dialect: Dialect,
+        sharding: Sharding,
+    ) -> Result<Self, PlanError> {
+        if let Some(method) = model.checkpoint.existing_quantization() {
+            let checkpoint = model.checkpoint.path.clone();
+            return Err(PlanError::AlreadyQuantized { checkpoint, method });
+        }
+        let rules = recipe.rule_set()?;
+        let decided = decide::decide(model, recipe, &rules, dialect);
+        let (mut entries, mut findings) = (decided.entries, decided.findings);
+        let groups = group(&mut entries);
+        let files = layout::layout(&entries, model.checkpoint, sharding);
+        let exclude = exclude(&entries, &model.tie);
+        findings.extend(finding::about_checkpoint(model.checkpoint));
+        findings.extend(finding::about_rules(&rules, &entries));
+        check_names(&entries)?;
+
+        Ok(Self {
+            dialect,
+            groups,
+            exclude,
+            tie_word_embeddings: decided.untied.then_some(false),
+            findings,
+            bytes_before: model.checkpoint.file_bytes(),
+            bytes_after: files.iter().map(PlannedFile::bytes).sum(),
+            entries,
+            files,
+        })
+    }
+
+    /// How much of what could be quantized is.
+    pub fn coverage(&self) -> Coverage {
+        let mut coverage = Coverage::default();
+        for entry in self.entries.iter().filter(|entry| entry.is_quantizable()) {
+            coverage.quantizable_tensors += 1;
+            coverage.quantizable_bytes += entry.bytes_before;
+            if entry.format().is_some() {
+                coverage.quantized_tensors += 1;
+                coverage.quantized_bytes += entry.bytes_before;
+            }
+        }
+        coverage
+    }
+
+    /// Whether anything is quantized.
+    pub fn quantizes(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
+    /// Kept tensors by reason and role, largest first: reason, role, how many, bytes.
+    pub fn kept(&self) -> Vec<(&Reason, Role, u64, u64)> {
+        let mut kept: BTreeMap<(&Reason, Role), (u64, u64)> = BTreeMap::new();
+        for entry in &self.entries {
+            if let Decision::Keep(reason) = &entry.decision {
+                let (tensors, bytes) = kept.entry((reason, entry.member.role)).or_default();
+                *tensors += 1;
+                *bytes += entry.bytes_before;
+            }
+        }
+        let mut kept: Vec<_> =
+            kept.into_iter().map(|((reason, role), (n, bytes))| (reason, role, n, bytes)).collect();
+        kept.sort_by_key(|(.., bytes)| std::cmp::Reverse(*bytes));
+        kept
+    }
+
+    /// Bits that a quantized weight takes on average, scales included; `None` if there is none.
+    pub fn bits_per_quantized_weight(&self) -> Option<f64> {
+        let (mut bits, mut weights) = (0, 0);
+        for entry in self.entries.iter().filter(|entry| entry.format().is_some()) {
+            let stored = entry.outputs.iter().filter(|output| output.part != Part::Verbatim);
+            bits += 8 * stored.map(Output::bytes).sum::<u64>();
+            weights += entry.shape.iter().product::<u64>();
+        }
+        (weights > 0).then(|| bits as f64 / weights as f64)
+    }
+}
+
+/// Collects the tensors that share a global scale and numbers the groups in order.
+fn group(entries: &mut [Entry]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut numbers = BTreeMap::new();
+    for (i, entry) in entries.iter_mut().enumerate() {
+        let Decision::Quantize { group, format, .. } = &mut entry.decision else { continue };
+        let number = match scale_group(module_of(&entry.name)) {
+            Some(key) => *numbers.entry((key, format.name())).or_insert(groups.len()),
+            None => groups.len(),
+        };
+        if number == groups.len() {
+            groups.push(Vec::new());
+        }
+        groups[number].push(i);
+        *group = number;
+    }
+    groups
+}
+
+/// What the config lists as not quantized: every module with a float matrix that is stored as it
+/// was, and the head that a tied model does not store.
+fn exclude(entries: &[Entry], tie: &Tie) -> Vec<String> {
+    let (mut kept, mut quantized) = (Vec::new(), Vec::new());
+    for entry in entries {
+        if entry.format().is_some() {
+            quantized.push(module_of(&entry.name).to_owned());
+        }
+        let listed = entry.is_quantizable() && !matches!(entry.member.role, Role::Norm | Role::Bias);
+        let verbatim = entry.outputs.iter().filter(|output| listed && output.part == Part::Verbatim);
+        kept.extend(verbatim.map(|output| module_with(&output.name).to_owned()));
+    }
+    if let Tie::HeadAbsent { head_name, .. } = tie {
+        kept.push(module_of(head_name).to_owned());
+    }
+    kept.sort();
+    kept.dedup();
+    shortest_patterns(&kept, &quantized)
+}
+
+/// The module of a matrix: for a bare parameter, such as fused experts, the one that holds it.
+fn module_with(name: &str) -> &str {
+    match name.strip_suffix(".weight") {
+        Some(module) => module,
+        None => name.rsplit_once('.').map_or(name, |(module, _)| module),
+    }
+}
+
+/// No two outputs may have one name: a tensor of the source could be called like a scale.
+fn check_names(entries: &[Entry]) -> Result<(), PlanError> {
+    let mut seen = HashMap::new();
+    for entry in entries {
+        for output in &entry.outputs {
+            if let Some(other) = seen.insert(output.name.as_str(), entry.name.as_str()) {
+                return Err(PlanError::NameTaken {
+                    name: output.name.clone(),
+                    first: other.to_owned(),
+                    second: entry.name.clone(),
+                });
+            }
+        }
+    }
+    Ok(())
+}

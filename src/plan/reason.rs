@@ -1,0 +1,67 @@
+use std::fmt;
+
+use crate::checkpoint::Dtype;
+use crate::model::Role;
+
+/// Why a tensor is kept.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// No rule matches it, and its role is kept by default.
+    Default(Role),
+    /// A rule says so.
+    Rule(String),
+    /// There is no format to quantize to.
+    NoFormat,
+    /// Its elements are no floats.
+    NotFloat(Dtype),
+    /// It has no elements.
+    Empty,
+    /// It is no matrix.
+    NotMatrix {
+        /// Number of its dimensions.
+        dimensions: usize,
+    },
+    /// It holds several experts in one tensor.
+    FusedExperts,
+    /// It is a matrix that is no module's weight.
+    NotWeight,
+    /// Its rows do not divide into blocks.
+    Indivisible {
+        /// Length of a row.
+        columns: u64,
+        /// Length of a block.
+        block: u64,
+    },
+    /// It is shared by embedding and head.
+    Tied,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default(Role::Embedding) => f.write_str("embeddings are opt-in (--quantize-embeddings)"),
+            Self::Default(Role::Head) => f.write_str("the head is kept by default"),
+            Self::Default(Role::Router) => f.write_str("routers and gates are kept by default"),
+            Self::Default(Role::Norm) => f.write_str("norms are never quantized"),
+            Self::Default(Role::Bias) => f.write_str("biases are never quantized"),
+            Self::Default(Role::Convolution) => f.write_str("convolutions are kept by default"),
+            Self::Default(Role::Position) => f.write_str("positions are kept by default"),
+            Self::Default(Role::Vision) => f.write_str("vision and audio towers are kept by default"),
+            Self::Default(Role::Mtp) => f.write_str("multi-token prediction is kept by default"),
+            Self::Default(Role::Attention | Role::Mlp | Role::Expert | Role::Other) => {
+                f.write_str("no rule matches it")
+            }
+            Self::Rule(source) => write!(f, "{source}"),
+            Self::NoFormat => f.write_str("no format is chosen (--format)"),
+            Self::NotFloat(dtype) => write!(f, "{dtype} is no float type to quantize from"),
+            Self::Empty => f.write_str("it has no elements"),
+            Self::NotMatrix { dimensions } => write!(f, "it has {dimensions} dimensions, not 2"),
+            Self::FusedExperts => f.write_str("experts fused in one 3-D tensor are not quantized yet"),
+            Self::NotWeight => f.write_str("its name does not end in .weight"),
+            Self::Indivisible { columns, block } => {
+                write!(f, "rows of {columns} are no multiple of the block of {block}")
+            }
+            Self::Tied => f.write_str("embedding and head share it (--tied untie)"),
+        }
+    }
+}

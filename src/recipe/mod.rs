@@ -1,0 +1,225 @@
+//! What the user wants: ordered rules from presets, a TOML file and the command line.
+
+mod error;
+mod rule;
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::RecipeError;
+pub use rule::{Action, Rule, RuleSet, SourcedRule};
+
+use crate::dialect::Dialect;
+use crate::format::Format;
+use crate::model::Role;
+
+/// A recipe as it stands in a TOML file.
+///
+/// ```
+/// let recipe: quantscope::recipe::Recipe = toml::from_str(r#"
+///     preset = "linear"
+///     format = "nvfp4"
+///     quantize_embeddings = true
+///
+///     [[rule]]
+///     match = "model.layers.0.*"
+///     set = "keep"
+/// "#).unwrap();
+/// assert_eq!(recipe.rules.len(), 1);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The rules to start from; `linear` if none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+    /// What `set = "quantize"` means. Without one nothing is quantized.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// The layout to export.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<Dialect>,
+    /// Whether embedding tables are quantized like linear layers.
+    #[serde(default)]
+    pub quantize_embeddings: bool,
+    /// What becomes of a table that the head shares, when it is to be quantized.
+    #[serde(default)]
+    pub tied: TiedOutcome,
+    /// Rules after those of the preset.
+    #[serde(default, rename = "rule")]
+    pub rules: Vec<Rule>,
+    /// Patterns to quantize, after all rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<String>,
+    /// Patterns to keep, after everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+}
+
+/// What becomes of an embedding table that the head shares, when it is to be quantized.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum TiedOutcome {
+    /// The table stays float, and both go on sharing it.
+    #[default]
+    Keep,
+    /// The table is quantized, and the head gets a float copy of its own.
+    Untie,
+}
+
+/// Rules that come with the program.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// Every linear layer of the decoder.
+    #[default]
+    Linear,
+    /// Feed-forward layers and experts.
+    Mlp,
+    /// Routed experts.
+    Experts,
+}
+
+impl Preset {
+    /// Every preset.
+    pub const ALL: [Self; 3] = [Self::Linear, Self::Mlp, Self::Experts];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Mlp => "mlp",
+            Self::Experts => "experts",
+        }
+    }
+
+    const fn toml(self) -> &'static str {
+        match self {
+            Self::Linear => include_str!("presets/linear.toml"),
+            Self::Mlp => include_str!("presets/mlp.toml"),
+            Self::Experts => include_str!("presets/experts.toml"),
+        }
+    }
+
+    fn rules(self) -> Vec<Rule> {
+        let recipe: Recipe = toml::from_str(self.toml()).expect("built-in presets are valid");
+        recipe.rules
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Preset {
+    type Err = RecipeError;
+
+    fn from_str(text: &str) -> Result<Self, RecipeError> {
+        let known = Self::ALL.into_iter().find(|preset| preset.name() == text);
+        known.ok_or_else(|| RecipeError::UnknownPreset { name: text.to_owned() })
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe file.
+    pub fn read(file: &Path) -> Result<Self, RecipeError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| RecipeError::Io { file: file.to_owned(), source })?;
+        toml::from_str(&text)
+            .map_err(|e| RecipeError::Toml { file: file.to_owned(), message: e.to_string() })
+    }
+
+    /// The rules in the order in which they are tried; the last that matches wins: preset,
+    /// embedding opt-in, the file's rules, `include`, `exclude`.
+    pub fn rule_set(&self) -> Result<RuleSet, RecipeError> {
+        let preset = self.preset.unwrap_or_default();
+        let mut rules: Vec<SourcedRule> = preset
+            .rules()
+            .into_iter()
+            .map(|rule| SourcedRule { rule, source: format!("preset {preset}"), optional: true })
+            .collect();
+        if self.quantize_embeddings {
+            let rule = Rule { pattern: None, roles: vec![Role::Embedding], action: Action::Quantize };
+            rules.push(SourcedRule { rule, source: "quantize embeddings".to_owned(), optional: false });
+        }
+        for (i, rule) in self.rules.iter().enumerate() {
+            let source = match &rule.pattern {
+                Some(pattern) => format!("rule {} \"{pattern}\"", i + 1),
+                None => format!("rule {}", i + 1),
+            };
+            rules.push(SourcedRule { rule: rule.clone(), source, optional: false });
+        }
+        for (patterns, name, action) in
+            [(&self.include, "include", Action::Quantize), (&self.exclude, "exclude", Action::Keep)]
+        {
+            for pattern in patterns {
+                let rule = Rule { pattern: Some(pattern.clone()), roles: Vec::new(), action };
+                let source = format!("{name} \"{pattern}\"");
+                rules.push(SourcedRule { rule, source, optional: false });
+            }
+        }
+        RuleSet::new(rules)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_parse_and_have_rules() {
+        for preset in Preset::ALL {
+            assert!(!preset.rules().is_empty());
+            assert_eq!(preset.name().parse::<Preset>().unwrap(), preset);
+        }
+    }
+
+    #[test]
+    fn recipes_round_trip_and_refuse_unknown_keys() {
+        let recipe = Recipe {
+            preset: Some(Preset::Mlp),
+            format: Some(Format::Nvfp4),
+            tied: TiedOutcome::Untie,
+            rules: vec![Rule {
+                pattern: Some("a.*".to_owned()),
+                roles: vec![Role::Expert],
+                action: Action::Format(Format::Nvfp4),
+            }],
+            exclude: vec!["b".to_owned()],
+            ..Default::default()
+        };
+        let text = toml::to_string(&recipe).unwrap();
+        assert_eq!(toml::from_str::<Recipe>(&text).unwrap(), recipe, "{text}");
+        for wrong in ["fromat = 'nvfp4'", "format = 'nvfp5'", "[[rule]]\nmatch='a'", "preset = 'x'"] {
+            assert!(toml::from_str::<Recipe>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_last_rule_that_matches_wins() {
+        let recipe = Recipe {
+            quantize_embeddings: true,
+            rules: vec![Rule {
+                pattern: Some("*.layers.0.*".to_owned()),
+                roles: Vec::new(),
+                action: Action::Keep,
+            }],
+            include: vec!["*.layers.0.mlp.*".to_owned()],
+            exclude: vec!["*.layers.0.mlp.up_proj".to_owned()],
+            ..Default::default()
+        };
+        let rules = recipe.rule_set().unwrap();
+        let action = |name, role| rules.decide(name, role).map(|(_, rule)| rule.rule.action);
+        assert_eq!(action("m.layers.1.q_proj.weight", Role::Attention), Some(Action::Quantize));
+        assert_eq!(action("m.layers.0.q_proj.weight", Role::Attention), Some(Action::Keep));
+        assert_eq!(action("m.layers.0.mlp.down_proj.weight", Role::Mlp), Some(Action::Quantize));
+        assert_eq!(action("m.layers.0.mlp.up_proj.weight", Role::Mlp), Some(Action::Keep));
+        assert_eq!(action("m.embed_tokens.weight", Role::Embedding), Some(Action::Quantize));
+        assert_eq!(action("lm_head.weight", Role::Head), None);
+    }
+}
