@@ -5,6 +5,8 @@ pub mod backend;
 pub mod checkpoint;
 pub mod cpu;
 pub mod dialect;
+pub mod engine;
+pub mod export;
 pub mod format;
 pub mod model;
 pub mod numeric;

@@ -1,5 +1,9 @@
 //! What is measured of a tensor, and how measurements add up.
 
+mod scales;
 mod sums;
+mod tensor;
 
+pub use scales::{ScaleCounts, ScaleHealth};
 pub use sums::{ErrorSums, WeightSums};
+pub use tensor::{QuantizedStats, TensorStats};

@@ -1,0 +1,57 @@
+//! A buffer for one chunk of a tensor, aligned for any element type.
+
+use std::ops::Range;
+
+use crate::backend::Weights;
+use crate::checkpoint::{Checkpoint, CheckpointError, Dtype, Tensor};
+use crate::numeric::FloatKind;
+
+/// Memory that a worker reads chunks into, one after the other.
+#[derive(Debug, Default)]
+pub struct ChunkBuffer {
+    words: Vec<u64>,
+    narrowed: Vec<f32>,
+    bytes: usize,
+    dtype: Option<Dtype>,
+}
+
+impl ChunkBuffer {
+    /// Reads elements `range` of a tensor (bytes, if it is no float).
+    pub fn read(
+        &mut self,
+        checkpoint: &Checkpoint,
+        tensor: &Tensor,
+        range: Range<u64>,
+    ) -> Result<(), CheckpointError> {
+        let unit = if tensor.float_kind().is_some() { tensor.dtype.bitsize() as u64 / 8 } else { 1 };
+        self.bytes = ((range.end - range.start) * unit) as usize;
+        self.words.resize(self.bytes.div_ceil(8), 0);
+        let buffer = &mut bytemuck::cast_slice_mut(&mut self.words)[..self.bytes];
+        checkpoint.read_at(tensor, buffer, range.start * unit)?;
+
+        self.dtype = Some(tensor.dtype);
+        self.narrowed.clear();
+        if tensor.dtype == Dtype::F64 {
+            let doubles: &[f64] = bytemuck::cast_slice(&self.words);
+            self.narrowed.extend(doubles.iter().map(|&double| double as f32));
+        }
+        Ok(())
+    }
+
+    /// The bytes as they are stored.
+    pub fn bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..self.bytes]
+    }
+
+    /// The weights; `None` if the tensor is no float. F64 is rounded to f32, nearest even.
+    pub fn weights(&self) -> Option<Weights<'_>> {
+        let (kind, bytes) = match self.dtype? {
+            Dtype::BF16 => (FloatKind::Bf16, self.bytes()),
+            Dtype::F16 => (FloatKind::F16, self.bytes()),
+            Dtype::F32 => (FloatKind::F32, self.bytes()),
+            Dtype::F64 => (FloatKind::F32, bytemuck::cast_slice(&self.narrowed)),
+            _ => return None,
+        };
+        Some(Weights { kind, bytes })
+    }
+}

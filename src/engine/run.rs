@@ -1,0 +1,212 @@
+//! One run of a plan.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
+
+use super::chunk::ChunkBuffer;
+use super::group::GroupScale;
+use super::schedule::{Job, Task, schedule};
+use super::workers::in_order;
+use super::EngineError;
+use crate::backend::{Backend, Quantized, Weights};
+use crate::checkpoint::{Checkpoint, Tensor};
+use crate::cpu::{Cpu, weight_sums};
+use crate::dialect::Part;
+use crate::format::nvfp4::BLOCK_LEN;
+use crate::numeric::FloatKind;
+use crate::plan::{Decision, Entry, Plan};
+use crate::stats::{QuantizedStats, ScaleCounts, TensorStats};
+
+/// Takes what a run produces. Called from several threads at once.
+pub trait Sink: Sync {
+    /// Stores `bytes` at `offset` of output `output` of entry `entry` of the plan.
+    fn write(&self, entry: usize, output: usize, offset: u64, bytes: &[u8]) -> Result<(), EngineError>;
+}
+
+/// What a run needs.
+pub struct Run<'a> {
+    /// The source.
+    pub checkpoint: &'a Checkpoint,
+    /// What to do with it.
+    pub plan: &'a Plan,
+    /// Who computes.
+    pub backend: &'a dyn Backend,
+    /// Where results go; `None` to measure only.
+    pub sink: Option<&'a dyn Sink>,
+    /// Number of threads; at least 1.
+    pub workers: usize,
+    /// Called with the source bytes of each piece of work as it ends. They add up to the bytes of
+    /// all tensors.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Set by the user to stop.
+    pub cancel: &'a AtomicBool,
+}
+
+/// What the workers of a run share.
+struct Shared<'a> {
+    run: &'a Run<'a>,
+    jobs: Vec<Job>,
+    groups: Vec<GroupScale>,
+    measured: Mutex<Vec<(usize, usize, TensorStats)>>,
+}
+
+impl Run<'_> {
+    /// Runs the plan. Gives the measurements of each entry; `None` for tensors that are no floats.
+    pub fn execute(&self) -> Result<Vec<Option<TensorStats>>, EngineError> {
+        let shared = Shared {
+            run: self,
+            jobs: schedule(self.checkpoint, self.plan),
+            groups: self.plan.groups.iter().map(|_| GroupScale::default()).collect(),
+            measured: Mutex::default(),
+        };
+        for job in shared.jobs.iter().filter(|job| job.task == Task::Amax) {
+            shared.group_of(job).expect_job();
+        }
+        in_order(
+            self.workers,
+            shared.jobs.len(),
+            self.cancel,
+            |number, buffer| shared.do_job(&shared.jobs[number], buffer),
+            || shared.groups.iter().for_each(GroupScale::abandon),
+        )?;
+        let measured = shared.measured.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(merge(self.plan.entries.len(), measured))
+    }
+}
+
+/// Adds up chunks in their order, so that the sums do not depend on which worker was faster.
+fn merge(entries: usize, mut measured: Vec<(usize, usize, TensorStats)>) -> Vec<Option<TensorStats>> {
+    measured.sort_by_key(|(entry, chunk, _)| (*entry, *chunk));
+    let mut stats: Vec<Option<TensorStats>> = vec![None; entries];
+    for (entry, _, part) in &measured {
+        match &mut stats[*entry] {
+            Some(total) => total.merge(part),
+            none => *none = Some(part.clone()),
+        }
+    }
+    stats
+}
+
+impl Shared<'_> {
+    fn entry(&self, job: &Job) -> &Entry {
+        &self.run.plan.entries[job.entry]
+    }
+
+    fn tensor(&self, job: &Job) -> &Tensor {
+        &self.run.checkpoint.tensors[self.entry(job).member.tensor]
+    }
+
+    fn group_of(&self, job: &Job) -> &GroupScale {
+        match self.entry(job).decision {
+            Decision::Quantize { group, .. } => &self.groups[group],
+            Decision::Keep(_) => unreachable!("only quantized tensors have amax and quantize jobs"),
+        }
+    }
+
+    fn do_job(&self, job: &Job, buffer: &mut ChunkBuffer) -> Result<(), EngineError> {
+        let tensor = self.tensor(job);
+        if job.task == Task::Quantize && !self.global_scale_is_known(job) {
+            return Ok(());
+        }
+        buffer.read(self.run.checkpoint, tensor, job.range.clone())?;
+        let read = buffer.bytes().len() as u64;
+        match (job.task, buffer.weights()) {
+            (Task::Amax, Some(weights)) => self.find_amax(job, weights)?,
+            (Task::Quantize, Some(weights)) => self.quantize(job, weights)?,
+            (_, weights) => self.measure(job, weights),
+        }
+        self.copy(job, buffer.bytes())?;
+
+        // A quantized tensor is read twice, and each reading counts half of it.
+        let done = match job.task {
+            Task::Amax => read / 2,
+            Task::Quantize => read - read / 2,
+            Task::Copy => read,
+        };
+        (self.run.progress)(done);
+        Ok(())
+    }
+
+    /// Waits for the amax jobs of the group, before memory is filled.
+    fn global_scale_is_known(&self, job: &Job) -> bool {
+        let kind = self.tensor(job).float_kind().unwrap_or(FloatKind::F32);
+        self.group_of(job).tables(kind).is_some()
+    }
+
+    fn find_amax(&self, job: &Job, weights: Weights<'_>) -> Result<(), EngineError> {
+        let amax = weights.kind.widen(self.run.backend.amax(weights)?);
+        if !amax.is_finite() {
+            return Err(self.not_finite(job, weights));
+        }
+        self.group_of(job).add_amax(amax);
+        self.add_stats(job, TensorStats { amax, ..Default::default() });
+        Ok(())
+    }
+
+    fn not_finite(&self, job: &Job, weights: Weights<'_>) -> EngineError {
+        let tensor = self.tensor(job);
+        let values = weights.bytes.chunks_exact(weights.kind.bytes()).map(|element| {
+            let pattern = element.iter().rev().fold(0, |bits, &byte| (bits << 8) | u32::from(byte));
+            weights.kind.widen(pattern)
+        });
+        let first = values.enumerate().find(|(_, value)| !value.is_finite());
+        let (at, value) = first.unwrap_or((0, f32::NAN));
+        let mut index = job.range.start + at as u64;
+        let mut position: Vec<u64> = Vec::new();
+        for &length in tensor.shape.iter().rev() {
+            position.insert(0, index % length);
+            index /= length;
+        }
+        EngineError::NotFinite { tensor: tensor.name.clone(), value, position }
+    }
+
+    fn quantize(&self, job: &Job, weights: Weights<'_>) -> Result<(), EngineError> {
+        let Some(tables) = self.group_of(job).tables(weights.kind) else { return Ok(()) };
+        let Quantized { codes, scales, weights: sums, errors } =
+            self.run.backend.nvfp4_quantize(weights, tables)?;
+
+        let block = job.range.start / BLOCK_LEN as u64;
+        self.write(job, Part::Codes, block * 8, &codes)?;
+        self.write(job, Part::BlockScales, block, &scales)?;
+        if job.chunk == 0 {
+            self.write(job, Part::GlobalScale, 0, &tables.global_scale().to_le_bytes())?;
+        }
+        let mut counts = ScaleCounts::default();
+        counts.add(&scales);
+        let quantized = QuantizedStats { global_scale: tables.global_scale(), scales: counts, errors };
+        // The amax is known from the first reading.
+        self.add_stats(job, TensorStats { amax: 0.0, weights: sums, quantized: Some(quantized) });
+        Ok(())
+    }
+
+    fn measure(&self, job: &Job, weights: Option<Weights<'_>>) {
+        let Some(weights) = weights else { return };
+        let amax = Cpu.amax(weights).map_or(f32::NAN, |pattern| weights.kind.widen(pattern));
+        self.add_stats(job, TensorStats { amax, weights: weight_sums(weights), quantized: None });
+    }
+
+    fn add_stats(&self, job: &Job, stats: TensorStats) {
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        measured.push((job.entry, job.chunk, stats));
+    }
+
+    /// Writes the source's bytes for every output that is a copy of them.
+    fn copy(&self, job: &Job, bytes: &[u8]) -> Result<(), EngineError> {
+        if job.task == Task::Amax {
+            return Ok(());
+        }
+        let tensor = self.tensor(job);
+        let unit = if tensor.float_kind().is_some() { tensor.dtype.bitsize() as u64 / 8 } else { 1 };
+        self.write(job, Part::Verbatim, job.range.start * unit, bytes)
+    }
+
+    fn write(&self, job: &Job, part: Part, offset: u64, bytes: &[u8]) -> Result<(), EngineError> {
+        let Some(sink) = self.run.sink else { return Ok(()) };
+        for (i, output) in self.entry(job).outputs.iter().enumerate() {
+            if output.part == part {
+                sink.write(job.entry, i, offset, bytes)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! In which order the chunks of a plan are worked on.
+
+use std::ops::Range;
+
+use crate::checkpoint::Checkpoint;
+use crate::plan::{Decision, Plan};
+
+/// Bytes of source that one job reads, at most. A few of them a worker bound the memory of a run.
+pub const CHUNK_BYTES: u64 = 8 << 20;
+
+/// One piece of work: a chunk of one tensor and what to do with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// What to do.
+    pub task: Task,
+    /// Index in [`Plan::entries`].
+    pub entry: usize,
+    /// Elements of the tensor, in the order of its data; whole blocks if it is quantized. For a
+    /// tensor that is no float: bytes.
+    pub range: Range<u64>,
+    /// Number of this chunk among those of its tensor.
+    pub chunk: usize,
+}
+
+/// What to do with a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Find its largest magnitude, for the global scale of the group.
+    Amax,
+    /// Quantize it; every amax job of its group comes before.
+    Quantize,
+    /// Carry it over, and measure it if it is float.
+    Copy,
+}
+
+/// All jobs, in order. A group's amax jobs precede those of the group after it, and its quantize
+/// jobs follow them: so one group's amax is being found while the one before is quantized, and the
+/// second reading of a chunk mostly comes from the system's page cache.
+pub fn schedule(checkpoint: &Checkpoint, plan: &Plan) -> Vec<Job> {
+    let mut units: Vec<Vec<usize>> = plan.groups.clone();
+    let kept = |i: &usize| matches!(plan.entries[*i].decision, Decision::Keep(_));
+    units.extend((0..plan.entries.len()).filter(kept).map(|i| vec![i]));
+    units.sort_by_key(|unit| {
+        let first = unit.first().map(|&i| &checkpoint.tensors[plan.entries[i].member.tensor]);
+        first.map(|tensor| (tensor.file, tensor.offset))
+    });
+
+    let mut jobs = Vec::new();
+    let mut waiting: Vec<Job> = Vec::new();
+    for unit in units {
+        let of_unit = |task: Task| unit.iter().flat_map(move |&entry| chunks(checkpoint, plan, entry, task));
+        if kept(&unit[0]) {
+            jobs.extend(of_unit(Task::Copy));
+        } else {
+            jobs.extend(of_unit(Task::Amax));
+            jobs.append(&mut waiting);
+            waiting.extend(of_unit(Task::Quantize));
+        }
+    }
+    jobs.append(&mut waiting);
+    jobs
+}
+
+fn chunks(checkpoint: &Checkpoint, plan: &Plan, entry: usize, task: Task) -> impl Iterator<Item = Job> {
+    let tensor = &checkpoint.tensors[plan.entries[entry].member.tensor];
+    // Elements of a float, bytes of anything else; whole blocks either way, as 8 MiB are.
+    let length = if tensor.float_kind().is_some() { tensor.len() } else { tensor.bytes };
+    let step = CHUNK_BYTES * length / tensor.bytes.max(1);
+    let count = if length == 0 { 0 } else { length.div_ceil(step) };
+    (0..count).map(move |i| Job {
+        task,
+        entry,
+        range: i * step..((i + 1) * step).min(length),
+        chunk: i as usize,
+    })
+}

@@ -1,0 +1,89 @@
+//! Threads that take numbered jobs in order.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::EngineError;
+use super::chunk::ChunkBuffer;
+
+/// Does jobs 0 to `count` on `workers` threads, each with a buffer of its own, and gives the error
+/// of the earliest job that failed. Once a job fails or `cancel` is set no job is begun, and
+/// `give_up` is called, so that jobs that wait for others can end.
+pub fn in_order(
+    workers: usize,
+    count: usize,
+    cancel: &AtomicBool,
+    job: impl Fn(usize, &mut ChunkBuffer) -> Result<(), EngineError> + Sync,
+    give_up: impl Fn() + Sync,
+) -> Result<(), EngineError> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let failure: Mutex<Option<(usize, EngineError)>> = Mutex::default();
+    let stopping = || failed.load(Ordering::Relaxed) || cancel.load(Ordering::Relaxed);
+
+    let work = || {
+        let mut buffer = ChunkBuffer::default();
+        while !stopping() {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return;
+            }
+            if let Err(error) = job(number, &mut buffer) {
+                let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+                if failure.as_ref().is_none_or(|(earliest, _)| number < *earliest) {
+                    *failure = Some((number, error));
+                }
+                failed.store(true, Ordering::Relaxed);
+            }
+        }
+        give_up();
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..workers.clamp(1, count.max(1)) {
+            scope.spawn(work);
+        }
+    });
+
+    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some((_, error)) => Err(error),
+        None if cancel.load(Ordering::Relaxed) => Err(EngineError::Cancelled),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    fn error(name: &str) -> EngineError {
+        EngineError::Write { name: name.to_owned(), source: io::Error::other("no") }
+    }
+
+    #[test]
+    fn every_job_is_done_once() {
+        let done: Vec<AtomicUsize> = (0..100).map(|_| AtomicUsize::new(0)).collect();
+        let job = |i: usize, _: &mut ChunkBuffer| {
+            done[i].fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        in_order(3, 100, &AtomicBool::new(false), job, || {}).unwrap();
+        assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn the_earliest_failure_is_reported_and_waiters_are_released() {
+        let given_up = AtomicBool::new(false);
+        let job = |i: usize, _: &mut ChunkBuffer| if i >= 5 { Err(error(&i.to_string())) } else { Ok(()) };
+        let give_up = || given_up.store(true, Ordering::Relaxed);
+        let result = in_order(1, 100, &AtomicBool::new(false), job, give_up);
+        assert!(result.unwrap_err().to_string().contains("cannot write 5:"));
+        assert!(given_up.into_inner());
+    }
+
+    #[test]
+    fn cancelling_is_an_error_of_its_own() {
+        let result = in_order(2, 5, &AtomicBool::new(true), |_, _| Ok(()), || {});
+        assert!(matches!(result, Err(EngineError::Cancelled)));
+    }
+}

@@ -1,0 +1,83 @@
+//! The config files of an export.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::ExportError;
+use crate::checkpoint::index::{self, INDEX_FILE};
+use crate::checkpoint::{CONFIG_FILE, Config, python_json};
+use crate::dialect::modelopt::{QUANT_CONFIG_FILE, quant_config_file, quantization_config};
+use crate::plan::Plan;
+
+/// Indent of the JSON files, as ModelOpt writes them.
+const INDENT: &str = "    ";
+
+/// The key of the quantization in `config.json`.
+const QUANTIZATION: &str = "quantization_config";
+
+/// The key that says whether embedding and head are one.
+const TIE: &str = "tie_word_embeddings";
+
+/// Names and texts of the config files of a plan, as an export writes them.
+pub fn files(plan: &Plan, source: Option<&Config>) -> BTreeMap<&'static str, String> {
+    let mut files = BTreeMap::new();
+    let quantization = quant_config_file(&plan.exclude);
+    files.insert(QUANT_CONFIG_FILE, python_json::to_string_pretty(&quantization, INDENT));
+    if let Some(config) = source {
+        let mut json = config.json.clone();
+        if let Some(tied) = plan.tie_word_embeddings {
+            set_tie(&mut json, tied);
+        }
+        json.insert(QUANTIZATION.to_owned(), quantization_config(&plan.exclude));
+        files.insert(CONFIG_FILE, python_json::to_string_pretty(&Value::Object(json), INDENT));
+    }
+    if plan.files.len() > 1 {
+        let names = plan.files.iter().flat_map(|file| {
+            file.tensors.iter().map(|tensor| (tensor.name.clone(), file.name.clone()))
+        });
+        let data_bytes = plan.files.iter().map(|file| file.data_bytes()).sum();
+        files.insert(INDEX_FILE, index::encode(&names.collect(), data_bytes));
+    }
+    files
+}
+
+/// Sets the tie at the top, and wherever else the config already speaks of it.
+fn set_tie(json: &mut serde_json::Map<String, Value>, tied: bool) {
+    json.insert(TIE.to_owned(), Value::Bool(tied));
+    for inner in json.values_mut().filter_map(Value::as_object_mut) {
+        if let Some(value) = inner.get_mut(TIE) {
+            *value = Value::Bool(tied);
+        }
+    }
+}
+
+/// Writes the config files into a folder.
+pub fn write(folder: &Path, plan: &Plan, source: Option<&Config>) -> Result<(), ExportError> {
+    for (name, text) in files(plan, source) {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(|source| ExportError::io("write", path, source))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn untying_reaches_nested_configs_that_speak_of_it() {
+        let mut json = serde_json::json!({
+            "text_config": { "tie_word_embeddings": true, "a": 1 }, "vision_config": { "b": 2 }
+        });
+        set_tie(json.as_object_mut().unwrap(), false);
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "text_config": { "tie_word_embeddings": false, "a": 1 },
+                "vision_config": { "b": 2 }, "tie_word_embeddings": false
+            })
+        );
+    }
+}

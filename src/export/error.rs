@@ -1,0 +1,72 @@
+use std::io;
+use std::path::PathBuf;
+
+use crate::checkpoint::CheckpointError;
+use crate::engine::EngineError;
+
+/// An export that did not happen. Nothing is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// There is something at the target.
+    #[error("{} exists already. Choose another --out, or pass --overwrite to replace it", out.display())]
+    OutputExists {
+        /// The target.
+        out: PathBuf,
+    },
+    /// The target would replace or fill the source.
+    #[error("{} is the checkpoint that is read, or lies in it or around it. Choose another --out", out.display())]
+    OutputIsInput {
+        /// The target.
+        out: PathBuf,
+    },
+    /// There is no folder to put the target into.
+    #[error("{}: there is no such folder to write into. Create it, or choose another --out", parent.display())]
+    NoParent {
+        /// The folder.
+        parent: PathBuf,
+    },
+    /// The target's disk is too small.
+    #[error("{} has {available} bytes free, but the export needs {needed}. Free space, or choose another --out", parent.display())]
+    NotEnoughSpace {
+        /// The folder of the target.
+        parent: PathBuf,
+        /// Bytes free.
+        available: u64,
+        /// Bytes needed.
+        needed: u64,
+    },
+    /// Nothing would be quantized.
+    #[error("no tensor would be quantized: the plan (--dry-run) says why for each. Name tensors with --include")]
+    NothingToQuantize,
+    /// A file cannot be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The run failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A checkpoint cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The checkpoint that is to be verified is in no form that can be.
+    #[error("{}: {problem}", path.display())]
+    NotVerifiable {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+}
+
+impl ExportError {
+    /// An error of the system about a path.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::Io { action, path: path.into(), source }
+    }
+}

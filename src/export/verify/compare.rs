@@ -1,0 +1,250 @@
+//! What has to be read: scales, and with a source every weight.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use super::layers::{Layer, fused};
+use super::{Check, LayerError, MIN_SQNR_DB, Opened, Verify, check};
+use crate::backend::Nvfp4Chunk;
+use crate::checkpoint::{CheckpointError, Tensor};
+use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, in_order};
+use crate::format::Nvfp4Tables;
+use crate::format::nvfp4::BLOCK_LEN;
+use crate::numeric::FloatKind;
+use crate::stats::{ErrorSums, ScaleCounts, WeightSums};
+
+/// Checks that needed reading, and the errors that were found.
+pub struct Compared {
+    pub checks: Vec<Check>,
+    pub errors: Vec<LayerError>,
+}
+
+/// A piece of work.
+enum Job<'a> {
+    /// Blocks of a layer.
+    Blocks { layer: usize, blocks: Range<u64> },
+    /// Bytes of a tensor that is stored as it was.
+    Bytes { tensor: &'a Tensor, source: &'a Tensor, range: Range<u64> },
+}
+
+/// What was found in one layer.
+#[derive(Default)]
+struct Found {
+    scales: ScaleCounts,
+    weights: WeightSums,
+    errors: ErrorSums,
+}
+
+/// Bytes of output that [`compare`] will go through.
+pub fn work_bytes(opened: &Opened<'_>) -> u64 {
+    let bytes = |part: Option<usize>| part.map_or(0, |i| opened.checkpoint.tensors[i].bytes);
+    let layers = opened.layers.iter().filter(|layer| layer.problem.is_none());
+    let packed: u64 = layers.map(|layer| bytes(layer.codes)).sum();
+    let kept: u64 = kept_pairs(opened).iter().map(|(tensor, _)| tensor.bytes).sum();
+    packed + kept
+}
+
+/// Tensors that both checkpoints have in one form.
+fn kept_pairs<'a>(opened: &'a Opened<'_>) -> Vec<(&'a Tensor, &'a Tensor)> {
+    let Some(source) = opened.source else { return Vec::new() };
+    let by_name: BTreeMap<&str, &Tensor> = source.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
+    let pairs = opened.checkpoint.tensors.iter().filter_map(|tensor| {
+        let other = by_name.get(tensor.name.as_str())?;
+        (tensor.dtype == other.dtype && tensor.shape == other.shape).then_some((tensor, *other))
+    });
+    pairs.collect()
+}
+
+/// Reads and compares. Only layers without a structural problem are given.
+pub fn compare(
+    verify: &Verify<'_>,
+    opened: &Opened<'_>,
+    layers: &[&Layer],
+) -> Result<Compared, EngineError> {
+    let global_scales: Vec<f32> =
+        layers.iter().map(|layer| global_scale(opened, layer)).collect::<Result<_, _>>()?;
+    let jobs = jobs(opened, layers);
+    let found: Mutex<Vec<Found>> = Mutex::new(layers.iter().map(|_| Found::default()).collect());
+    let changed: Mutex<Vec<String>> = Mutex::default();
+
+    in_order(
+        verify.workers,
+        jobs.len(),
+        verify.cancel,
+        |number, buffer| {
+            match &jobs[number] {
+                Job::Blocks { layer, blocks } => {
+                    let part = read_blocks(verify, opened, layers[*layer], global_scales[*layer], blocks, buffer)?;
+                    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                    let total = &mut found[*layer];
+                    total.scales.merge(&part.scales);
+                    total.weights.merge(&part.weights);
+                    total.errors.merge(&part.errors);
+                    (verify.progress)((blocks.end - blocks.start) * 8);
+                }
+                Job::Bytes { tensor, source, range } => {
+                    if !equal_bytes(opened, tensor, source, range, buffer)? {
+                        changed.lock().unwrap_or_else(PoisonError::into_inner).push(tensor.name.clone());
+                    }
+                    (verify.progress)(range.end - range.start);
+                }
+            }
+            Ok(())
+        },
+        || {},
+    )?;
+
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut changed = changed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    changed.sort();
+    changed.dedup();
+    let mut checks = vec![scales(layers, &global_scales, &found), groups(opened, layers, &global_scales)];
+    let mut errors = Vec::new();
+    if opened.source.is_some() {
+        let kept = kept_pairs(opened).len();
+        let problems = changed.into_iter().map(|name| format!("{name} differs from the source")).collect();
+        checks.push(check("kept tensors", problems, format!("{kept} equal the source byte for byte")));
+        errors = layer_errors(opened, layers, &found);
+        checks.push(error_check(&errors));
+    }
+    Ok(Compared { checks, errors })
+}
+
+fn jobs<'a>(opened: &'a Opened<'_>, layers: &[&Layer]) -> Vec<Job<'a>> {
+    // A chunk of source is at most CHUNK_BYTES, whatever its type.
+    let blocks_a_job = CHUNK_BYTES / (4 * BLOCK_LEN as u64);
+    let mut jobs = Vec::new();
+    for (i, layer) in layers.iter().enumerate() {
+        let blocks = layer.scales.map_or(0, |scales| opened.checkpoint.tensors[scales].bytes);
+        jobs.extend(steps(blocks, blocks_a_job).map(|blocks| Job::Blocks { layer: i, blocks }));
+    }
+    for (tensor, source) in kept_pairs(opened) {
+        jobs.extend(steps(tensor.bytes, CHUNK_BYTES).map(|range| Job::Bytes { tensor, source, range }));
+    }
+    jobs
+}
+
+fn steps(length: u64, step: u64) -> impl Iterator<Item = Range<u64>> {
+    (0..length.div_ceil(step)).map(move |i| i * step..((i + 1) * step).min(length))
+}
+
+fn global_scale(opened: &Opened<'_>, layer: &Layer) -> Result<f32, CheckpointError> {
+    let mut bytes = [0; 4];
+    if let Some(i) = layer.global_scale {
+        opened.checkpoint.read_at(&opened.checkpoint.tensors[i], &mut bytes, 0)?;
+    }
+    Ok(f32::from_le_bytes(bytes))
+}
+
+fn read_blocks(
+    verify: &Verify<'_>,
+    opened: &Opened<'_>,
+    layer: &Layer,
+    global_scale: f32,
+    blocks: &Range<u64>,
+    buffer: &mut ChunkBuffer,
+) -> Result<Found, EngineError> {
+    let mut found = Found::default();
+    let (Some(codes), Some(scales)) = (layer.codes, layer.scales) else { return Ok(found) };
+    let checkpoint = &opened.checkpoint;
+    let count = (blocks.end - blocks.start) as usize;
+    let mut scale_bytes = vec![0; count];
+    checkpoint.read_at(&checkpoint.tensors[scales], &mut scale_bytes, blocks.start)?;
+    found.scales.add(&scale_bytes);
+
+    let usable = global_scale > 0.0 && global_scale.is_finite() && scale_bytes.iter().all(|&s| s < 0x7F);
+    let source = source_weight(opened, layer).filter(|_| usable);
+    if let Some((source_checkpoint, source)) = source {
+        let mut code_bytes = vec![0; count * 8];
+        checkpoint.read_at(&checkpoint.tensors[codes], &mut code_bytes, blocks.start * 8)?;
+        let block_len = BLOCK_LEN as u64;
+        buffer.read(source_checkpoint, source, blocks.start * block_len..blocks.end * block_len)?;
+        if let Some(weights) = buffer.weights() {
+            let tables = Nvfp4Tables::new(weights.kind, global_scale);
+            let chunk = Nvfp4Chunk { codes: &code_bytes, scales: &scale_bytes };
+            (found.weights, found.errors) = verify.backend.nvfp4_errors(weights, chunk, &tables)?;
+        }
+    }
+    Ok(found)
+}
+
+/// The float weight that a layer was made from, if it fits it.
+fn source_weight<'a>(opened: &Opened<'a>, layer: &Layer) -> Option<(&'a crate::checkpoint::Checkpoint, &'a Tensor)> {
+    let source = opened.source?;
+    let codes = &opened.checkpoint.tensors[layer.codes?];
+    let tensor = source.tensor(&codes.name)?;
+    let fits = tensor.float_kind().is_some() && tensor.len() == codes.len() * 2;
+    fits.then_some((source, tensor))
+}
+
+fn equal_bytes(
+    opened: &Opened<'_>,
+    tensor: &Tensor,
+    source: &Tensor,
+    range: &Range<u64>,
+    _: &mut ChunkBuffer,
+) -> Result<bool, EngineError> {
+    let length = (range.end - range.start) as usize;
+    let (mut ours, mut theirs) = (vec![0; length], vec![0; length]);
+    opened.checkpoint.read_at(tensor, &mut ours, range.start)?;
+    if let Some(checkpoint) = opened.source {
+        checkpoint.read_at(source, &mut theirs, range.start)?;
+    }
+    Ok(ours == theirs)
+}
+
+fn scales(layers: &[&Layer], global_scales: &[f32], found: &[Found]) -> Check {
+    let (mut problems, mut blocks) = (Vec::new(), 0);
+    for ((layer, &global), found) in layers.iter().zip(global_scales).zip(found) {
+        if !(global.is_finite() && global > 0.0) {
+            problems.push(format!("{} has the global scale {global}", layer.module));
+        }
+        let Some(health) = found.scales.health() else { continue };
+        blocks += health.blocks;
+        if health.zero + health.invalid > 0 {
+            let (zero, invalid) = (health.zero, health.invalid);
+            problems.push(format!("{} has {zero} zero and {invalid} NaN or negative scales", layer.module));
+        }
+    }
+    check("scales", problems, format!("{blocks} block scales and {} global scales, finite and above zero", layers.len()))
+}
+
+fn groups(opened: &Opened<'_>, layers: &[&Layer], global_scales: &[f32]) -> Check {
+    let scale_of = |wanted: &Layer| {
+        let at = layers.iter().position(|layer| layer.module == wanted.module);
+        at.map(|i| global_scales[i].to_bits())
+    };
+    let groups = fused(&opened.layers);
+    let torn = groups.iter().filter(|group| group.iter().any(|layer| scale_of(layer) != scale_of(group[0])));
+    let problems = torn
+        .map(|group| {
+            let names: Vec<&str> = group.iter().map(|layer| layer.module.as_str()).collect();
+            format!("{} are fused by runtimes, but differ in global scale", names.join(", "))
+        })
+        .collect();
+    check("groups", problems, format!("{} fused groups share their global scale", groups.len()))
+}
+
+fn layer_errors(opened: &Opened<'_>, layers: &[&Layer], found: &[Found]) -> Vec<LayerError> {
+    let compared = layers.iter().zip(found).filter(|(layer, _)| source_weight(opened, layer).is_some());
+    compared
+        .map(|(layer, found)| LayerError {
+            name: format!("{}.weight", layer.module),
+            sqnr_db: found.errors.sqnr_db(&found.weights),
+            max_abs_error: found.errors.max_abs,
+        })
+        .collect()
+}
+
+fn error_check(errors: &[LayerError]) -> Check {
+    let sqnr = |error: &LayerError| error.sqnr_db.unwrap_or(f64::INFINITY);
+    let lost = errors.iter().filter(|error| sqnr(error) < MIN_SQNR_DB);
+    let problems = lost.map(|e| format!("{} has only {:.1} dB", e.name, sqnr(e))).collect();
+    let worst = errors.iter().min_by(|a, b| sqnr(a).total_cmp(&sqnr(b)));
+    let detail = match worst {
+        Some(worst) => format!("worst {:.2} dB, in {}", sqnr(worst), worst.name),
+        None => "no layer has a source".to_owned(),
+    };
+    check("error", problems, detail)
+}

@@ -1,0 +1,89 @@
+//! The quantized layers of a checkpoint, told from its tensors alone.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::checkpoint::{Checkpoint, Dtype, Tensor};
+use crate::dialect::modelopt::{BLOCK_SCALE, GLOBAL_SCALE};
+use crate::format::Format;
+use crate::model::{ScaleGroup, module_of, natural_order, scale_group};
+
+/// A layer with a scale: the parts of it that are there, and what is wrong with them.
+#[derive(Debug)]
+pub struct Layer {
+    /// The module.
+    pub module: String,
+    /// Its packed weight, an index in [`Checkpoint::tensors`].
+    pub codes: Option<usize>,
+    /// Its block scales.
+    pub scales: Option<usize>,
+    /// Its global scale.
+    pub global_scale: Option<usize>,
+    /// What makes it unreadable.
+    pub problem: Option<String>,
+}
+
+/// Finds every module that has a part of a quantized layer.
+pub fn find(checkpoint: &Checkpoint) -> Vec<Layer> {
+    let by_name: HashMap<&str, usize> =
+        checkpoint.tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.as_str(), i)).collect();
+    let packed = |tensor: &Tensor| tensor.dtype == Dtype::U8 && tensor.name.ends_with(".weight");
+    let mut modules: Vec<&str> = checkpoint
+        .tensors
+        .iter()
+        .filter_map(|tensor| {
+            let of_scale = [BLOCK_SCALE, GLOBAL_SCALE]
+                .iter()
+                .find_map(|part| tensor.name.strip_suffix(part)?.strip_suffix('.'));
+            of_scale.or_else(|| packed(tensor).then(|| module_of(&tensor.name)))
+        })
+        .collect();
+    modules.sort_by(|a, b| natural_order(a, b));
+    modules.dedup();
+
+    let part = |module: &str, part: &str| by_name.get(format!("{module}.{part}").as_str()).copied();
+    modules
+        .into_iter()
+        .map(|module| {
+            let [codes, scales, global_scale] =
+                ["weight", BLOCK_SCALE, GLOBAL_SCALE].map(|name| part(module, name));
+            let mut layer = Layer { module: module.to_owned(), codes, scales, global_scale, problem: None };
+            layer.problem = problem(checkpoint, &layer);
+            layer
+        })
+        .collect()
+}
+
+fn problem(checkpoint: &Checkpoint, layer: &Layer) -> Option<String> {
+    let tensor = |index: Option<usize>| index.map(|i| &checkpoint.tensors[i]);
+    let parts = [("weight", layer.codes), (BLOCK_SCALE, layer.scales), (GLOBAL_SCALE, layer.global_scale)];
+    if let Some((missing, _)) = parts.iter().find(|(_, part)| part.is_none()) {
+        return Some(format!("{} has no {missing}", layer.module));
+    }
+    let (codes, scales, global) = (tensor(layer.codes)?, tensor(layer.scales)?, tensor(layer.global_scale)?);
+    let wrong = |tensor: &Tensor, expected: &str| {
+        Some(format!("{} is {} {:?}, not {expected}", tensor.name, tensor.dtype, tensor.shape))
+    };
+    let (rows, packed_columns) = match (codes.dtype, codes.shape.as_slice()) {
+        (Dtype::U8, [rows, columns]) if columns % 8 == 0 => (*rows, *columns),
+        _ => return wrong(codes, "U8 [rows, columns/2]"),
+    };
+    let blocks = packed_columns * 2 / Format::Nvfp4.block_len() as u64;
+    if scales.dtype != Dtype::F8_E4M3 || scales.shape != [rows, blocks] {
+        return wrong(scales, &format!("F8_E4M3 [{rows}, {blocks}]"));
+    }
+    if global.dtype != Dtype::F32 || global.len() != 1 {
+        return wrong(global, "F32 []");
+    }
+    None
+}
+
+/// Layers that a runtime fuses, by group; groups of one left out.
+pub fn fused(layers: &[Layer]) -> Vec<Vec<&Layer>> {
+    let mut groups: BTreeMap<ScaleGroup, Vec<&Layer>> = BTreeMap::new();
+    for layer in layers.iter().filter(|layer| layer.problem.is_none()) {
+        if let Some(group) = scale_group(&layer.module) {
+            groups.entry(group).or_default().push(layer);
+        }
+    }
+    groups.into_values().filter(|group| group.len() > 1).collect()
+}

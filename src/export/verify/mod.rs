@@ -1,0 +1,132 @@
+//! Verifying a quantized checkpoint: re-opened from disk, with nothing known but its files.
+
+mod compare;
+mod layers;
+mod structure;
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+
+use super::ExportError;
+use crate::backend::Backend;
+use crate::checkpoint::Checkpoint;
+use crate::plan::Coverage;
+use compare::Compared;
+use layers::Layer;
+
+/// A layer whose error is as large as this has lost its weights: random codes give −3 dB.
+pub const MIN_SQNR_DB: f64 = 3.0;
+
+/// What verifying needs.
+pub struct Verify<'a> {
+    /// Who dequantizes.
+    pub backend: &'a dyn Backend,
+    /// Number of threads.
+    pub workers: usize,
+    /// Called with the bytes of each piece of work as it ends; they add up to [`Opened::bytes`].
+    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Set by the user to stop.
+    pub cancel: &'a AtomicBool,
+}
+
+/// A quantized checkpoint that is open, with the source to compare it to.
+#[derive(Debug)]
+pub struct Opened<'a> {
+    checkpoint: Checkpoint,
+    source: Option<&'a Checkpoint>,
+    layers: Vec<Layer>,
+}
+
+/// One thing that was verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What, in a word or two.
+    pub name: &'static str,
+    /// Whether it holds.
+    pub passed: bool,
+    /// The numbers, or what is wrong.
+    pub detail: String,
+}
+
+/// The error of one layer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LayerError {
+    /// Name of the weight.
+    pub name: String,
+    /// Signal-to-quantization-noise ratio in dB; `None` for a layer of zeros.
+    pub sqnr_db: Option<f64>,
+    /// Largest difference from the source.
+    pub max_abs_error: f64,
+}
+
+/// The gate table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verification {
+    /// All that was verified, in order.
+    pub checks: Vec<Check>,
+    /// How much of the float matrices is quantized.
+    pub coverage: Coverage,
+    /// The error of each layer; empty without a source.
+    pub errors: Vec<LayerError>,
+}
+
+impl Verification {
+    /// Whether everything holds.
+    pub fn passed(&self) -> bool {
+        self.checks.iter().all(|check| check.passed)
+    }
+}
+
+impl Opened<'_> {
+    /// Bytes that verifying will read: all scales, and with a source everything in both.
+    pub fn bytes(&self) -> u64 {
+        compare::work_bytes(self)
+    }
+}
+
+impl Verify<'_> {
+    /// Opens a checkpoint. Fails if it is none, or in no format that can be verified; what is
+    /// merely wrong in it is for [`Verify::check`] to say.
+    pub fn open<'a>(&self, path: &Path, source: Option<&'a Checkpoint>) -> Result<Opened<'a>, ExportError> {
+        let checkpoint = Checkpoint::open(path)?;
+        let layers = layers::find(&checkpoint);
+        if layers.is_empty() {
+            let problem = match checkpoint.existing_quantization() {
+                Some(method) => format!("{method}: only ModelOpt's W4A16_NVFP4 can be verified so far"),
+                None => "no quantized layer in it. Pass a folder that an export wrote".to_owned(),
+            };
+            return Err(ExportError::NotVerifiable { path: path.to_owned(), problem });
+        }
+        if let Some(method) = source.and_then(Checkpoint::existing_quantization) {
+            let path = source.map_or(path, |source| &source.path).to_owned();
+            let problem = format!("already quantized ({method}). Pass the float checkpoint to compare with");
+            return Err(ExportError::NotVerifiable { path, problem });
+        }
+        Ok(Opened { checkpoint, source, layers })
+    }
+
+    /// Verifies. An error means that it could not be done; what does not hold is in the result.
+    pub fn check(&self, opened: &Opened<'_>) -> Result<Verification, ExportError> {
+        let mut checks = structure::checks(opened);
+        let sound = opened.layers.iter().filter(|layer| layer.problem.is_none());
+        let compared: Compared = compare::compare(self, opened, &sound.collect::<Vec<_>>())?;
+        checks.extend(compared.checks);
+        Ok(Verification { checks, coverage: structure::coverage(opened), errors: compared.errors })
+    }
+}
+
+/// A check over a list of what does not hold; `detail` is said when nothing is on it.
+fn check(name: &'static str, problems: Vec<String>, detail: impl Into<String>) -> Check {
+    const SHOWN: usize = 3;
+    let passed = problems.is_empty();
+    let detail = if passed {
+        detail.into()
+    } else {
+        let more = problems.len().saturating_sub(SHOWN);
+        let shown = problems.into_iter().take(SHOWN).collect::<Vec<_>>().join("; ");
+        if more > 0 { format!("{shown}; and {more} more") } else { shown }
+    };
+    Check { name, passed, detail }
+}

@@ -1,0 +1,69 @@
+//! All that is measured of one tensor.
+
+use super::{ErrorSums, ScaleCounts, ScaleHealth, WeightSums};
+
+/// Measurements of one tensor. Parts of a tensor merge into the whole.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TensorStats {
+    /// Largest magnitude; NaN if there is a NaN, infinite if there is an infinity.
+    pub amax: f32,
+    /// Sums over the weights.
+    pub weights: WeightSums,
+    /// What quantizing it did, if it is quantized.
+    pub quantized: Option<QuantizedStats>,
+}
+
+/// Measurements of what quantizing did to a tensor.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct QuantizedStats {
+    /// The f32 scale of the tensor.
+    pub global_scale: f32,
+    /// Its block scales.
+    pub scales: ScaleCounts,
+    /// Sums over its errors.
+    pub errors: ErrorSums,
+}
+
+impl TensorStats {
+    /// Adds another part of the same tensor.
+    pub fn merge(&mut self, other: &Self) {
+        // As bit patterns, so that NaN, which is above infinity there, is not lost.
+        self.amax = f32::from_bits(self.amax.to_bits().max(other.amax.to_bits()));
+        self.weights.merge(&other.weights);
+        match (&mut self.quantized, &other.quantized) {
+            (Some(total), Some(part)) => {
+                total.scales.merge(&part.scales);
+                total.errors.merge(&part.errors);
+            }
+            (total @ None, Some(part)) => *total = Some(part.clone()),
+            (_, None) => {}
+        }
+    }
+
+    /// Signal-to-quantization-noise ratio in dB, if it is quantized and not all zeros.
+    pub fn sqnr_db(&self) -> Option<f64> {
+        self.quantized.as_ref()?.errors.sqnr_db(&self.weights)
+    }
+
+    /// Health of its block scales, if it is quantized.
+    pub fn scale_health(&self) -> Option<ScaleHealth> {
+        self.quantized.as_ref()?.scales.health()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merging_keeps_nan_and_takes_the_larger_amax() {
+        let part = |amax| TensorStats { amax, ..Default::default() };
+        let mut total = part(1.0);
+        total.merge(&part(3.0));
+        total.merge(&part(2.0));
+        assert_eq!(total.amax, 3.0);
+        total.merge(&part(f32::NAN));
+        total.merge(&part(f32::INFINITY));
+        assert!(total.amax.is_nan());
+    }
+}
