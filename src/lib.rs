@@ -4,5 +4,6 @@
 pub mod backend;
 pub mod cpu;
 pub mod format;
+pub mod gpu;
 pub mod numeric;
 pub mod stats;
