@@ -1,15 +1,26 @@
 //! quantscope opens a model checkpoint, shows what is in its weights, and quantizes it.
+//!
+//! The modules follow the flow of the data, and each knows only those before it:
+//!
+//! [`numeric`] and [`format`] specify the arithmetic; [`checkpoint`] opens files and [`model`] tells
+//! what their tensors are; [`recipe`] says what the user wants, [`dialect`] what a runtime wants,
+//! and [`plan`] puts them together without reading a weight; [`engine`] runs a plan on a
+//! [`backend`], [`cpu`] or [`gpu`], and measures ([`stats`]); [`export`] writes and verifies;
+//! [`report`] and [`batch`] show.
 #![warn(missing_docs)]
 
 pub mod backend;
+pub mod batch;
 pub mod checkpoint;
 pub mod cpu;
 pub mod dialect;
 pub mod engine;
 pub mod export;
 pub mod format;
+pub mod gpu;
 pub mod model;
 pub mod numeric;
 pub mod plan;
 pub mod recipe;
+pub mod report;
 pub mod stats;

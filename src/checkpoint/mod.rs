@@ -38,6 +38,7 @@ pub struct Checkpoint {
     pub unlisted: Vec<String>,
     /// Weight files of the folder that are not part of the checkpoint, and an index that is not.
     pub ignored: Vec<String>,
+    by_name: HashMap<String, usize>,
 }
 
 /// A tensor of a checkpoint.
@@ -99,6 +100,7 @@ impl Checkpoint {
             sharded: sources.index.is_some(),
             unlisted: Vec::new(),
             ignored: sources.ignored,
+            by_name: HashMap::new(),
         };
         for (name, path) in &sources.files {
             checkpoint.add_file(name, path)?;
@@ -112,32 +114,31 @@ impl Checkpoint {
     fn add_file(&mut self, name: &str, path: &Path) -> Result<(), CheckpointError> {
         let (file, entries) = TensorFile::open(path, name)?;
         let index = self.files.len();
+        for entry in entries {
+            if let Some(first) = self.by_name.insert(entry.name.clone(), self.tensors.len()) {
+                return Err(CheckpointError::StoredTwice {
+                    tensor: entry.name,
+                    first: self.files[self.tensors[first].file].name.clone(),
+                    second: file.name,
+                });
+            }
+            self.tensors.push(Tensor {
+                name: entry.name,
+                dtype: entry.dtype,
+                shape: entry.shape,
+                file: index,
+                offset: entry.begin,
+                bytes: entry.end - entry.begin,
+            });
+        }
         self.files.push(file);
-        self.tensors.extend(entries.into_iter().map(|entry| Tensor {
-            name: entry.name,
-            dtype: entry.dtype,
-            shape: entry.shape,
-            file: index,
-            offset: entry.begin,
-            bytes: entry.end - entry.begin,
-        }));
         Ok(())
     }
 
     fn compare_with_index(&mut self, weight_map: &WeightMap) -> Result<(), CheckpointError> {
-        let mut stored: HashMap<&str, &str> = HashMap::new();
-        for tensor in &self.tensors {
-            let file = &self.files[tensor.file].name;
-            if let Some(first) = stored.insert(&tensor.name, file) {
-                return Err(CheckpointError::StoredTwice {
-                    tensor: tensor.name.clone(),
-                    first: first.to_owned(),
-                    second: file.clone(),
-                });
-            }
-        }
         for (tensor, shard) in weight_map {
-            if stored.get(tensor.as_str()) != Some(&shard.as_str()) {
+            let file = self.tensor(tensor).map(|stored| &self.files[stored.file].name);
+            if file != Some(shard) {
                 return Err(CheckpointError::Index {
                     index: self.folder.join(INDEX_FILE),
                     problem: IndexProblem::TensorNowhere { tensor: tensor.clone(), shard: shard.clone() },
@@ -160,7 +161,7 @@ impl Checkpoint {
 
     /// The tensor of that name.
     pub fn tensor(&self, name: &str) -> Option<&Tensor> {
-        self.tensors.iter().find(|tensor| tensor.name == name)
+        self.by_name.get(name).map(|&i| &self.tensors[i])
     }
 
     /// Bytes of all weight files, headers included.

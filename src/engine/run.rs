@@ -15,7 +15,7 @@ use crate::dialect::Part;
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::numeric::FloatKind;
 use crate::plan::{Decision, Entry, Plan};
-use crate::stats::{QuantizedStats, ScaleCounts, TensorStats};
+use crate::stats::{QuantizedStats, ScaleHealth, TensorStats};
 
 /// Takes what a run produces. Called from several threads at once.
 pub trait Sink: Sync {
@@ -171,9 +171,7 @@ impl Shared<'_> {
         if job.chunk == 0 {
             self.write(job, Part::GlobalScale, 0, &tables.global_scale().to_le_bytes())?;
         }
-        let mut counts = ScaleCounts::default();
-        counts.add(&scales);
-        let quantized = QuantizedStats { global_scale: tables.global_scale(), scales: counts, errors };
+        let quantized = QuantizedStats { global_scale: tables.global_scale(), scales: ScaleHealth::of(&scales), errors };
         // The amax is known from the first reading.
         self.add_stats(job, TensorStats { amax: 0.0, weights: sums, quantized: Some(quantized) });
         Ok(())

@@ -4,6 +4,6 @@ mod scales;
 mod sums;
 mod tensor;
 
-pub use scales::{ScaleCounts, ScaleHealth};
+pub use scales::ScaleHealth;
 pub use sums::{ErrorSums, WeightSums};
 pub use tensor::{QuantizedStats, TensorStats};

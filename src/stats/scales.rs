@@ -4,24 +4,14 @@ use serde::Serialize;
 
 use crate::numeric::e4m3;
 
-/// How often each E4M3 scale code occurs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScaleCounts([u64; 256]);
-
-impl Default for ScaleCounts {
-    fn default() -> Self {
-        Self([0; 256])
-    }
-}
-
-/// What the scales of a tensor look like.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// What the E4M3 block scales of a tensor look like. Parts of a tensor merge into the whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct ScaleHealth {
     /// Number of block scales.
     pub blocks: u64,
-    /// Smallest scale.
+    /// Smallest valid scale.
     pub min: f32,
-    /// Largest scale.
+    /// Largest valid scale.
     pub max: f32,
     /// Scales that are 0: their blocks read as zero.
     pub zero: u64,
@@ -33,39 +23,39 @@ pub struct ScaleHealth {
     pub invalid: u64,
 }
 
-impl ScaleCounts {
-    /// Counts the codes of a chunk.
-    pub fn add(&mut self, codes: &[u8]) {
+impl ScaleHealth {
+    /// Looks at a chunk of scale codes.
+    pub fn of(codes: &[u8]) -> Self {
+        let mut counts = [0u64; 256];
         for &code in codes {
-            self.0[usize::from(code)] += 1;
+            counts[usize::from(code)] += 1;
+        }
+        let (valid, invalid) = counts.split_at(usize::from(e4m3::MAX_CODE) + 1);
+        let value = |code: Option<usize>| code.map_or(0.0, |code| e4m3::decode(code as u8));
+        Self {
+            blocks: codes.len() as u64,
+            min: value(valid.iter().position(|&count| count > 0)),
+            max: value(valid.iter().rposition(|&count| count > 0)),
+            zero: valid[0],
+            subnormal: valid[1..usize::from(e4m3::FIRST_NORMAL_CODE)].iter().sum(),
+            saturated: valid[usize::from(e4m3::MAX_CODE)],
+            invalid: invalid.iter().sum(),
         }
     }
 
     /// Adds another part.
     pub fn merge(&mut self, other: &Self) {
-        for (count, more) in self.0.iter_mut().zip(other.0) {
-            *count += more;
+        // A part without a valid scale has no say in the range.
+        if other.blocks > other.invalid {
+            let first = self.blocks == self.invalid;
+            self.min = if first { other.min } else { self.min.min(other.min) };
+            self.max = self.max.max(other.max);
         }
-    }
-
-    /// The summary; `None` without scales. Minimum and maximum are over valid scales.
-    pub fn health(&self) -> Option<ScaleHealth> {
-        let sum = |codes: std::ops::RangeInclusive<u8>| self.0[usize::from(*codes.start())..=usize::from(*codes.end())].iter().sum();
-        let blocks: u64 = self.0.iter().sum();
-        let valid = 0..=e4m3::MAX_CODE;
-        let invalid = blocks - sum(valid.clone());
-        let mut present = valid.filter(|&code| self.0[usize::from(code)] > 0);
-        let min = present.clone().next().unwrap_or(0);
-        let max = present.next_back().unwrap_or(0);
-        (blocks > 0).then(|| ScaleHealth {
-            blocks,
-            min: e4m3::decode(min),
-            max: e4m3::decode(max),
-            zero: self.0[0],
-            subnormal: sum(1..=e4m3::FIRST_NORMAL_CODE - 1),
-            saturated: self.0[usize::from(e4m3::MAX_CODE)],
-            invalid,
-        })
+        self.blocks += other.blocks;
+        self.zero += other.zero;
+        self.subnormal += other.subnormal;
+        self.saturated += other.saturated;
+        self.invalid += other.invalid;
     }
 }
 
@@ -74,16 +64,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn health_counts_each_class_once() {
-        let mut counts = ScaleCounts::default();
-        assert_eq!(counts.health(), None);
-        counts.add(&[0x00, 0x01, 0x07, 0x08, 0x38, 0x7E, 0x7E]);
-        let mut more = ScaleCounts::default();
-        more.add(&[0x7F, 0x80]);
-        counts.merge(&more);
-        let health = counts.health().unwrap();
+    fn each_scale_counts_in_its_class() {
+        let health = ScaleHealth::of(&[0x00, 0x01, 0x07, 0x08, 0x38, 0x7E, 0x7E, 0x7F, 0x80]);
         assert_eq!((health.blocks, health.zero, health.subnormal), (9, 1, 2));
         assert_eq!((health.saturated, health.invalid), (2, 2));
         assert_eq!((health.min, health.max), (0.0, 448.0));
+    }
+
+    #[test]
+    fn parts_merge_into_the_whole() {
+        let codes = [0x7F, 0x38, 0x40, 0x05, 0x7E, 0xFF];
+        for split in 0..=codes.len() {
+            let (left, right) = codes.split_at(split);
+            let mut total = ScaleHealth::default();
+            total.merge(&ScaleHealth::of(left));
+            total.merge(&ScaleHealth::of(right));
+            assert_eq!(total, ScaleHealth::of(&codes), "split at {split}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! All that is measured of one tensor.
 
-use super::{ErrorSums, ScaleCounts, ScaleHealth, WeightSums};
+use super::{ErrorSums, ScaleHealth, WeightSums};
 
 /// Measurements of one tensor. Parts of a tensor merge into the whole.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,7 +19,7 @@ pub struct QuantizedStats {
     /// The f32 scale of the tensor.
     pub global_scale: f32,
     /// Its block scales.
-    pub scales: ScaleCounts,
+    pub scales: ScaleHealth,
     /// Sums over its errors.
     pub errors: ErrorSums,
 }
@@ -43,11 +43,6 @@ impl TensorStats {
     /// Signal-to-quantization-noise ratio in dB, if it is quantized and not all zeros.
     pub fn sqnr_db(&self) -> Option<f64> {
         self.quantized.as_ref()?.errors.sqnr_db(&self.weights)
-    }
-
-    /// Health of its block scales, if it is quantized.
-    pub fn scale_health(&self) -> Option<ScaleHealth> {
-        self.quantized.as_ref()?.scales.health()
     }
 }
 

@@ -11,8 +11,7 @@ use crate::checkpoint::{CheckpointError, Tensor};
 use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, in_order};
 use crate::format::Nvfp4Tables;
 use crate::format::nvfp4::BLOCK_LEN;
-use crate::numeric::FloatKind;
-use crate::stats::{ErrorSums, ScaleCounts, WeightSums};
+use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
 
 /// Checks that needed reading, and the errors that were found.
 pub struct Compared {
@@ -31,7 +30,7 @@ enum Job<'a> {
 /// What was found in one layer.
 #[derive(Default)]
 struct Found {
-    scales: ScaleCounts,
+    scales: ScaleHealth,
     weights: WeightSums,
     errors: ErrorSums,
 }
@@ -48,10 +47,9 @@ pub fn work_bytes(opened: &Opened<'_>) -> u64 {
 /// Tensors that both checkpoints have in one form.
 fn kept_pairs<'a>(opened: &'a Opened<'_>) -> Vec<(&'a Tensor, &'a Tensor)> {
     let Some(source) = opened.source else { return Vec::new() };
-    let by_name: BTreeMap<&str, &Tensor> = source.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
     let pairs = opened.checkpoint.tensors.iter().filter_map(|tensor| {
-        let other = by_name.get(tensor.name.as_str())?;
-        (tensor.dtype == other.dtype && tensor.shape == other.shape).then_some((tensor, *other))
+        let other = source.tensor(&tensor.name)?;
+        (tensor.dtype == other.dtype && tensor.shape == other.shape).then_some((tensor, other))
     });
     pairs.collect()
 }
@@ -84,7 +82,7 @@ pub fn compare(
                     (verify.progress)((blocks.end - blocks.start) * 8);
                 }
                 Job::Bytes { tensor, source, range } => {
-                    if !equal_bytes(opened, tensor, source, range, buffer)? {
+                    if !equal_bytes(opened, tensor, source, range)? {
                         changed.lock().unwrap_or_else(PoisonError::into_inner).push(tensor.name.clone());
                     }
                     (verify.progress)(range.end - range.start);
@@ -151,7 +149,7 @@ fn read_blocks(
     let count = (blocks.end - blocks.start) as usize;
     let mut scale_bytes = vec![0; count];
     checkpoint.read_at(&checkpoint.tensors[scales], &mut scale_bytes, blocks.start)?;
-    found.scales.add(&scale_bytes);
+    found.scales = ScaleHealth::of(&scale_bytes);
 
     let usable = global_scale > 0.0 && global_scale.is_finite() && scale_bytes.iter().all(|&s| s < 0x7F);
     let source = source_weight(opened, layer).filter(|_| usable);
@@ -183,7 +181,6 @@ fn equal_bytes(
     tensor: &Tensor,
     source: &Tensor,
     range: &Range<u64>,
-    _: &mut ChunkBuffer,
 ) -> Result<bool, EngineError> {
     let length = (range.end - range.start) as usize;
     let (mut ours, mut theirs) = (vec![0; length], vec![0; length]);
@@ -200,7 +197,7 @@ fn scales(layers: &[&Layer], global_scales: &[f32], found: &[Found]) -> Check {
         if !(global.is_finite() && global > 0.0) {
             problems.push(format!("{} has the global scale {global}", layer.module));
         }
-        let Some(health) = found.scales.health() else { continue };
+        let health = &found.scales;
         blocks += health.blocks;
         if health.zero + health.invalid > 0 {
             let (zero, invalid) = (health.zero, health.invalid);
@@ -211,10 +208,9 @@ fn scales(layers: &[&Layer], global_scales: &[f32], found: &[Found]) -> Check {
 }
 
 fn groups(opened: &Opened<'_>, layers: &[&Layer], global_scales: &[f32]) -> Check {
-    let scale_of = |wanted: &Layer| {
-        let at = layers.iter().position(|layer| layer.module == wanted.module);
-        at.map(|i| global_scales[i].to_bits())
-    };
+    let names = layers.iter().map(|layer| layer.module.as_str());
+    let scales: BTreeMap<&str, u32> = names.zip(global_scales.iter().map(|s| s.to_bits())).collect();
+    let scale_of = |layer: &Layer| scales.get(layer.module.as_str());
     let groups = fused(&opened.layers);
     let torn = groups.iter().filter(|group| group.iter().any(|layer| scale_of(layer) != scale_of(group[0])));
     let problems = torn

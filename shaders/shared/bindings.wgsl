@@ -1,0 +1,33 @@
+// What every kernel is bound to. Twin of `src/gpu/gpu_data.rs`.
+
+struct Params {
+    // Items to work on: groups of four weights for `amax`, blocks for every other kernel.
+    len: u32,
+    // Power of two that brings the largest magnitude near 1; only sums use it.
+    unit: f32,
+}
+
+// What one scale code means.
+struct Scale {
+    // Smallest magnitude patterns above codes 0 to 6; the eighth is reached by none.
+    code_starts: array<vec4<u32>, 2>,
+    // f32 bits of what codes 0 to 7 stand for.
+    values: array<u32, 8>,
+}
+
+struct Tables {
+    // Smallest block amax patterns of scale codes 1 to 126; the rest is reached by none.
+    scale_starts: array<u32, 128>,
+    scales: array<Scale, 128>,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> tables: Tables;
+// Patterns of weights as they are stored: four 16-bit weights an item, or two of 32 bits.
+@group(0) @binding(2) var<storage, read> weights: array<vec2<u32>>;
+// The sixteen codes of a block an item.
+@group(0) @binding(3) var<storage, read_write> codes: array<vec2<u32>>;
+// The scale codes of four blocks an item.
+@group(0) @binding(4) var<storage, read_write> scales: array<u32>;
+// What the host reads back: maxima, sums, or bits of f32 values.
+@group(0) @binding(5) var<storage, read_write> results: array<u32>;

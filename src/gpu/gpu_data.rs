@@ -1,0 +1,66 @@
+//! What the kernels are bound to, as it lies in their memory. Twin of
+//! `shaders/shared/bindings.wgsl`.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::format::Nvfp4Tables;
+use crate::format::nvfp4::{decode, step};
+
+/// Rows of a table that a scale code without its sign bit can pick.
+const SCALES: usize = 128;
+
+/// A start that no magnitude reaches.
+const UNREACHABLE: u32 = u32::MAX;
+
+/// Parameters of one dispatch.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    /// Items to work on: groups of four weights for `amax`, blocks for every other kernel.
+    pub len: u32,
+    /// Power of two that sums are taken in.
+    pub unit: f32,
+    /// Uniform buffers are multiples of 16 bytes.
+    pub padding: [u32; 2],
+}
+
+/// What one scale code means.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Scale {
+    code_starts: [u32; 8],
+    values: [u32; 8],
+}
+
+/// [`Nvfp4Tables`], with rows for every scale code that a file may hold.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Tables {
+    scale_starts: [u32; SCALES],
+    scales: [Scale; SCALES],
+}
+
+impl Tables {
+    /// The tables in the layout of the kernels.
+    pub fn new(tables: &Nvfp4Tables) -> Self {
+        // A block amax counts the starts of codes 1 and above that it has reached.
+        let scale_start = |i: usize| tables.scale_starts.get(i + 1).copied();
+        let scale = |code: usize| match tables.code_starts.get(code) {
+            Some(starts) => Scale {
+                code_starts: std::array::from_fn(|k| starts.get(k).copied().unwrap_or(UNREACHABLE)),
+                values: tables.values[code],
+            },
+            // The code of NaN, which no quantized block has but a damaged file may.
+            None => Scale {
+                code_starts: [UNREACHABLE; 8],
+                values: std::array::from_fn(|k| {
+                    decode(k as u8, step(code as u8, tables.global_scale())).to_bits()
+                }),
+            },
+        };
+        Self {
+            scale_starts: std::array::from_fn(|i| scale_start(i).unwrap_or(UNREACHABLE)),
+            scales: std::array::from_fn(scale),
+        }
+    }
+}

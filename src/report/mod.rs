@@ -1,0 +1,10 @@
+//! Tables of what a plan says and a run measured: for the terminal, and as files. Every view is
+//! made of the same values.
+
+mod file;
+mod row;
+pub mod terminal;
+pub mod units;
+
+pub use file::{Report, ReportError, ReportFormat};
+pub use row::{GroupBy, Row, rows, grouped};

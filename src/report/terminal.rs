@@ -1,0 +1,183 @@
+//! Text for a terminal.
+
+use std::fmt::Write;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use super::row::Row;
+use super::units::{bytes, count, shape, significant};
+use crate::export::verify::Verification;
+use crate::model::Model;
+use crate::plan::{Coverage, Finding, Plan};
+use crate::stats::ScaleHealth;
+
+/// Columns that hold text; all others are aligned to the right.
+const TEXT_COLUMNS: [&str; 7] = ["tensor", "group", "shape", "dtype", "format", "reason", "check"];
+
+fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.to_vec());
+    rows.for_each(|row| {
+        table.add_row(row);
+    });
+    for (column, name) in table.column_iter_mut().zip(header) {
+        column.set_padding((0, 2));
+        if !TEXT_COLUMNS.contains(name) && !name.is_empty() {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
+}
+
+/// What the checkpoint is, in a line.
+pub fn headline(model: &Model<'_>) -> String {
+    let checkpoint = model.checkpoint;
+    let config = checkpoint.config.as_ref();
+    let architecture = config.and_then(|config| config.architecture().or(config.model_type()));
+    let layers = model.members.iter().filter_map(|member| member.layer).max().map_or(0, |last| last + 1);
+    let experts = model.members.iter().filter_map(|member| member.expert).max().map_or(0, |last| last + 1);
+    let mut parts = vec![checkpoint.path.display().to_string()];
+    parts.extend(architecture.map(str::to_owned));
+    parts.extend((layers > 0).then(|| count(layers.into(), "layer")));
+    parts.extend((experts > 0).then(|| count(experts.into(), "expert")));
+    parts.push(count(checkpoint.tensors.len() as u64, "tensor"));
+    parts.push(count(checkpoint.files.len() as u64, "file"));
+    parts.push(bytes(checkpoint.file_bytes()));
+    parts.join(" · ")
+}
+
+/// Coverage in a line.
+pub fn coverage(coverage: &Coverage) -> String {
+    format!(
+        "{:.1} % of quantizable bytes: {} of {} in {} of {}",
+        coverage.percent(),
+        bytes(coverage.quantized_bytes),
+        bytes(coverage.quantizable_bytes),
+        coverage.quantized_tensors,
+        count(coverage.quantizable_tensors, "tensor"),
+    )
+}
+
+/// Coverage, what is kept and why, and sizes.
+pub fn summary(plan: &Plan) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, value: &str| {
+        let _ = writeln!(text, "{label:<9} {value}");
+    };
+    line("coverage", &coverage(&plan.coverage()));
+    for (i, (reason, role, tensors, kept)) in plan.kept().into_iter().enumerate() {
+        let what = format!("{} in {} ({role}): {reason}", bytes(kept), count(tensors, "tensor"));
+        line(if i == 0 { "kept" } else { "" }, &what);
+    }
+    line("size", &size(plan));
+    text
+}
+
+fn size(plan: &Plan) -> String {
+    let (before, after) = (plan.bytes_before, plan.bytes_after);
+    let percent = 100.0 * after as f64 / before.max(1) as f64;
+    let mut text = format!("{before} → {after} bytes ({} → {}, {percent:.1} %)", bytes(before), bytes(after));
+    if let Some(bits) = plan.bits_per_quantized_weight() {
+        let _ = write!(text, ", {bits:.3} bits a quantized weight");
+    }
+    text
+}
+
+/// Every tensor with its format or the reason it is kept.
+pub fn plan_table(plan: &Plan, rows: &[Row]) -> String {
+    let with_group = |row: &Row, i: usize| match plan.entries.get(i).map(|entry| &entry.decision) {
+        Some(crate::plan::Decision::Quantize { group, .. }) if plan.groups[*group].len() > 1 => {
+            format!("{}; scale group {group}", row.reason)
+        }
+        _ => row.reason.clone(),
+    };
+    table(
+        &["tensor", "shape", "dtype", "format", "before", "after", "reason"],
+        rows.iter().enumerate().map(|(i, row)| {
+            vec![
+                row.name.clone(),
+                shape(&row.shape),
+                row.dtype.clone(),
+                row.format.clone(),
+                row.bytes_before.to_string(),
+                row.bytes_after.to_string(),
+                with_group(row, i),
+            ]
+        }),
+    )
+}
+
+/// The statistics table.
+pub fn stats_table(rows: &[Row]) -> String {
+    let grouped = rows.iter().any(|row| row.tensors > 1);
+    let (name, form) = if grouped { ("group", "tensors") } else { ("tensor", "shape") };
+    table(
+        &[
+            name, form, "dtype", "format", "amax", "mean |w|", "σ", "zeros %", "scales", "zero/sub/sat",
+            "SQNR dB", "max error", "before", "after",
+        ],
+        rows.iter().map(|row| {
+            let form = if grouped { row.tensors.to_string() } else { shape(&row.shape) };
+            let mut cells = vec![row.name.clone(), form, row.dtype.clone(), row.format.clone()];
+            cells.extend(measured(row));
+            cells.extend([bytes(row.bytes_before), bytes(row.bytes_after)]);
+            cells
+        }),
+    )
+}
+
+/// The eight measured columns; a dash where there is nothing to measure.
+fn measured(row: &Row) -> [String; 8] {
+    let dash = || "–".to_owned();
+    let Some(stats) = &row.stats else { return std::array::from_fn(|_| dash()) };
+    let quantized = stats.quantized.as_ref();
+    [
+        significant(stats.amax.into()),
+        significant(stats.weights.mean_abs()),
+        significant(stats.weights.std_dev()),
+        format!("{:.2}", 100.0 * stats.weights.zero_fraction()),
+        quantized.map_or_else(dash, |q| scale_range(&q.scales)),
+        quantized.map_or_else(dash, |q| scale_classes(&q.scales)),
+        stats.sqnr_db().map_or_else(dash, |db| format!("{db:.2}")),
+        quantized.map_or_else(dash, |q| significant(q.errors.max_abs)),
+    ]
+}
+
+/// Smallest and largest block scale.
+pub fn scale_range(health: &ScaleHealth) -> String {
+    format!("{}..{}", significant(health.min.into()), significant(health.max.into()))
+}
+
+/// How many scales are zero, subnormal and saturated.
+pub fn scale_classes(health: &ScaleHealth) -> String {
+    format!("{}/{}/{}", health.zero, health.subnormal, health.saturated)
+}
+
+/// Findings, one a line; empty text if there is none.
+pub fn findings(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let _ = write!(text, "finding   {}", finding.kind);
+        if let Some(example) = finding.tensors.first() {
+            let (tensors, size) = (count(finding.tensors.len() as u64, "tensor"), bytes(finding.bytes));
+            let _ = write!(text, " ({tensors}, {size}: {example}");
+            if finding.tensors.len() > 1 {
+                let _ = write!(text, ", …");
+            }
+            let _ = write!(text, ")");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The gate table.
+pub fn verification(verification: &Verification) -> String {
+    let rows = verification.checks.iter().map(|check| {
+        let mark = if check.passed { "pass" } else { "FAIL" };
+        vec![mark.to_owned(), check.name.to_owned(), check.detail.clone()]
+    });
+    let coverage = vec!["".to_owned(), "coverage".to_owned(), coverage(&verification.coverage)];
+    table(&["", "check", ""], rows.chain(std::iter::once(coverage)))
+}
