@@ -43,7 +43,7 @@ impl Random {
     }
 
     fn below(&mut self, end: u32) -> u32 {
-        (u64::from(self.bits()) * u64::from(end) >> 32) as u32
+        ((u64::from(self.bits()) * u64::from(end)) >> 32) as u32
     }
 
     /// A finite weight of either sign whose magnitude pattern is below `end`.
@@ -168,17 +168,20 @@ fn ties(kind: FloatKind, global: f32, random: &mut Random) -> Tensor {
 fn nasty(kind: FloatKind) -> Vec<Tensor> {
     let random = &mut Random(7);
     let (infinity, normal) = (infinity(kind), normal(kind));
-    let mut random_below = |end: u32, len: usize| -> Vec<u32> {
-        (0..len).map(|_| random.weight(kind, end)).collect()
-    };
+    let mut random_below =
+        |end: u32, len: usize| -> Vec<u32> { (0..len).map(|_| random.weight(kind, end)).collect() };
     let mut tensors = vec![
         Tensor::new("every finite magnitude", kind, &random_below(infinity, 1 << 16)),
         Tensor::new("subnormals", kind, &random_below(normal, 4096)),
         Tensor::new("zeros of both signs", kind, &random_below(1, 4096)),
-        Tensor::new("largest finite values", kind, &[infinity - 1, sign(kind) | (infinity - 1)].repeat(40)),
+        Tensor::new(
+            "largest finite values",
+            kind,
+            &[infinity - 1, sign(kind) | (infinity - 1)].repeat(40),
+        ),
         Tensor::new("empty", kind, &[]),
     ];
-    // The upper magnitudes are those of a real tensor, within 2⁻¹⁶ of the largest.
+    // All but one are among the smallest numbers there are.
     let mut outlier = random_below(normal * 2, 4096);
     outlier[1234] = infinity - 1;
     tensors.push(Tensor::new("one huge outlier", kind, &outlier));
@@ -228,8 +231,7 @@ fn inputs_of_several_pieces_are_the_same_on_every_adapter() {
             // Magnitudes of sixteen binades below 1, as in a weight matrix.
             let one = kind.first_pattern_at_least(1f32.to_bits());
             let low = kind.first_pattern_at_least(2f32.powi(-14).to_bits());
-            let patterns: Vec<_> =
-                (0..len).map(|_| random.weight(kind, one - low) + low).collect();
+            let patterns: Vec<_> = (0..len).map(|_| random.weight(kind, one - low) + low).collect();
             let tensor = Tensor::new("several pieces", kind, &patterns);
             compare(&gpu, &tensor, global_scale(tensor.amax()));
         }
@@ -242,7 +244,7 @@ fn amax_takes_any_length_and_any_pattern() {
         for kind in KINDS {
             let random = &mut Random(5);
             for len in [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 17, 2047, 8191, 8193, 100_001] {
-                // Falling magnitudes at the end, and the largest one last.
+                // The largest one is the very last.
                 let mut patterns: Vec<_> =
                     (0..len).map(|_| random.weight(kind, infinity(kind) / 2)).collect();
                 let nan = infinity(kind) + 1;
@@ -262,7 +264,7 @@ fn amax_takes_any_length_and_any_pattern() {
 #[test]
 fn any_scale_code_of_a_file_reads_the_same() {
     let scales: Vec<u8> = (0..=255).flat_map(|scale| [scale; 2]).collect();
-    let codes: Vec<u8> = (0..scales.len() * 8).map(|i| (i * 31 >> 2) as u8).collect();
+    let codes: Vec<u8> = (0..scales.len() * 8).map(|i| ((i * 31) >> 2) as u8).collect();
     let chunk = Nvfp4Chunk { codes: &codes, scales: &scales };
     for gpu in gpus() {
         for amax in [0.0, 1e-40, 1e-20, 1.0, 1e30] {
@@ -285,7 +287,8 @@ fn threads_that_share_a_gpu_do_not_disturb_each_other() {
                         let len = BLOCK_LEN * (1 + random.below(3000) as usize);
                         let patterns: Vec<_> =
                             (0..len).map(|_| random.weight(kind, infinity(kind))).collect();
-                        let tensor = Tensor::new(format!("thread {thread} round {round}"), kind, &patterns);
+                        let tensor =
+                            Tensor::new(format!("thread {thread} round {round}"), kind, &patterns);
                         compare(gpu, &tensor, global_scale(tensor.amax()));
                     }
                 });

@@ -37,8 +37,8 @@ fn quantize_blocks<F: SourceFloat>(
 ) {
     for ((block, packed), scale) in blocks.iter().zip(codes).zip(scales) {
         let magnitudes = block.map(F::magnitude);
-        let amax = block.iter().fold(0f32, |max, w| max.max(w.to_f32().abs()));
-        *scale = block_scale(amax, global_scale);
+        let amax = magnitudes.into_iter().max().expect("a block has weights");
+        *scale = block_scale(F::from_magnitude(amax).to_f32(), global_scale);
         let starts = &code_starts[usize::from(*scale) % SCALE_CODES];
 
         // A code is the number of thresholds that the magnitude has reached.

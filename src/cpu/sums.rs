@@ -57,8 +57,7 @@ impl Lanes {
     #[inline(always)]
     fn add(&mut self, weights: &[f64; BLOCK_LEN]) {
         self.blocks += 1;
-        for i in 0..BLOCK_LEN {
-            let w = weights[i];
+        for (i, &w) in weights.iter().enumerate() {
             self.zeros[i] += u64::from(w == 0.0);
             self.sum[i] += w;
             self.sum_abs[i] += w.abs();
@@ -95,7 +94,11 @@ impl Lanes {
 
 #[inline(always)]
 fn widen<F: SourceFloat>(block: &[F; BLOCK_LEN]) -> [f64; BLOCK_LEN] {
-    block.map(|w| f64::from(w.to_f32()))
+    let mut wide = [0.0; BLOCK_LEN];
+    for (wide, weight) in wide.iter_mut().zip(block) {
+        *wide = f64::from(weight.to_f32());
+    }
+    wide
 }
 
 #[multiversion(targets = "simd")]

@@ -38,7 +38,12 @@ impl Slot {
         let buffer = |label, bytes: usize, usage| {
             let size = bytes.next_multiple_of(16) as u64;
             let label = Some(label);
-            device.create_buffer(&BufferDescriptor { label, size, usage, mapped_at_creation: false })
+            device.create_buffer(&BufferDescriptor {
+                label,
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
         };
         let (uniform, storage) = (BufferUsages::UNIFORM, BufferUsages::STORAGE);
         let (read, write) = (BufferUsages::COPY_SRC, BufferUsages::COPY_DST);
@@ -54,7 +59,10 @@ impl Slot {
         let bound = [&params, &tables, &weights, &codes, &scales, &results];
         let entries: Vec<_> = (0u32..)
             .zip(bound)
-            .map(|(binding, buffer)| BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+            .map(|(binding, buffer)| BindGroupEntry {
+                binding,
+                resource: buffer.as_entire_binding(),
+            })
             .collect();
         let bind_group = device.create_bind_group(&BindGroupDescriptor {
             label: Some("slot"),

@@ -61,6 +61,8 @@ pub trait SourceFloat: Pod + Send + Sync {
 
     /// The pattern without its sign bit.
     fn magnitude(self) -> Self::Bits;
+    /// The number that is not negative and has this magnitude.
+    fn from_magnitude(magnitude: Self::Bits) -> Self;
     /// Whether the sign bit is set.
     fn sign_bit(self) -> bool;
     /// The exact value.
@@ -78,6 +80,10 @@ macro_rules! source_float {
             #[inline(always)]
             fn magnitude(self) -> $bits {
                 self.to_bits() & (<$bits>::MAX >> 1)
+            }
+            #[inline(always)]
+            fn from_magnitude(magnitude: $bits) -> Self {
+                Self::from_bits(magnitude)
             }
             #[inline(always)]
             fn sign_bit(self) -> bool {
