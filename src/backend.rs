@@ -71,10 +71,18 @@ pub trait Backend: Send + Sync {
     fn amax(&self, weights: Weights<'_>) -> Result<u32, BackendError>;
 
     /// Quantizes finite weights. `tables.kind` is `weights.kind`.
-    fn nvfp4_quantize(&self, weights: Weights<'_>, tables: &Nvfp4Tables) -> Result<Quantized, BackendError>;
+    fn nvfp4_quantize(
+        &self,
+        weights: Weights<'_>,
+        tables: &Nvfp4Tables,
+    ) -> Result<Quantized, BackendError>;
 
     /// The f32 values that codes stand for.
-    fn nvfp4_dequantize(&self, chunk: Nvfp4Chunk<'_>, tables: &Nvfp4Tables) -> Result<Vec<f32>, BackendError>;
+    fn nvfp4_dequantize(
+        &self,
+        chunk: Nvfp4Chunk<'_>,
+        tables: &Nvfp4Tables,
+    ) -> Result<Vec<f32>, BackendError>;
 
     /// Sums over weights and over their differences from what the codes stand for.
     fn nvfp4_errors(

@@ -34,13 +34,15 @@ fn aligned(bytes: &[u8]) -> Vec<u64> {
 fn specification_and_cpu_write_the_bytes_of_modelopt() {
     let mut compared = 0;
     for (kind, kind_name) in KINDS {
-        let file = std::fs::read(common::data(&format!("modelopt/nvfp4_{kind_name}.safetensors"))).unwrap();
+        let file = std::fs::read(common::data(&format!("modelopt/nvfp4_{kind_name}.safetensors")))
+            .unwrap();
         let golden = SafeTensors::deserialize(&file).unwrap();
         for (name, _, bytes) in common::nvfp4_inputs(kind) {
             if lost_by_modelopt(&name, kind) {
                 continue;
             }
-            let part = |part: &str| golden.tensor(&format!("{name}::{part}")).unwrap().data().to_vec();
+            let part =
+                |part: &str| golden.tensor(&format!("{name}::{part}")).unwrap().data().to_vec();
             let what = format!("{name} {kind_name}");
 
             let weights = values(kind, &bytes);
@@ -100,17 +102,24 @@ fn sums_are_those_of_a_plain_loop() {
             let quantized = Cpu.nvfp4_quantize(chunk, &tables).unwrap();
             let dequantized = Cpu
                 .nvfp4_dequantize(
-                    quantscope::backend::Nvfp4Chunk { codes: &quantized.codes, scales: &quantized.scales },
+                    quantscope::backend::Nvfp4Chunk {
+                        codes: &quantized.codes,
+                        scales: &quantized.scales,
+                    },
                     &tables,
                 )
                 .unwrap();
             let weights = values(kind, &bytes);
-            let errors = weights.iter().zip(&dequantized).map(|(w, v)| f64::from(*w) - f64::from(*v));
+            let errors =
+                weights.iter().zip(&dequantized).map(|(w, v)| f64::from(*w) - f64::from(*v));
             let squares: f64 = errors.clone().map(|e| e * e).sum();
             let max = errors.fold(0f64, |max, e| max.max(e.abs()));
             assert!((quantized.errors.sum_squares - squares).abs() <= 1e-12 * squares, "{name}");
             assert_eq!(quantized.errors.max_abs, max, "{name}");
-            assert_eq!(quantized.weights.zeros, weights.iter().filter(|w| **w == 0.0).count() as u64);
+            assert_eq!(
+                quantized.weights.zeros,
+                weights.iter().filter(|w| **w == 0.0).count() as u64
+            );
             assert_eq!(quantized.weights.count, weights.len() as u64);
             assert_eq!(quantscope::cpu::weight_sums(chunk), quantized.weights, "{name}");
         }

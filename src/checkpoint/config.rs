@@ -57,7 +57,12 @@ impl Config {
 
     /// Number of routed experts a layer.
     pub fn expert_count(&self) -> Option<u64> {
-        self.first_number(&["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"])
+        self.first_number(&[
+            "num_experts",
+            "num_local_experts",
+            "n_routed_experts",
+            "moe_num_experts",
+        ])
     }
 
     /// The quantization method that the weights already are in, if any.

@@ -48,7 +48,9 @@ pub enum CheckpointError {
         problem: IndexProblem,
     },
     /// A tensor stored in two files.
-    #[error("tensor \"{tensor}\" is stored twice, in {first} and in {second}. Remove it from one of them")]
+    #[error(
+        "tensor \"{tensor}\" is stored twice, in {first} and in {second}. Remove it from one of them"
+    )]
     StoredTwice {
         /// The tensor.
         tensor: String,
@@ -71,13 +73,17 @@ pub enum CheckpointError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderProblem {
     /// Shorter than the length that starts every file.
-    #[error("{file_bytes} bytes are too few for a safetensors file. The file is empty or cut off: download it again")]
+    #[error(
+        "{file_bytes} bytes are too few for a safetensors file. The file is empty or cut off: download it again"
+    )]
     TooShort {
         /// Length of the file.
         file_bytes: u64,
     },
     /// The header length is above the limit of the format.
-    #[error("the header claims {header_bytes} bytes, above the format's limit of {limit}. This is not a safetensors file, or it is damaged")]
+    #[error(
+        "the header claims {header_bytes} bytes, above the format's limit of {limit}. This is not a safetensors file, or it is damaged"
+    )]
     TooLarge {
         /// The claim.
         header_bytes: u64,
@@ -85,7 +91,9 @@ pub enum HeaderProblem {
         limit: u64,
     },
     /// The header does not fit the file.
-    #[error("the header claims {header_bytes} bytes, but the file has only {file_bytes}. The file is cut off: download it again")]
+    #[error(
+        "the header claims {header_bytes} bytes, but the file has only {file_bytes}. The file is cut off: download it again"
+    )]
     LongerThanFile {
         /// The claim.
         header_bytes: u64,
@@ -99,13 +107,17 @@ pub enum HeaderProblem {
         message: String,
     },
     /// One name, two tensors.
-    #[error("tensor \"{tensor}\" appears twice in the header. Which one is meant cannot be known: write the file anew")]
+    #[error(
+        "tensor \"{tensor}\" appears twice in the header. Which one is meant cannot be known: write the file anew"
+    )]
     DuplicateName {
         /// The tensor.
         tensor: String,
     },
     /// A dtype that the format does not have.
-    #[error("tensor \"{tensor}\" has the unknown dtype \"{dtype}\". Known: BOOL, F4, F6_E2M3, F6_E3M2, U8, I8, F8_E5M2, F8_E4M3, F8_E8M0, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64, C64")]
+    #[error(
+        "tensor \"{tensor}\" has the unknown dtype \"{dtype}\". Known: BOOL, F4, F6_E2M3, F6_E3M2, U8, I8, F8_E5M2, F8_E4M3, F8_E8M0, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64, C64"
+    )]
     UnknownDtype {
         /// The tensor.
         tensor: String,
@@ -133,7 +145,9 @@ pub enum HeaderProblem {
         end: u64,
     },
     /// Elements below a byte that do not fill their last byte.
-    #[error("tensor \"{tensor}\" of dtype {dtype} has shape {shape:?}, which does not fill whole bytes")]
+    #[error(
+        "tensor \"{tensor}\" of dtype {dtype} has shape {shape:?}, which does not fill whole bytes"
+    )]
     PartialByte {
         /// The tensor.
         tensor: String,
@@ -153,7 +167,9 @@ pub enum HeaderProblem {
         data_bytes: u64,
     },
     /// Two tensors share bytes.
-    #[error("tensors \"{first}\" and \"{second}\" overlap at byte {begin} of the data. The header is damaged")]
+    #[error(
+        "tensors \"{first}\" and \"{second}\" overlap at byte {begin} of the data. The header is damaged"
+    )]
     Overlap {
         /// The one before.
         first: String,
@@ -163,7 +179,9 @@ pub enum HeaderProblem {
         begin: u64,
     },
     /// Bytes that no tensor owns.
-    #[error("{bytes} bytes at byte {begin} of the data belong to no tensor. The format allows no holes: the header is damaged")]
+    #[error(
+        "{bytes} bytes at byte {begin} of the data belong to no tensor. The format allows no holes: the header is damaged"
+    )]
     Hole {
         /// Where they start.
         begin: u64,
@@ -188,7 +206,9 @@ pub enum IndexProblem {
         tensor: String,
     },
     /// A shard that is not there.
-    #[error("shard {shard} is missing ({tensors} tensors, \"{example}\" among them). Download it into the folder")]
+    #[error(
+        "shard {shard} is missing ({tensors} tensors, \"{example}\" among them). Download it into the folder"
+    )]
     MissingShard {
         /// The file.
         shard: String,
@@ -198,13 +218,17 @@ pub enum IndexProblem {
         example: String,
     },
     /// A shard outside the checkpoint's folder.
-    #[error("shard \"{shard}\" lies outside the folder. Only files of the checkpoint's own folder are read: put the file there")]
+    #[error(
+        "shard \"{shard}\" lies outside the folder. Only files of the checkpoint's own folder are read: put the file there"
+    )]
     OutsideFolder {
         /// The file.
         shard: String,
     },
     /// A tensor that is in no file.
-    #[error("tensor \"{tensor}\" is listed in {shard}, which does not hold it. Index and shards are of different versions: download both again")]
+    #[error(
+        "tensor \"{tensor}\" is listed in {shard}, which does not hold it. Index and shards are of different versions: download both again"
+    )]
     TensorNowhere {
         /// The tensor.
         tensor: String,

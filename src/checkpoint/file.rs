@@ -38,7 +38,8 @@ impl TensorFile {
         let data_start = LENGTH_BYTES + header_bytes;
         let entries = header::parse(&json, file_bytes - data_start).map_err(header_error)?;
 
-        let file = Self { path: path.to_owned(), name: name.to_owned(), file_bytes, data_start, handle };
+        let file =
+            Self { path: path.to_owned(), name: name.to_owned(), file_bytes, data_start, handle };
         Ok((file, entries))
     }
 

@@ -223,7 +223,10 @@ mod tests {
             at("2,6"),
             Err(HeaderProblem::Overlap { first: "a".to_owned(), second: tensor(), begin: 2 })
         );
-        assert_eq!(at("5,9"), Err(HeaderProblem::OutOfRange { tensor: tensor(), end: 9, data_bytes: 8 }));
+        assert_eq!(
+            at("5,9"),
+            Err(HeaderProblem::OutOfRange { tensor: tensor(), end: 9, data_bytes: 8 })
+        );
         assert_eq!(
             at("8,4"),
             Err(HeaderProblem::WrongSize { tensor: tensor(), needed: 4, begin: 8, end: 4 })

@@ -17,8 +17,8 @@ pub type WeightMap = BTreeMap<String, String>;
 /// Parses an index. Names that occur twice, and shard names that are not plain relative paths
 /// below the folder, are refused.
 pub fn parse(json: &[u8]) -> Result<WeightMap, IndexProblem> {
-    let raw: RawIndex =
-        serde_json::from_slice(json).map_err(|e| IndexProblem::NotJson { message: e.to_string() })?;
+    let raw: RawIndex = serde_json::from_slice(json)
+        .map_err(|e| IndexProblem::NotJson { message: e.to_string() })?;
     let mut map = WeightMap::new();
     for (tensor, shard) in raw.weight_map.0 {
         if !stays_below(&shard) {

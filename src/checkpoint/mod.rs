@@ -90,7 +90,8 @@ impl Checkpoint {
         let folder = if is_folder { path } else { path.parent().unwrap_or(Path::new("")) };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
 
-        let sources = if is_folder { locate::weight_files(folder)? } else { locate::one_file(path)? };
+        let sources =
+            if is_folder { locate::weight_files(folder)? } else { locate::one_file(path)? };
         let mut checkpoint = Self {
             path: path.to_owned(),
             folder: folder.to_owned(),
@@ -141,7 +142,10 @@ impl Checkpoint {
             if file != Some(shard) {
                 return Err(CheckpointError::Index {
                     index: self.folder.join(INDEX_FILE),
-                    problem: IndexProblem::TensorNowhere { tensor: tensor.clone(), shard: shard.clone() },
+                    problem: IndexProblem::TensorNowhere {
+                        tensor: tensor.clone(),
+                        shard: shard.clone(),
+                    },
                 });
             }
         }
@@ -155,7 +159,12 @@ impl Checkpoint {
     }
 
     /// Fills `buffer` with bytes of a tensor, from `offset` of its own bytes.
-    pub fn read_at(&self, tensor: &Tensor, buffer: &mut [u8], offset: u64) -> Result<(), CheckpointError> {
+    pub fn read_at(
+        &self,
+        tensor: &Tensor,
+        buffer: &mut [u8],
+        offset: u64,
+    ) -> Result<(), CheckpointError> {
         self.files[tensor.file].read_at(buffer, tensor.offset + offset)
     }
 
@@ -180,7 +189,8 @@ impl Checkpoint {
         let by_tensor = || {
             const SCALES: [&str; 5] =
                 [".weight_scale", ".weight_scale_inv", ".weight_packed", ".qweight", "_scales"];
-            let tensor = self.tensors.iter().find(|t| SCALES.iter().any(|end| t.name.ends_with(end)))?;
+            let tensor =
+                self.tensors.iter().find(|t| SCALES.iter().any(|end| t.name.ends_with(end)))?;
             Some(format!("tensor {} is there", tensor.name))
         };
         by_config.map(|method| format!("quant_method {method}")).or_else(by_file).or_else(by_tensor)

@@ -45,14 +45,22 @@ impl Backend for Cpu {
         Ok(dispatch!(weights, amax::amax))
     }
 
-    fn nvfp4_quantize(&self, weights: Weights<'_>, tables: &Nvfp4Tables) -> Result<Quantized, BackendError> {
+    fn nvfp4_quantize(
+        &self,
+        weights: Weights<'_>,
+        tables: &Nvfp4Tables,
+    ) -> Result<Quantized, BackendError> {
         let (codes, scales) = dispatch!(weights, nvfp4_quantize::nvfp4_quantize, tables);
         let chunk = Nvfp4Chunk { codes: &codes, scales: &scales };
         let (sums, errors) = self.nvfp4_errors(weights, chunk, tables)?;
         Ok(Quantized { codes, scales, weights: sums, errors })
     }
 
-    fn nvfp4_dequantize(&self, chunk: Nvfp4Chunk<'_>, tables: &Nvfp4Tables) -> Result<Vec<f32>, BackendError> {
+    fn nvfp4_dequantize(
+        &self,
+        chunk: Nvfp4Chunk<'_>,
+        tables: &Nvfp4Tables,
+    ) -> Result<Vec<f32>, BackendError> {
         Ok(nvfp4_dequantize::nvfp4_dequantize(chunk, tables))
     }
 

@@ -1,6 +1,6 @@
 use crate::backend::Nvfp4Chunk;
-use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, dequantize_block, step};
 use crate::format::Nvfp4Tables;
+use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, dequantize_block, step};
 
 /// The f32 values of packed codes. Twin of `shaders/nvfp4_dequantize.wgsl`.
 pub fn nvfp4_dequantize(chunk: Nvfp4Chunk<'_>, tables: &Nvfp4Tables) -> Vec<f32> {

@@ -50,7 +50,8 @@ mod tests {
 
     #[test]
     fn patterns_are_as_short_as_the_quantized_modules_allow() {
-        let layer = |i: u32| [format!("model.layers.{i}.attn.q"), format!("model.layers.{i}.attn.v")];
+        let layer =
+            |i: u32| [format!("model.layers.{i}.attn.q"), format!("model.layers.{i}.attn.v")];
         let [q, v] = [&layer(0)[0], &layer(0)[1]];
         assert_eq!(patterns(&[v], &[q]), ["model.layers.0.attn.v"]);
         assert_eq!(patterns(&[q, v], &["model.layers.0.mlp.up"]), ["model.layers.0.attn*"]);

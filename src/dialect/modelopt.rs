@@ -34,7 +34,12 @@ pub fn outputs(name: &str, shape: &[u64], format: Format) -> Vec<Output> {
     };
     let module = crate::model::module_of(name);
     vec![
-        Output { name: name.to_owned(), dtype: Dtype::U8, shape: with_columns(2), part: Part::Codes },
+        Output {
+            name: name.to_owned(),
+            dtype: Dtype::U8,
+            shape: with_columns(2),
+            part: Part::Codes,
+        },
         Output {
             name: format!("{module}.{BLOCK_SCALE}"),
             dtype: Dtype::F8_E4M3,
@@ -96,8 +101,10 @@ mod tests {
     #[test]
     fn a_layer_becomes_codes_block_scales_and_a_scalar() {
         let outputs = outputs("m.q_proj.weight", &[256, 128], Format::Nvfp4);
-        let described: Vec<_> =
-            outputs.iter().map(|o| (o.name.as_str(), o.dtype, o.shape.as_slice(), o.bytes())).collect();
+        let described: Vec<_> = outputs
+            .iter()
+            .map(|o| (o.name.as_str(), o.dtype, o.shape.as_slice(), o.bytes()))
+            .collect();
         assert_eq!(
             described,
             [

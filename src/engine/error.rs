@@ -10,7 +10,9 @@ pub enum EngineError {
     #[error("stopped on request; nothing was left behind")]
     Cancelled,
     /// A weight that is to be quantized is no number.
-    #[error("tensor \"{tensor}\" holds {value} at {position:?}: it cannot be quantized. Repair it, or keep the tensor with --exclude \"{tensor}\"")]
+    #[error(
+        "tensor \"{tensor}\" holds {value} at {position:?}: it cannot be quantized. Repair it, or keep the tensor with --exclude \"{tensor}\""
+    )]
     NotFinite {
         /// The tensor.
         tensor: String,

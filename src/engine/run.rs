@@ -3,11 +3,11 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
+use super::EngineError;
 use super::chunk::ChunkBuffer;
 use super::group::GroupScale;
 use super::schedule::{Job, Task, schedule};
 use super::workers::in_order;
-use super::EngineError;
 use crate::backend::{Backend, Quantized, Weights};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::cpu::{Cpu, weight_sums};
@@ -20,7 +20,13 @@ use crate::stats::{QuantizedStats, ScaleHealth, TensorStats};
 /// Takes what a run produces. Called from several threads at once.
 pub trait Sink: Sync {
     /// Stores `bytes` at `offset` of output `output` of entry `entry` of the plan.
-    fn write(&self, entry: usize, output: usize, offset: u64, bytes: &[u8]) -> Result<(), EngineError>;
+    fn write(
+        &self,
+        entry: usize,
+        output: usize,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), EngineError>;
 }
 
 /// What a run needs.
@@ -75,7 +81,10 @@ impl Run<'_> {
 }
 
 /// Adds up chunks in their order, so that the sums do not depend on which worker was faster.
-fn merge(entries: usize, mut measured: Vec<(usize, usize, TensorStats)>) -> Vec<Option<TensorStats>> {
+fn merge(
+    entries: usize,
+    mut measured: Vec<(usize, usize, TensorStats)>,
+) -> Vec<Option<TensorStats>> {
     measured.sort_by_key(|(entry, chunk, _)| (*entry, *chunk));
     let mut stats: Vec<Option<TensorStats>> = vec![None; entries];
     for (entry, _, part) in &measured {
@@ -171,7 +180,12 @@ impl Shared<'_> {
         if job.chunk == 0 {
             self.write(job, Part::GlobalScale, 0, &tables.global_scale().to_le_bytes())?;
         }
-        let quantized = QuantizedStats { global_scale: tables.global_scale(), scales: ScaleHealth::of(&scales), errors };
+        let quantized = QuantizedStats {
+            global_scale: tables.global_scale(),
+            scales: ScaleHealth::of(&scales),
+            signal_squares: sums.sum_squares,
+            errors,
+        };
         // The amax is known from the first reading.
         self.add_stats(job, TensorStats { amax: 0.0, weights: sums, quantized: Some(quantized) });
         Ok(())
@@ -194,7 +208,8 @@ impl Shared<'_> {
             return Ok(());
         }
         let tensor = self.tensor(job);
-        let unit = if tensor.float_kind().is_some() { tensor.dtype.bitsize() as u64 / 8 } else { 1 };
+        let unit =
+            if tensor.float_kind().is_some() { tensor.dtype.bitsize() as u64 / 8 } else { 1 };
         self.write(job, Part::Verbatim, job.range.start * unit, bytes)
     }
 

@@ -48,7 +48,8 @@ pub fn schedule(checkpoint: &Checkpoint, plan: &Plan) -> Vec<Job> {
     let mut jobs = Vec::new();
     let mut waiting: Vec<Job> = Vec::new();
     for unit in units {
-        let of_unit = |task: Task| unit.iter().flat_map(move |&entry| chunks(checkpoint, plan, entry, task));
+        let of_unit =
+            |task: Task| unit.iter().flat_map(move |&entry| chunks(checkpoint, plan, entry, task));
         if kept(&unit[0]) {
             jobs.extend(of_unit(Task::Copy));
         } else {
@@ -61,7 +62,12 @@ pub fn schedule(checkpoint: &Checkpoint, plan: &Plan) -> Vec<Job> {
     jobs
 }
 
-fn chunks(checkpoint: &Checkpoint, plan: &Plan, entry: usize, task: Task) -> impl Iterator<Item = Job> {
+fn chunks(
+    checkpoint: &Checkpoint,
+    plan: &Plan,
+    entry: usize,
+    task: Task,
+) -> impl Iterator<Item = Job> {
     let tensor = &checkpoint.tensors[plan.entries[entry].member.tensor];
     // Elements of a float, bytes of anything else; whole blocks either way, as 8 MiB are.
     let length = if tensor.float_kind().is_some() { tensor.len() } else { tensor.bytes };

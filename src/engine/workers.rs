@@ -74,7 +74,9 @@ mod tests {
     #[test]
     fn the_earliest_failure_is_reported_and_waiters_are_released() {
         let given_up = AtomicBool::new(false);
-        let job = |i: usize, _: &mut ChunkBuffer| if i >= 5 { Err(error(&i.to_string())) } else { Ok(()) };
+        let job = |i: usize, _: &mut ChunkBuffer| {
+            if i >= 5 { Err(error(&i.to_string())) } else { Ok(()) }
+        };
         let give_up = || given_up.store(true, Ordering::Relaxed);
         let result = in_order(1, 100, &AtomicBool::new(false), job, give_up);
         assert!(result.unwrap_err().to_string().contains("cannot write 5:"));

@@ -36,7 +36,9 @@ pub enum ExportError {
         needed: u64,
     },
     /// Nothing would be quantized.
-    #[error("no tensor would be quantized: the plan (--dry-run) says why for each. Name tensors with --include")]
+    #[error(
+        "no tensor would be quantized: the plan (--dry-run) says why for each. Name tensors with --include"
+    )]
     NothingToQuantize,
     /// A file cannot be read or written.
     #[error("cannot {action} {}: {source}", path.display())]

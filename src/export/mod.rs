@@ -13,39 +13,55 @@ pub use companions::Companions;
 pub use error::ExportError;
 
 use crate::engine::Run;
+use crate::plan::{Entry, Finding, FindingKind, Plan};
 use crate::stats::TensorStats;
 use staging::Staging;
 use verify::{Verification, Verify};
 use writer::Writer;
+
+/// Where and how to write.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// The folder to write.
+    pub out: &'a Path,
+    /// Whether it may replace what is there.
+    pub overwrite: bool,
+    /// Whether findings of the run are failures.
+    pub strict: bool,
+}
 
 /// What an export did.
 #[derive(Debug)]
 pub struct Exported {
     /// Measurements of each entry of the plan; `None` for tensors that are no floats.
     pub stats: Vec<Option<TensorStats>>,
+    /// What came up while weights were read.
+    pub findings: Vec<Finding>,
     /// The gate that the output passed.
     pub verification: Verification,
     /// The files beside the weights.
     pub companions: Companions,
 }
 
-/// An export that ended without an output.
+/// An export that ended without an output. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum NotExported {
     /// It failed.
     #[error(transparent)]
     Failed(#[from] ExportError),
-    /// It was written, but did not pass the gate, and was removed.
+    /// It did not pass the gate.
     #[error("the export did not pass verification and was removed")]
     Refused(Box<Verification>),
+    /// Reading weights brought up findings, and findings are failures.
+    #[error("reading the weights brought up findings, and --strict is on: nothing was written")]
+    Findings(Vec<Finding>),
 }
 
-/// Runs the plan of `run` into the folder `out`: written beside it, verified, then renamed. The
-/// sink of `run` is ignored. `stage` is told when a stage begins, with the bytes it will work on.
+/// Runs the plan of `run` into a folder: written beside it, verified, then renamed. The sink of
+/// `run` is ignored. `stage` is told when a stage begins, with the bytes it will work on.
 pub fn export(
     run: &Run<'_>,
-    out: &Path,
-    overwrite: bool,
+    options: &Options<'_>,
     stage: &dyn Fn(Stage, u64),
 ) -> Result<Exported, NotExported> {
     let plan = run.plan;
@@ -54,11 +70,15 @@ pub fn export(
     }
     let companions = Companions::of(run.checkpoint)?;
     let needed = plan.bytes_after + companions.bytes;
-    let staging = Staging::create(out, &run.checkpoint.path, overwrite, needed)?;
+    let staging = Staging::create(options.out, &run.checkpoint.path, options.overwrite, needed)?;
 
     stage(Stage::Quantize, plan.entries.iter().map(|entry| entry.bytes_before).sum());
     let writer = Writer::create(staging.path(), plan)?;
     let stats = Run { sink: Some(&writer), ..*run }.execute().map_err(ExportError::from)?;
+    let findings = run_findings(plan, &stats);
+    if options.strict && !findings.is_empty() {
+        return Err(NotExported::Findings(findings));
+    }
     writer.finish()?;
     config::write(staging.path(), plan, run.checkpoint.config.as_ref())?;
     companions.copy(run.checkpoint, staging.path())?;
@@ -76,7 +96,20 @@ pub fn export(
         return Err(NotExported::Refused(Box::new(verification)));
     }
     staging.publish()?;
-    Ok(Exported { stats, verification, companions })
+    Ok(Exported { stats, findings, verification, companions })
+}
+
+/// What only reading the weights could bring up: kept tensors that are not all numbers.
+pub fn run_findings(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Finding> {
+    let not_finite = plan
+        .entries
+        .iter()
+        .zip(stats)
+        .filter(|(_, stats)| stats.as_ref().is_some_and(|stats| !stats.amax.is_finite()));
+    let about = |(entry, _): (&Entry, _)| {
+        Finding::about(FindingKind::NotFinite, &entry.name, entry.bytes_before)
+    };
+    Finding::merged(not_finite.map(about).collect())
 }
 
 /// The part of an export that is under way.

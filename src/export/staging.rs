@@ -16,7 +16,12 @@ pub struct Staging {
 impl Staging {
     /// Checks the target and creates the folder to fill. `source` is the checkpoint that is read,
     /// `needed` the bytes that the export will take.
-    pub fn create(target: &Path, source: &Path, overwrite: bool, needed: u64) -> Result<Self, ExportError> {
+    pub fn create(
+        target: &Path,
+        source: &Path,
+        overwrite: bool,
+        needed: u64,
+    ) -> Result<Self, ExportError> {
         let named = target.file_name().is_some();
         let parent = match target.parent() {
             Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
@@ -40,7 +45,11 @@ impl Staging {
         let io_error = |source| ExportError::io("write into", parent, source);
         let available = fs4::available_space(parent).map_err(io_error)?;
         if available < needed {
-            return Err(ExportError::NotEnoughSpace { parent: parent.to_owned(), available, needed });
+            return Err(ExportError::NotEnoughSpace {
+                parent: parent.to_owned(),
+                available,
+                needed,
+            });
         }
         let folder = tempfile::Builder::new()
             .prefix(".quantscope-partial-")
@@ -56,7 +65,8 @@ impl Staging {
 
     /// Gives the folder its name. What had the name is removed only after that.
     pub fn publish(self) -> Result<(), ExportError> {
-        let io_error = |source| ExportError::io("rename the finished export to", &self.target, source);
+        let io_error =
+            |source| ExportError::io("rename the finished export to", &self.target, source);
         allow_listing(self.path()).map_err(io_error)?;
         if self.target.symlink_metadata().is_err() {
             std::fs::rename(self.path(), &self.target).map_err(io_error)?;
@@ -64,7 +74,10 @@ impl Staging {
             return Ok(());
         }
         let parent = self.path().parent().unwrap_or(Path::new("."));
-        let aside = tempfile::Builder::new().prefix(".quantscope-replaced-").tempdir_in(parent).map_err(io_error)?;
+        let aside = tempfile::Builder::new()
+            .prefix(".quantscope-replaced-")
+            .tempdir_in(parent)
+            .map_err(io_error)?;
         let old = aside.path().join("old");
         std::fs::rename(&self.target, &old).map_err(io_error)?;
         if let Err(error) = std::fs::rename(self.path(), &self.target) {

@@ -51,7 +51,13 @@ impl Writer {
 }
 
 impl Sink for Writer {
-    fn write(&self, entry: usize, output: usize, offset: u64, bytes: &[u8]) -> Result<(), EngineError> {
+    fn write(
+        &self,
+        entry: usize,
+        output: usize,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), EngineError> {
         let (file, start) = self.places[entry][output];
         let (name, file) = &self.files[file];
         write_all_at(file, bytes, start + offset)

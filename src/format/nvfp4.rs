@@ -89,8 +89,7 @@ mod tests {
     fn a_block_of_exact_values_is_exact() {
         let global = global_scale(6.0 * 448.0);
         assert_eq!(global, 1.0);
-        let weights: [f32; BLOCK_LEN] =
-            std::array::from_fn(|i| e2m1::decode(i as u8) * e4m3::MAX);
+        let weights: [f32; BLOCK_LEN] = std::array::from_fn(|i| e2m1::decode(i as u8) * e4m3::MAX);
         let (scale_code, packed) = quantize_block(&weights, global);
         assert_eq!(scale_code, e4m3::MAX_CODE);
         // Code 8 is −0.0, whose code is 0.

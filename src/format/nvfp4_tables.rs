@@ -115,7 +115,8 @@ mod tests {
     #[test]
     fn first_that_finds_the_boundary_from_any_guess() {
         for boundary in [0, 1, 5, 0x3F80_0000, INFINITY - 1, INFINITY] {
-            for guess in [0, 1, 4, 5, 6, 0x3F7F_0000, 0x3F80_0000, 0x4000_0000, INFINITY, u32::MAX] {
+            for guess in [0, 1, 4, 5, 6, 0x3F7F_0000, 0x3F80_0000, 0x4000_0000, INFINITY, u32::MAX]
+            {
                 assert_eq!(first_that(|bits| bits >= boundary, guess), boundary);
             }
         }

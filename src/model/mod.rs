@@ -74,7 +74,9 @@ fn mark_layers_past_the_last(checkpoint: &Checkpoint, members: &mut [Member]) {
 /// The number that follows the first part of a name that is one of `lists`.
 fn number_after(name: &str, lists: &[&str]) -> Option<u32> {
     let parts: Vec<&str> = name.split('.').collect();
-    parts.windows(2).find_map(|pair| if lists.contains(&pair[0]) { pair[1].parse().ok() } else { None })
+    parts
+        .windows(2)
+        .find_map(|pair| if lists.contains(&pair[0]) { pair[1].parse().ok() } else { None })
 }
 
 /// The module that a tensor belongs to: its name without a last `.weight` or `.bias`.
@@ -99,6 +101,9 @@ mod tests {
     fn modules_of_tensors() {
         assert_eq!(module_of("lm_head.weight"), "lm_head");
         assert_eq!(module_of("a.q_proj.bias"), "a.q_proj");
-        assert_eq!(module_of("model.layers.0.mlp.experts.down_proj"), "model.layers.0.mlp.experts.down_proj");
+        assert_eq!(
+            module_of("model.layers.0.mlp.experts.down_proj"),
+            "model.layers.0.mlp.experts.down_proj"
+        );
     }
 }

@@ -46,7 +46,10 @@ mod tests {
     fn numbers_order_as_numbers() {
         let mut names = ["l.10.w", "l.2.w", "l.2", "a", "l.1.z9", "l.1.z10", "l.x", "", "l.02.w"];
         names.sort_by(|a, b| natural_order(a, b));
-        assert_eq!(names, ["", "a", "l.1.z9", "l.1.z10", "l.2", "l.02.w", "l.2.w", "l.10.w", "l.x"]);
+        assert_eq!(
+            names,
+            ["", "a", "l.1.z9", "l.1.z10", "l.2", "l.02.w", "l.2.w", "l.10.w", "l.x"]
+        );
     }
 
     #[test]

@@ -64,28 +64,105 @@ impl fmt::Display for Role {
 }
 
 /// Names of modules with a fixed role, wherever they stand.
-const EMBEDDINGS: &[&str] =
-    &["embed_tokens", "wte", "word_embeddings", "embed_in", "tok_embeddings", "token_embedding", "embeddings"];
+const EMBEDDINGS: &[&str] = &[
+    "embed_tokens",
+    "wte",
+    "word_embeddings",
+    "embed_in",
+    "tok_embeddings",
+    "token_embedding",
+    "embeddings",
+];
 const HEADS: &[&str] = &["lm_head", "embed_out", "output_layer"];
-const POSITIONS: &[&str] =
-    &["wpe", "embed_positions", "position_embeddings", "position_embedding", "pos_embed", "rotary_emb", "relative_attention_bias"];
+const POSITIONS: &[&str] = &[
+    "wpe",
+    "embed_positions",
+    "position_embeddings",
+    "position_embedding",
+    "pos_embed",
+    "rotary_emb",
+    "relative_attention_bias",
+];
 const ROUTERS: &[&str] = &["router", "shared_expert_gate", "gate", "gating"];
 const TOWERS: &[&str] = &[
-    "vision_tower", "vision_model", "visual", "vision_encoder", "vision_embed_tokens", "embed_vision",
-    "multi_modal_projector", "mm_projector", "image_newline", "audio_tower", "audio_model",
-    "audio_encoder", "embed_audio", "patch_embed", "vit", "connector",
+    "vision_tower",
+    "vision_model",
+    "visual",
+    "vision_encoder",
+    "vision_embed_tokens",
+    "embed_vision",
+    "multi_modal_projector",
+    "mm_projector",
+    "image_newline",
+    "audio_tower",
+    "audio_model",
+    "audio_encoder",
+    "embed_audio",
+    "patch_embed",
+    "vit",
+    "connector",
 ];
 const EXPERT_LISTS: &[&str] = &["experts", "local_experts"];
 const ATTENTION: &[&str] = &[
-    "q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "qkv_proj", "qkv", "wqkv", "Wqkv", "query_key_value",
-    "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "kv_proj", "wq", "wk", "wv", "wo", "wq_a",
-    "wq_b", "wkv_a", "wkv_b", "query", "key", "value", "dense", "in_proj_qkvz", "in_proj_qkv", "in_proj_z",
-    "in_proj", "g_proj", "linear_qkv", "linear_proj",
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "out_proj",
+    "qkv_proj",
+    "qkv",
+    "wqkv",
+    "Wqkv",
+    "query_key_value",
+    "q_a_proj",
+    "q_b_proj",
+    "kv_a_proj_with_mqa",
+    "kv_b_proj",
+    "kv_proj",
+    "wq",
+    "wk",
+    "wv",
+    "wo",
+    "wq_a",
+    "wq_b",
+    "wkv_a",
+    "wkv_b",
+    "query",
+    "key",
+    "value",
+    "dense",
+    "in_proj_qkvz",
+    "in_proj_qkv",
+    "in_proj_z",
+    "in_proj",
+    "g_proj",
+    "linear_qkv",
+    "linear_proj",
 ];
 const MLP: &[&str] = &[
-    "gate_proj", "up_proj", "down_proj", "gate_up_proj", "w1", "w2", "w3", "fc1", "fc2", "fc_in", "fc_out",
-    "dense_h_to_4h", "dense_4h_to_h", "linear_1", "linear_2", "linear_fc1", "linear_fc2", "wi", "wi_0", "wi_1",
-    "w1_w3", "input_linear", "output_linear",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+    "gate_up_proj",
+    "w1",
+    "w2",
+    "w3",
+    "fc1",
+    "fc2",
+    "fc_in",
+    "fc_out",
+    "dense_h_to_4h",
+    "dense_4h_to_h",
+    "linear_1",
+    "linear_2",
+    "linear_fc1",
+    "linear_fc2",
+    "wi",
+    "wi_0",
+    "wi_1",
+    "w1_w3",
+    "input_linear",
+    "output_linear",
 ];
 /// Small projections of linear attention that the reference keeps.
 const KEPT_PROJECTIONS: &[&str] = &["in_proj_a", "in_proj_b", "in_proj_ba"];
@@ -111,7 +188,9 @@ pub fn role_of(name: &str, shape: &[u64]) -> Role {
         Role::Head
     } else if EMBEDDINGS.contains(&module) {
         Role::Embedding
-    } else if parts.iter().any(|part| is_norm(part)) || (shape.len() == 1 && module.starts_with("ln_")) {
+    } else if parts.iter().any(|part| is_norm(part))
+        || (shape.len() == 1 && module.starts_with("ln_"))
+    {
         Role::Norm
     } else if module.contains("conv") || shape.len() > 3 {
         Role::Convolution

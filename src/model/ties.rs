@@ -36,7 +36,9 @@ impl Tie {
     /// The embedding table that a head depends on, if one does for certain.
     pub fn tied_embedding(&self) -> Option<usize> {
         match self {
-            Self::HeadAbsent { embedding, .. } | Self::HeadStored { embedding, .. } => Some(*embedding),
+            Self::HeadAbsent { embedding, .. } | Self::HeadStored { embedding, .. } => {
+                Some(*embedding)
+            }
             Self::Untied | Self::Unknown { .. } => None,
         }
     }
@@ -48,7 +50,9 @@ pub fn find(checkpoint: &Checkpoint, members: &[Member]) -> Tie {
     let first = |role| {
         members
             .iter()
-            .find(|member| member.role == role && checkpoint.tensors[member.tensor].shape.len() == 2)
+            .find(|member| {
+                member.role == role && checkpoint.tensors[member.tensor].shape.len() == 2
+            })
             .map(|member| member.tensor)
     };
     let says_tied = checkpoint.config.as_ref().and_then(Config::tie_word_embeddings);
@@ -75,7 +79,8 @@ pub fn find(checkpoint: &Checkpoint, members: &[Member]) -> Tie {
 fn head_name(embedding: &str) -> String {
     if embedding.ends_with("embed_in.weight") {
         "embed_out.weight".to_owned()
-    } else if let Some(prefix) = embedding.strip_suffix("language_model.model.embed_tokens.weight") {
+    } else if let Some(prefix) = embedding.strip_suffix("language_model.model.embed_tokens.weight")
+    {
         format!("{prefix}language_model.lm_head.weight")
     } else {
         "lm_head.weight".to_owned()

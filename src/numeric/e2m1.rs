@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn midpoints_go_to_the_even_code_on_both_sides_of_zero() {
         for code in 0..7u8 {
-            let midpoint = (MAGNITUDES[usize::from(code)] + MAGNITUDES[usize::from(code) + 1]) / 2.0;
+            let midpoint =
+                (MAGNITUDES[usize::from(code)] + MAGNITUDES[usize::from(code) + 1]) / 2.0;
             let even = code + (code & 1);
             assert_eq!(encode_ties_even(midpoint), even);
             assert_eq!(encode_ties_even(-midpoint), even | SIGN);

@@ -96,7 +96,8 @@ mod tests {
     #[test]
     fn midpoints_go_to_the_even_code_and_their_neighbours_do_not() {
         for code in 0..MAX_CODE {
-            let midpoint = ((value_by_definition(code) + value_by_definition(code + 1)) / 2.0) as f32;
+            let midpoint =
+                ((value_by_definition(code) + value_by_definition(code + 1)) / 2.0) as f32;
             let even = code + (code & 1);
             assert_eq!(encode(midpoint), even, "tie above code {code:#04x}");
             assert_eq!(encode(-midpoint), even | 0x80);
@@ -117,7 +118,9 @@ mod tests {
             code as u8 | if value.is_sign_negative() { 0x80 } else { 0 }
         };
         for pattern in 0..=u16::MAX {
-            for value in [half::bf16::from_bits(pattern).to_f32(), half::f16::from_bits(pattern).to_f32()] {
+            for value in
+                [half::bf16::from_bits(pattern).to_f32(), half::f16::from_bits(pattern).to_f32()]
+            {
                 if value.is_nan() {
                     assert_eq!(encode(value) & 0x7F, NAN_CODE);
                 } else {

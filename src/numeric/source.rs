@@ -129,8 +129,13 @@ mod tests {
     fn widening_is_exact_for_every_16_bit_pattern() {
         for pattern in 0..=u16::MAX {
             let (b, h) = (bf16::from_bits(pattern), f16::from_bits(pattern));
-            for (ours, library) in [(SourceFloat::to_f32(b), b.to_f32()), (SourceFloat::to_f32(h), h.to_f32())] {
-                assert!(ours.to_bits() == library.to_bits() || (ours.is_nan() && library.is_nan()), "{pattern:#06x}");
+            for (ours, library) in
+                [(SourceFloat::to_f32(b), b.to_f32()), (SourceFloat::to_f32(h), h.to_f32())]
+            {
+                assert!(
+                    ours.to_bits() == library.to_bits() || (ours.is_nan() && library.is_nan()),
+                    "{pattern:#06x}"
+                );
             }
             assert_eq!(SourceFloat::sign_bit(b), pattern >= 0x8000);
             assert_eq!(h.magnitude(), pattern & 0x7FFF);
@@ -146,7 +151,11 @@ mod tests {
             for pattern in 1..=last_finite {
                 let exact = kind.widen(pattern).to_bits();
                 assert_eq!(kind.first_pattern_at_least(exact), pattern);
-                assert_eq!(kind.first_pattern_at_least(exact - 1), pattern, "just below {pattern:#x}");
+                assert_eq!(
+                    kind.first_pattern_at_least(exact - 1),
+                    pattern,
+                    "just below {pattern:#x}"
+                );
                 assert!(kind.first_pattern_at_least(exact + 1) == pattern + 1);
             }
         }

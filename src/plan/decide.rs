@@ -46,7 +46,9 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
             }
             Decision::Keep(reason) => {
                 let finding = finding_about(reason, tensor);
-                decided.findings.extend(finding.map(|k| Finding::about(k, &tensor.name, tensor.bytes)));
+                decided
+                    .findings
+                    .extend(finding.map(|k| Finding::about(k, &tensor.name, tensor.bytes)));
                 outputs.insert(0, verbatim(tensor));
             }
         }
@@ -99,7 +101,9 @@ fn why_not(tensor: &Tensor, member: &Member, format: Format) -> Option<Reason> {
         return Some(Reason::Empty);
     }
     match (tensor.shape.as_slice(), member.role) {
-        ([_, columns], _) if columns % block != 0 => Some(Reason::Indivisible { columns: *columns, block }),
+        ([_, columns], _) if columns % block != 0 => {
+            Some(Reason::Indivisible { columns: *columns, block })
+        }
         ([_, _], _) if !tensor.name.ends_with(".weight") => Some(Reason::NotWeight),
         ([_, _], _) => None,
         ([_, _, _], Role::Expert) => Some(Reason::FusedExperts),
@@ -139,7 +143,9 @@ enum TieEffect {
 
 fn tie_of(model: &Model<'_>, member: &Member, recipe: &Recipe) -> TieEffect {
     let head = match &model.tie {
-        Tie::HeadAbsent { embedding, head_name } if *embedding == member.tensor => Some(head_name.clone()),
+        Tie::HeadAbsent { embedding, head_name } if *embedding == member.tensor => {
+            Some(head_name.clone())
+        }
         Tie::HeadStored { embedding, head } if [*embedding, *head].contains(&member.tensor) => None,
         Tie::Unknown { embedding, .. } if *embedding == member.tensor => return TieEffect::Compare,
         _ => return TieEffect::None,

@@ -14,7 +14,9 @@ pub enum PlanError {
         method: String,
     },
     /// Two tensors would be stored under one name.
-    #[error("\"{name}\" would be stored twice, for \"{first}\" and for \"{second}\". Keep one of them with --exclude")]
+    #[error(
+        "\"{name}\" would be stored twice, for \"{first}\" and for \"{second}\". Keep one of them with --exclude"
+    )]
     NameTaken {
         /// The name.
         name: String,

@@ -151,7 +151,8 @@ pub fn about_checkpoint(checkpoint: &Checkpoint) -> Vec<Finding> {
 /// Rules that match nothing, presets aside.
 pub fn about_rules(rules: &RuleSet, entries: &[Entry]) -> Vec<Finding> {
     let unused = rules.iter().enumerate().filter(|(i, rule)| {
-        !rule.optional && !entries.iter().any(|entry| rules.matches(*i, &entry.name, entry.member.role))
+        !rule.optional
+            && !entries.iter().any(|entry| rules.matches(*i, &entry.name, entry.member.role))
     });
     let kind = |rule: &str| FindingKind::RuleMatchesNothing { rule: rule.to_owned() };
     unused.map(|(_, rule)| Finding::general(kind(&rule.source))).collect()

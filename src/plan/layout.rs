@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::Entry;
-use crate::checkpoint::header::{self, HeaderEntry};
 use crate::checkpoint::Checkpoint;
+use crate::checkpoint::header::{self, HeaderEntry};
 
 /// How outputs are spread over files. What is stored for one tensor always shares a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,7 +54,10 @@ pub fn layout(entries: &[Entry], checkpoint: &Checkpoint, sharding: Sharding) ->
                 true => checkpoint.files[file].name.clone(),
                 false => "model.safetensors".to_owned(),
             };
-            members.into_iter().map(|(file, members)| file_of(name(file), &members, entries)).collect()
+            members
+                .into_iter()
+                .map(|(file, members)| file_of(name(file), &members, entries))
+                .collect()
         }
         Sharding::AtMost(limit) => {
             let shards = fill(entries, limit);
@@ -63,7 +66,11 @@ pub fn layout(entries: &[Entry], checkpoint: &Checkpoint, sharding: Sharding) ->
                 1 => "model.safetensors".to_owned(),
                 _ => format!("model-{:05}-of-{count:05}.safetensors", i + 1),
             };
-            shards.iter().enumerate().map(|(i, members)| file_of(name(i), members, entries)).collect()
+            shards
+                .iter()
+                .enumerate()
+                .map(|(i, members)| file_of(name(i), members, entries))
+                .collect()
         }
     }
 }
@@ -104,7 +111,13 @@ fn file_of(name: String, members: &[usize], entries: &[Entry]) -> PlannedFile {
             let output = output(id);
             let begin = end;
             end += output.bytes();
-            HeaderEntry { name: output.name.clone(), dtype: output.dtype, shape: output.shape.clone(), begin, end }
+            HeaderEntry {
+                name: output.name.clone(),
+                dtype: output.dtype,
+                shape: output.shape.clone(),
+                begin,
+                end,
+            }
         })
         .collect();
     let header_bytes = header::encode(&tensors).len() as u64;

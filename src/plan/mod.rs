@@ -230,8 +230,10 @@ fn exclude(entries: &[Entry], tie: &Tie) -> Vec<String> {
         if entry.format().is_some() {
             quantized.push(module_of(&entry.name).to_owned());
         }
-        let listed = entry.is_quantizable() && !matches!(entry.member.role, Role::Norm | Role::Bias);
-        let verbatim = entry.outputs.iter().filter(|output| listed && output.part == Part::Verbatim);
+        let listed =
+            entry.is_quantizable() && !matches!(entry.member.role, Role::Norm | Role::Bias);
+        let verbatim =
+            entry.outputs.iter().filter(|output| listed && output.part == Part::Verbatim);
         kept.extend(verbatim.map(|output| module_with(&output.name).to_owned()));
     }
     if let Tie::HeadAbsent { head_name, .. } = tie {

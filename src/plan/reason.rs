@@ -39,14 +39,18 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Default(Role::Embedding) => f.write_str("embeddings are opt-in (--quantize-embeddings)"),
+            Self::Default(Role::Embedding) => {
+                f.write_str("embeddings are opt-in (--quantize-embeddings)")
+            }
             Self::Default(Role::Head) => f.write_str("the head is kept by default"),
             Self::Default(Role::Router) => f.write_str("routers and gates are kept by default"),
             Self::Default(Role::Norm) => f.write_str("norms are never quantized"),
             Self::Default(Role::Bias) => f.write_str("biases are never quantized"),
             Self::Default(Role::Convolution) => f.write_str("convolutions are kept by default"),
             Self::Default(Role::Position) => f.write_str("positions are kept by default"),
-            Self::Default(Role::Vision) => f.write_str("vision and audio towers are kept by default"),
+            Self::Default(Role::Vision) => {
+                f.write_str("vision and audio towers are kept by default")
+            }
             Self::Default(Role::Mtp) => f.write_str("multi-token prediction is kept by default"),
             Self::Default(Role::Attention | Role::Mlp | Role::Expert | Role::Other) => {
                 f.write_str("no rule matches it")
@@ -56,7 +60,9 @@ impl fmt::Display for Reason {
             Self::NotFloat(dtype) => write!(f, "{dtype} is no float type to quantize from"),
             Self::Empty => f.write_str("it has no elements"),
             Self::NotMatrix { dimensions } => write!(f, "it has {dimensions} dimensions, not 2"),
-            Self::FusedExperts => f.write_str("experts fused in one 3-D tensor are not quantized yet"),
+            Self::FusedExperts => {
+                f.write_str("experts fused in one 3-D tensor are not quantized yet")
+            }
             Self::NotWeight => f.write_str("its name does not end in .weight"),
             Self::Indivisible { columns, block } => {
                 write!(f, "rows of {columns} are no multiple of the block of {block}")

@@ -144,8 +144,13 @@ impl Recipe {
             .map(|rule| SourcedRule { rule, source: format!("preset {preset}"), optional: true })
             .collect();
         if self.quantize_embeddings {
-            let rule = Rule { pattern: None, roles: vec![Role::Embedding], action: Action::Quantize };
-            rules.push(SourcedRule { rule, source: "quantize embeddings".to_owned(), optional: false });
+            let rule =
+                Rule { pattern: None, roles: vec![Role::Embedding], action: Action::Quantize };
+            rules.push(SourcedRule {
+                rule,
+                source: "quantize embeddings".to_owned(),
+                optional: false,
+            });
         }
         for (i, rule) in self.rules.iter().enumerate() {
             let source = match &rule.pattern {
@@ -195,7 +200,8 @@ mod tests {
         };
         let text = toml::to_string(&recipe).unwrap();
         assert_eq!(toml::from_str::<Recipe>(&text).unwrap(), recipe, "{text}");
-        for wrong in ["fromat = 'nvfp4'", "format = 'nvfp5'", "[[rule]]\nmatch='a'", "preset = 'x'"] {
+        for wrong in ["fromat = 'nvfp4'", "format = 'nvfp5'", "[[rule]]\nmatch='a'", "preset = 'x'"]
+        {
             assert!(toml::from_str::<Recipe>(wrong).is_err(), "{wrong}");
         }
     }

@@ -106,7 +106,8 @@ impl RuleSet {
     pub fn matches(&self, i: usize, tensor: &str, role: Role) -> bool {
         let (SourcedRule { rule, .. }, glob) = &self.rules[i];
         let by_role = rule.roles.is_empty() || rule.roles.contains(&role);
-        let by_name = |glob: &GlobMatcher| glob.is_match(tensor) || glob.is_match(module_of(tensor));
+        let by_name =
+            |glob: &GlobMatcher| glob.is_match(tensor) || glob.is_match(module_of(tensor));
         by_role && glob.as_ref().is_none_or(by_name)
     }
 

@@ -135,7 +135,8 @@ impl Report<'_> {
     /// Writes the report; the form follows from the name's ending.
     pub fn write(&self, file: &Path) -> Result<(), ReportError> {
         let text = self.text(ReportFormat::of(file)?);
-        std::fs::write(file, text).map_err(|source| ReportError::Io { file: file.to_owned(), source })
+        std::fs::write(file, text)
+            .map_err(|source| ReportError::Io { file: file.to_owned(), source })
     }
 
     /// The report's text.
@@ -165,7 +166,8 @@ impl Report<'_> {
             "verification": self.verification,
             "tensors": self.rows.iter().map(Flat::of).collect::<Vec<_>>(),
         });
-        let mut text = serde_json::to_string_pretty(&report).expect("report values are always JSON");
+        let mut text =
+            serde_json::to_string_pretty(&report).expect("report values are always JSON");
         text.push('\n');
         text
     }
@@ -183,7 +185,10 @@ impl Report<'_> {
         let mut text = format!(
             "# {}\n\n{}\n",
             self.checkpoint,
-            super::terminal::summary(self.plan).lines().map(|line| format!("    {line}\n")).collect::<String>()
+            super::terminal::summary(self.plan)
+                .lines()
+                .map(|line| format!("    {line}\n"))
+                .collect::<String>()
         );
         text.push_str("| tensor | shape | dtype | format | amax | mean abs | σ | zeros % | SQNR dB | max error | bytes before | bytes after | reason |\n");
         text.push_str("|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|\n");
@@ -205,7 +210,10 @@ impl Report<'_> {
                 flat.bytes_after.to_string(),
                 flat.reason.to_owned(),
             ];
-            text.push_str(&format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | ")));
+            text.push_str(&format!(
+                "| {} |\n",
+                cells.map(|cell| cell.replace('|', "\\|")).join(" | ")
+            ));
         }
         text
     }

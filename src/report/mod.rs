@@ -7,4 +7,4 @@ pub mod terminal;
 pub mod units;
 
 pub use file::{Report, ReportError, ReportFormat};
-pub use row::{GroupBy, Row, rows, grouped};
+pub use row::{GroupBy, Row, grouped, rows};

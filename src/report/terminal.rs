@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::row::Row;
 use super::units::{bytes, count, shape, significant};
+use crate::export::Companions;
 use crate::export::verify::Verification;
 use crate::model::Model;
 use crate::plan::{Coverage, Finding, Plan};
@@ -35,8 +36,10 @@ pub fn headline(model: &Model<'_>) -> String {
     let checkpoint = model.checkpoint;
     let config = checkpoint.config.as_ref();
     let architecture = config.and_then(|config| config.architecture().or(config.model_type()));
-    let layers = model.members.iter().filter_map(|member| member.layer).max().map_or(0, |last| last + 1);
-    let experts = model.members.iter().filter_map(|member| member.expert).max().map_or(0, |last| last + 1);
+    let layers =
+        model.members.iter().filter_map(|member| member.layer).max().map_or(0, |last| last + 1);
+    let experts =
+        model.members.iter().filter_map(|member| member.expert).max().map_or(0, |last| last + 1);
     let mut parts = vec![checkpoint.path.display().to_string()];
     parts.extend(architecture.map(str::to_owned));
     parts.extend((layers > 0).then(|| count(layers.into(), "layer")));
@@ -77,7 +80,8 @@ pub fn summary(plan: &Plan) -> String {
 fn size(plan: &Plan) -> String {
     let (before, after) = (plan.bytes_before, plan.bytes_after);
     let percent = 100.0 * after as f64 / before.max(1) as f64;
-    let mut text = format!("{before} → {after} bytes ({} → {}, {percent:.1} %)", bytes(before), bytes(after));
+    let mut text =
+        format!("{before} → {after} bytes ({} → {}, {percent:.1} %)", bytes(before), bytes(after));
     if let Some(bits) = plan.bits_per_quantized_weight() {
         let _ = write!(text, ", {bits:.3} bits a quantized weight");
     }
@@ -114,8 +118,20 @@ pub fn stats_table(rows: &[Row]) -> String {
     let (name, form) = if grouped { ("group", "tensors") } else { ("tensor", "shape") };
     table(
         &[
-            name, form, "dtype", "format", "amax", "mean |w|", "σ", "zeros %", "scales", "zero/sub/sat",
-            "SQNR dB", "max error", "before", "after",
+            name,
+            form,
+            "dtype",
+            "format",
+            "amax",
+            "mean |w|",
+            "σ",
+            "zeros %",
+            "scales",
+            "zero/sub/sat",
+            "SQNR dB",
+            "max error",
+            "before",
+            "after",
         ],
         rows.iter().map(|row| {
             let form = if grouped { row.tensors.to_string() } else { shape(&row.shape) };
@@ -160,7 +176,8 @@ pub fn findings(findings: &[Finding]) -> String {
     for finding in findings {
         let _ = write!(text, "finding   {}", finding.kind);
         if let Some(example) = finding.tensors.first() {
-            let (tensors, size) = (count(finding.tensors.len() as u64, "tensor"), bytes(finding.bytes));
+            let (tensors, size) =
+                (count(finding.tensors.len() as u64, "tensor"), bytes(finding.bytes));
             let _ = write!(text, " ({tensors}, {size}: {example}");
             if finding.tensors.len() > 1 {
                 let _ = write!(text, ", …");
@@ -180,4 +197,28 @@ pub fn verification(verification: &Verification) -> String {
     });
     let coverage = vec!["".to_owned(), "coverage".to_owned(), coverage(&verification.coverage)];
     table(&["", "check", ""], rows.chain(std::iter::once(coverage)))
+}
+
+/// The error of each layer.
+pub fn layer_errors(verification: &Verification) -> String {
+    let rows = verification.errors.iter().map(|error| {
+        let sqnr = error.sqnr_db.map_or_else(|| "–".to_owned(), |db| format!("{db:.2}"));
+        vec![error.name.clone(), sqnr, significant(error.max_abs_error)]
+    });
+    table(&["tensor", "SQNR dB", "max error"], rows)
+}
+
+/// The files beside the weights: carried, and left.
+pub fn companions(companions: &Companions) -> String {
+    let names = |paths: &[std::path::PathBuf]| {
+        paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let mut text = String::new();
+    if !companions.carried.is_empty() {
+        let _ = writeln!(text, "carried   {}", names(&companions.carried));
+    }
+    if !companions.left.is_empty() {
+        let _ = writeln!(text, "left      {} (weights of the source)", names(&companions.left));
+    }
+    text
 }

@@ -20,6 +20,8 @@ pub struct QuantizedStats {
     pub global_scale: f32,
     /// Its block scales.
     pub scales: ScaleHealth,
+    /// Σ w² of what was quantized, without tensors of a group that are kept.
+    pub signal_squares: f64,
     /// Sums over its errors.
     pub errors: ErrorSums,
 }
@@ -33,6 +35,7 @@ impl TensorStats {
         match (&mut self.quantized, &other.quantized) {
             (Some(total), Some(part)) => {
                 total.scales.merge(&part.scales);
+                total.signal_squares += part.signal_squares;
                 total.errors.merge(&part.errors);
             }
             (total @ None, Some(part)) => *total = Some(part.clone()),
@@ -42,7 +45,8 @@ impl TensorStats {
 
     /// Signal-to-quantization-noise ratio in dB, if it is quantized and not all zeros.
     pub fn sqnr_db(&self) -> Option<f64> {
-        self.quantized.as_ref()?.errors.sqnr_db(&self.weights)
+        let quantized = self.quantized.as_ref()?;
+        quantized.errors.sqnr_db(quantized.signal_squares)
     }
 }
 
@@ -60,5 +64,21 @@ mod tests {
         total.merge(&part(f32::NAN));
         total.merge(&part(f32::INFINITY));
         assert!(total.amax.is_nan());
+    }
+
+    #[test]
+    fn a_kept_tensor_does_not_raise_the_ratio_of_its_group() {
+        let squares = |sum_squares| WeightSums { count: 1, sum_squares, ..Default::default() };
+        let mut total = TensorStats {
+            weights: squares(10.0),
+            quantized: Some(QuantizedStats {
+                signal_squares: 10.0,
+                errors: ErrorSums { sum_squares: 1.0, max_abs: 1.0 },
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        total.merge(&TensorStats { weights: squares(1e6), ..Default::default() });
+        assert_eq!(total.sqnr_db(), Some(10.0));
     }
 }

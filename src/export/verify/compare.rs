@@ -73,7 +73,14 @@ pub fn compare(
         |number, buffer| {
             match &jobs[number] {
                 Job::Blocks { layer, blocks } => {
-                    let part = read_blocks(verify, opened, layers[*layer], global_scales[*layer], blocks, buffer)?;
+                    let part = read_blocks(
+                        verify,
+                        opened,
+                        layers[*layer],
+                        global_scales[*layer],
+                        blocks,
+                        buffer,
+                    )?;
                     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                     let total = &mut found[*layer];
                     total.scales.merge(&part.scales);
@@ -83,7 +90,10 @@ pub fn compare(
                 }
                 Job::Bytes { tensor, source, range } => {
                     if !equal_bytes(opened, tensor, source, range)? {
-                        changed.lock().unwrap_or_else(PoisonError::into_inner).push(tensor.name.clone());
+                        changed
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .push(tensor.name.clone());
                     }
                     (verify.progress)(range.end - range.start);
                 }
@@ -97,12 +107,18 @@ pub fn compare(
     let mut changed = changed.into_inner().unwrap_or_else(PoisonError::into_inner);
     changed.sort();
     changed.dedup();
-    let mut checks = vec![scales(layers, &global_scales, &found), groups(opened, layers, &global_scales)];
+    let mut checks =
+        vec![scales(layers, &global_scales, &found), groups(opened, layers, &global_scales)];
     let mut errors = Vec::new();
     if opened.source.is_some() {
         let kept = kept_pairs(opened).len();
-        let problems = changed.into_iter().map(|name| format!("{name} differs from the source")).collect();
-        checks.push(check("kept tensors", problems, format!("{kept} equal the source byte for byte")));
+        let problems =
+            changed.into_iter().map(|name| format!("{name} differs from the source")).collect();
+        checks.push(check(
+            "kept tensors",
+            problems,
+            format!("{kept} equal the source byte for byte"),
+        ));
         errors = layer_errors(opened, layers, &found);
         checks.push(error_check(&errors));
     }
@@ -118,7 +134,11 @@ fn jobs<'a>(opened: &'a Opened<'_>, layers: &[&Layer]) -> Vec<Job<'a>> {
         jobs.extend(steps(blocks, blocks_a_job).map(|blocks| Job::Blocks { layer: i, blocks }));
     }
     for (tensor, source) in kept_pairs(opened) {
-        jobs.extend(steps(tensor.bytes, CHUNK_BYTES).map(|range| Job::Bytes { tensor, source, range }));
+        jobs.extend(steps(tensor.bytes, CHUNK_BYTES).map(|range| Job::Bytes {
+            tensor,
+            source,
+            range,
+        }));
     }
     jobs
 }
@@ -151,7 +171,8 @@ fn read_blocks(
     checkpoint.read_at(&checkpoint.tensors[scales], &mut scale_bytes, blocks.start)?;
     found.scales = ScaleHealth::of(&scale_bytes);
 
-    let usable = global_scale > 0.0 && global_scale.is_finite() && scale_bytes.iter().all(|&s| s < 0x7F);
+    let usable =
+        global_scale > 0.0 && global_scale.is_finite() && scale_bytes.iter().all(|&s| s < 0x7F);
     let source = source_weight(opened, layer).filter(|_| usable);
     if let Some((source_checkpoint, source)) = source {
         let mut code_bytes = vec![0; count * 8];
@@ -168,7 +189,10 @@ fn read_blocks(
 }
 
 /// The float weight that a layer was made from, if it fits it.
-fn source_weight<'a>(opened: &Opened<'a>, layer: &Layer) -> Option<(&'a crate::checkpoint::Checkpoint, &'a Tensor)> {
+fn source_weight<'a>(
+    opened: &Opened<'a>,
+    layer: &Layer,
+) -> Option<(&'a crate::checkpoint::Checkpoint, &'a Tensor)> {
     let source = opened.source?;
     let codes = &opened.checkpoint.tensors[layer.codes?];
     let tensor = source.tensor(&codes.name)?;
@@ -201,18 +225,28 @@ fn scales(layers: &[&Layer], global_scales: &[f32], found: &[Found]) -> Check {
         blocks += health.blocks;
         if health.zero + health.invalid > 0 {
             let (zero, invalid) = (health.zero, health.invalid);
-            problems.push(format!("{} has {zero} zero and {invalid} NaN or negative scales", layer.module));
+            problems.push(format!(
+                "{} has {zero} zero and {invalid} NaN or negative scales",
+                layer.module
+            ));
         }
     }
-    check("scales", problems, format!("{blocks} block scales and {} global scales, finite and above zero", layers.len()))
+    check(
+        "scales",
+        problems,
+        format!("{blocks} block scales and {} global scales, finite and above zero", layers.len()),
+    )
 }
 
 fn groups(opened: &Opened<'_>, layers: &[&Layer], global_scales: &[f32]) -> Check {
     let names = layers.iter().map(|layer| layer.module.as_str());
-    let scales: BTreeMap<&str, u32> = names.zip(global_scales.iter().map(|s| s.to_bits())).collect();
+    let scales: BTreeMap<&str, u32> =
+        names.zip(global_scales.iter().map(|s| s.to_bits())).collect();
     let scale_of = |layer: &Layer| scales.get(layer.module.as_str());
     let groups = fused(&opened.layers);
-    let torn = groups.iter().filter(|group| group.iter().any(|layer| scale_of(layer) != scale_of(group[0])));
+    let torn = groups
+        .iter()
+        .filter(|group| group.iter().any(|layer| scale_of(layer) != scale_of(group[0])));
     let problems = torn
         .map(|group| {
             let names: Vec<&str> = group.iter().map(|layer| layer.module.as_str()).collect();
@@ -223,11 +257,12 @@ fn groups(opened: &Opened<'_>, layers: &[&Layer], global_scales: &[f32]) -> Chec
 }
 
 fn layer_errors(opened: &Opened<'_>, layers: &[&Layer], found: &[Found]) -> Vec<LayerError> {
-    let compared = layers.iter().zip(found).filter(|(layer, _)| source_weight(opened, layer).is_some());
+    let compared =
+        layers.iter().zip(found).filter(|(layer, _)| source_weight(opened, layer).is_some());
     compared
         .map(|(layer, found)| LayerError {
             name: format!("{}.weight", layer.module),
-            sqnr_db: found.errors.sqnr_db(&found.weights),
+            sqnr_db: found.errors.sqnr_db(found.weights.sum_squares),
             max_abs_error: found.errors.max_abs,
         })
         .collect()

@@ -24,8 +24,12 @@ pub struct Layer {
 
 /// Finds every module that has a part of a quantized layer.
 pub fn find(checkpoint: &Checkpoint) -> Vec<Layer> {
-    let by_name: HashMap<&str, usize> =
-        checkpoint.tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.as_str(), i)).collect();
+    let by_name: HashMap<&str, usize> = checkpoint
+        .tensors
+        .iter()
+        .enumerate()
+        .map(|(i, tensor)| (tensor.name.as_str(), i))
+        .collect();
     let packed = |tensor: &Tensor| tensor.dtype == Dtype::U8 && tensor.name.ends_with(".weight");
     let mut modules: Vec<&str> = checkpoint
         .tensors
@@ -46,7 +50,8 @@ pub fn find(checkpoint: &Checkpoint) -> Vec<Layer> {
         .map(|module| {
             let [codes, scales, global_scale] =
                 ["weight", BLOCK_SCALE, GLOBAL_SCALE].map(|name| part(module, name));
-            let mut layer = Layer { module: module.to_owned(), codes, scales, global_scale, problem: None };
+            let mut layer =
+                Layer { module: module.to_owned(), codes, scales, global_scale, problem: None };
             layer.problem = problem(checkpoint, &layer);
             layer
         })
@@ -55,11 +60,13 @@ pub fn find(checkpoint: &Checkpoint) -> Vec<Layer> {
 
 fn problem(checkpoint: &Checkpoint, layer: &Layer) -> Option<String> {
     let tensor = |index: Option<usize>| index.map(|i| &checkpoint.tensors[i]);
-    let parts = [("weight", layer.codes), (BLOCK_SCALE, layer.scales), (GLOBAL_SCALE, layer.global_scale)];
+    let parts =
+        [("weight", layer.codes), (BLOCK_SCALE, layer.scales), (GLOBAL_SCALE, layer.global_scale)];
     if let Some((missing, _)) = parts.iter().find(|(_, part)| part.is_none()) {
         return Some(format!("{} has no {missing}", layer.module));
     }
-    let (codes, scales, global) = (tensor(layer.codes)?, tensor(layer.scales)?, tensor(layer.global_scale)?);
+    let (codes, scales, global) =
+        (tensor(layer.codes)?, tensor(layer.scales)?, tensor(layer.global_scale)?);
     let wrong = |tensor: &Tensor, expected: &str| {
         Some(format!("{} is {} {:?}, not {expected}", tensor.name, tensor.dtype, tensor.shape))
     };

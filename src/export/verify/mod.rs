@@ -89,19 +89,26 @@ impl Opened<'_> {
 impl Verify<'_> {
     /// Opens a checkpoint. Fails if it is none, or in no format that can be verified; what is
     /// merely wrong in it is for [`Verify::check`] to say.
-    pub fn open<'a>(&self, path: &Path, source: Option<&'a Checkpoint>) -> Result<Opened<'a>, ExportError> {
+    pub fn open<'a>(
+        &self,
+        path: &Path,
+        source: Option<&'a Checkpoint>,
+    ) -> Result<Opened<'a>, ExportError> {
         let checkpoint = Checkpoint::open(path)?;
         let layers = layers::find(&checkpoint);
         if layers.is_empty() {
             let problem = match checkpoint.existing_quantization() {
-                Some(method) => format!("{method}: only ModelOpt's W4A16_NVFP4 can be verified so far"),
+                Some(method) => {
+                    format!("{method}: only ModelOpt's W4A16_NVFP4 can be verified so far")
+                }
                 None => "no quantized layer in it. Pass a folder that an export wrote".to_owned(),
             };
             return Err(ExportError::NotVerifiable { path: path.to_owned(), problem });
         }
         if let Some(method) = source.and_then(Checkpoint::existing_quantization) {
             let path = source.map_or(path, |source| &source.path).to_owned();
-            let problem = format!("already quantized ({method}). Pass the float checkpoint to compare with");
+            let problem =
+                format!("already quantized ({method}). Pass the float checkpoint to compare with");
             return Err(ExportError::NotVerifiable { path, problem });
         }
         Ok(Opened { checkpoint, source, layers })

@@ -14,12 +14,23 @@ use crate::plan::Coverage;
 /// All checks that need no weights.
 pub fn checks(opened: &Opened<'_>) -> Vec<Check> {
     let checkpoint = &opened.checkpoint;
-    let files = format!("{} of {} tensors, none missing", count(checkpoint.files.len(), "file"), checkpoint.tensors.len());
+    let files = format!(
+        "{} of {} tensors, none missing",
+        count(checkpoint.files.len(), "file"),
+        checkpoint.tensors.len()
+    );
     let broken = opened.layers.iter().filter_map(|layer| layer.problem.clone()).collect();
     let listed = ignore_list(checkpoint);
     let mut checks = vec![
         check("files", Vec::new(), files),
-        check("layers", broken, format!("{} with codes, block scales and global scale", count(opened.layers.len(), "layer"))),
+        check(
+            "layers",
+            broken,
+            format!(
+                "{} with codes, block scales and global scale",
+                count(opened.layers.len(), "layer")
+            ),
+        ),
         config(checkpoint),
         check("ignore list", ignore(opened, &listed), "names what is float and nothing else"),
         check("ties", ties(opened), "embedding and head agree with tie_word_embeddings"),
@@ -62,7 +73,9 @@ fn config(checkpoint: &Checkpoint) -> Check {
     let mut problems = Vec::new();
     let (in_config, in_file) = (quantization(checkpoint), quant_file(checkpoint));
     if in_config.is_none() && in_file.is_none() {
-        problems.push(format!("neither config.json nor {QUANT_CONFIG_FILE} describes the quantization"));
+        problems.push(format!(
+            "neither config.json nor {QUANT_CONFIG_FILE} describes the quantization"
+        ));
     }
     if checkpoint.config.is_some() && in_config.is_none() {
         problems.push("config.json has no quantization_config, where vLLM looks for it".to_owned());
@@ -79,7 +92,14 @@ fn config(checkpoint: &Checkpoint) -> Check {
     {
         problems.push(format!("config.json and {QUANT_CONFIG_FILE} list different modules"));
     }
-    check("config", problems, format!("{W4A16_NVFP4} in {}", if in_config.is_some() { "config.json" } else { QUANT_CONFIG_FILE }))
+    check(
+        "config",
+        problems,
+        format!(
+            "{W4A16_NVFP4} in {}",
+            if in_config.is_some() { "config.json" } else { QUANT_CONFIG_FILE }
+        ),
+    )
 }
 
 fn is_float_matrix(dtype: Dtype, shape: &[u64], name: &str) -> bool {
@@ -97,16 +117,22 @@ fn ignore(opened: &Opened<'_>, listed: &[String]) -> Vec<String> {
             && is_float_matrix(tensor.dtype, &tensor.shape, &tensor.name)
             && !is_excluded(module_of(&tensor.name), listed)
     });
-    problems.extend(float.map(|tensor| format!("{} is float, but not listed", module_of(&tensor.name))));
+    problems.extend(
+        float.map(|tensor| format!("{} is float, but not listed", module_of(&tensor.name))),
+    );
     problems
 }
 
 /// A table that the head reads too must not be packed, and a packed one must have a head beside it.
 fn ties(opened: &Opened<'_>) -> Vec<String> {
     let tied = opened.checkpoint.config.as_ref().and_then(Config::tie_word_embeddings);
-    let has_head = opened.checkpoint.tensors.iter().any(|t| role_of(&t.name, &t.shape) == Role::Head);
+    let has_head =
+        opened.checkpoint.tensors.iter().any(|t| role_of(&t.name, &t.shape) == Role::Head);
     let packed_as = |role| {
-        opened.layers.iter().find(move |layer| role_of(&format!("{}.weight", layer.module), &[1, 1]) == role)
+        opened
+            .layers
+            .iter()
+            .find(move |layer| role_of(&format!("{}.weight", layer.module), &[1, 1]) == role)
     };
     let mut problems = Vec::new();
     for packed in [packed_as(Role::Embedding), packed_as(Role::Head)].into_iter().flatten() {
@@ -121,7 +147,8 @@ fn ties(opened: &Opened<'_>) -> Vec<String> {
 
 /// Nothing of the source may be missing, and nothing may come from nowhere.
 fn complete(opened: &Opened<'_>, source: &Checkpoint) -> Check {
-    let present: HashSet<&str> = opened.checkpoint.tensors.iter().map(|t| t.name.as_str()).collect();
+    let present: HashSet<&str> =
+        opened.checkpoint.tensors.iter().map(|t| t.name.as_str()).collect();
     let lost = source.tensors.iter().filter(|tensor| !present.contains(tensor.name.as_str()));
     let problems = lost.map(|tensor| format!("{} of the source is missing", tensor.name)).collect();
     check("complete", problems, format!("all {} tensors of the source", source.tensors.len()))

@@ -1,0 +1,164 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::dialect::Dialect;
+use crate::format::Format;
+use crate::recipe::{Preset, TiedOutcome};
+use crate::report::GroupBy;
+
+/// Opens a model checkpoint, shows what is in its weights, and quantizes it, on any GPU or on the
+/// CPU, with the same bytes on each.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "quantscope", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Args {
+    /// A Hugging Face checkpoint folder, or one .safetensors file
+    pub checkpoint: PathBuf,
+
+    /// Work without a window
+    #[arg(long)]
+    pub batch: bool,
+
+    /// Write the quantized checkpoint into this folder, which must not exist
+    #[arg(long, value_name = "DIR", help_heading = "What to do")]
+    pub out: Option<PathBuf>,
+
+    /// Print what would happen to every tensor, without reading a weight
+    #[arg(long, help_heading = "What to do", conflicts_with_all = ["out", "stats", "verify"])]
+    pub dry_run: bool,
+
+    /// Print the statistics table, without writing a checkpoint
+    #[arg(long, help_heading = "What to do", conflicts_with_all = ["out", "verify"])]
+    pub stats: bool,
+
+    /// Verify CHECKPOINT, which is quantized
+    #[arg(long, help_heading = "What to do", conflicts_with_all = [
+        "out", "format", "export", "recipe", "preset", "include", "exclude", "quantize_embeddings", "tied",
+        "max_shard_size", "report", "strict", "group_by"
+    ])]
+    pub verify: bool,
+
+    /// With --verify: the float checkpoint that it was made from, to compare every weight with
+    #[arg(long, value_name = "SOURCE", help_heading = "What to do", requires = "verify")]
+    pub against: Option<PathBuf>,
+
+    /// Replace --out if it exists
+    #[arg(long, help_heading = "What to do", requires = "out")]
+    pub overwrite: bool,
+
+    /// Format of quantized tensors: nvfp4
+    #[arg(long, value_name = "FORMAT", help_heading = "How")]
+    pub format: Option<Format>,
+
+    /// Layout of the export: modelopt [default: modelopt]
+    #[arg(long, value_name = "DIALECT", help_heading = "How")]
+    pub export: Option<Dialect>,
+
+    /// Rules and settings from a TOML file; the command line wins over it
+    #[arg(long, value_name = "FILE", help_heading = "How")]
+    pub recipe: Option<PathBuf>,
+
+    /// Rules to start from: linear, mlp, experts [default: linear]
+    #[arg(long, value_name = "NAME", help_heading = "How")]
+    pub preset: Option<Preset>,
+
+    /// Quantize what matches this glob over tensor or module names
+    #[arg(long, value_name = "GLOB", help_heading = "How")]
+    pub include: Vec<String>,
+
+    /// Keep what matches this glob; wins over everything
+    #[arg(long, value_name = "GLOB", help_heading = "How")]
+    pub exclude: Vec<String>,
+
+    /// Quantize embedding tables like linear layers
+    #[arg(long, help_heading = "How")]
+    pub quantize_embeddings: bool,
+
+    /// What becomes of a table that the head shares, when it is to be quantized [default: keep]
+    #[arg(long, value_name = "OUTCOME", help_heading = "How")]
+    pub tied: Option<TiedOutcome>,
+
+    /// Spread the output over files of at most this size, such as 5GB or 512MiB; otherwise as the
+    /// source is
+    #[arg(long, value_name = "SIZE", help_heading = "How", value_parser = super::size::parse)]
+    pub max_shard_size: Option<u64>,
+
+    /// Who computes: auto (a GPU if there is a real one, else the CPU), cpu, gpu (the best adapter
+    /// there is, software drivers included), or a part of an adapter's name
+    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "How")]
+    pub device: String,
+
+    /// Number of threads [default: one a core, at most 16]
+    #[arg(long, value_name = "N", help_heading = "How")]
+    pub threads: Option<std::num::NonZeroUsize>,
+
+    /// Put the rows of the statistics table together [default: none with --stats, else layer]
+    #[arg(long, value_name = "WHAT", help_heading = "What to show")]
+    pub group_by: Option<GroupBy>,
+
+    /// Write the statistics table of every tensor to a .json, .csv or .md file
+    #[arg(long, value_name = "FILE", help_heading = "What to show")]
+    pub report: Option<PathBuf>,
+
+    /// Fail, and write nothing, if there is any finding
+    #[arg(long, help_heading = "What to show")]
+    pub strict: bool,
+
+    /// Print findings and errors only
+    #[arg(long, short, help_heading = "What to show")]
+    pub quiet: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  quantscope --batch MODEL --format nvfp4 --dry-run
+  quantscope --batch MODEL --format nvfp4 --export modelopt --out MODEL-nvfp4
+  quantscope --batch MODEL --stats --report stats.csv
+  quantscope --batch MODEL-nvfp4 --verify --against MODEL
+
+Exit codes: 0 done; 1 failed, or findings with --strict; 2 wrong usage; 130 stopped by Ctrl-C";
+
+impl Args {
+    /// What was asked for.
+    pub fn mode(&self) -> Result<Mode<'_>, UsageError> {
+        match (&self.out, self.dry_run, self.stats, self.verify) {
+            (Some(out), false, false, false) => Ok(Mode::Export { out }),
+            (None, true, false, false) => Ok(Mode::DryRun),
+            (None, false, true, false) => Ok(Mode::Stats),
+            (None, false, false, true) => Ok(Mode::Verify),
+            _ => Err(UsageError::NothingToDo),
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode<'a> {
+    /// Quantize into a folder.
+    Export {
+        /// The folder.
+        out: &'a PathBuf,
+    },
+    /// Print the plan.
+    DryRun,
+    /// Print statistics.
+    Stats,
+    /// Verify.
+    Verify,
+}
+
+/// A command line that cannot be meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UsageError {
+    /// No mode.
+    #[error("say what to do: --out DIR, --dry-run, --stats or --verify")]
+    NothingToDo,
+    /// No window in this version.
+    #[error("there is no window yet: pass --batch")]
+    NoWindow,
+    /// An export without a format.
+    #[error("say what to quantize to: --format nvfp4, or format = \"nvfp4\" in the recipe")]
+    NoFormat,
+}

@@ -1,0 +1,26 @@
+//! Who computes.
+
+use crate::backend::Backend;
+use crate::cpu::Cpu;
+use crate::gpu::{Choice, Gpu, OpenError};
+
+/// Opens the device that `--device` names.
+pub fn open(name: &str) -> Result<Box<dyn Backend>, OpenError> {
+    let gpu = |choice: Choice| Gpu::open(&choice).map(|gpu| Box::new(gpu) as Box<dyn Backend>);
+    match name {
+        "cpu" => Ok(Box::new(Cpu)),
+        "auto" => match gpu(Choice::Real) {
+            Err(OpenError::NoAdapter | OpenError::OnlySoftware { .. }) => Ok(Box::new(Cpu)),
+            opened => opened,
+        },
+        "gpu" => gpu(Choice::Best),
+        name => gpu(Choice::Named(name.to_owned())),
+    }
+}
+
+/// Threads to work with: one a core, but not so many that their chunks fill the memory.
+pub fn workers(asked: Option<std::num::NonZeroUsize>) -> usize {
+    const MOST: usize = 16;
+    let cores = || std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST));
+    asked.map_or_else(cores, std::num::NonZeroUsize::get)
+}

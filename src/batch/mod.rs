@@ -1,0 +1,277 @@
+//! The headless program: arguments, run, exit codes.
+
+mod args;
+mod device;
+mod error;
+mod progress;
+mod size;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use args::{Args, Mode, UsageError};
+pub use error::BatchError;
+
+use crate::checkpoint::Checkpoint;
+use crate::engine::Run;
+use crate::export::verify::Verify;
+use crate::export::{Exported, NotExported, Options, Stage, export, run_findings};
+use crate::model::{Model, ties};
+use crate::plan::{Finding, Plan, Sharding};
+use crate::recipe::Recipe;
+use crate::report::{GroupBy, Report, ReportFormat, grouped, rows, terminal, units};
+use crate::stats::TensorStats;
+use progress::Progress;
+
+/// Does what the arguments say and gives the exit code. Results go to standard output, progress
+/// and errors to standard error.
+pub fn main(args: &Args) -> ExitCode {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let on_signal = Arc::clone(&cancel);
+    // Without a handler Ctrl-C still ends the program, only less tidily.
+    let _ = ctrlc::set_handler(move || on_signal.store(true, Ordering::Relaxed));
+
+    match run(args, &cancel, &mut std::io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads the output has seen enough.
+        Err(BatchError::Print(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+/// The same with a place for results and a flag that stops the run.
+pub fn run(args: &Args, cancel: &AtomicBool, out: &mut dyn Write) -> Result<(), BatchError> {
+    if !args.batch {
+        return Err(UsageError::NoWindow.into());
+    }
+    let mode = args.mode()?;
+    if let Some(report) = &args.report {
+        ReportFormat::of(report)?;
+    }
+    let session = Session { args, cancel, progress: Progress::new(args.quiet) };
+    match mode {
+        Mode::Verify => session.verify(out),
+        _ => session.quantize(mode, out),
+    }
+}
+
+/// One run of the program.
+struct Session<'a> {
+    args: &'a Args,
+    cancel: &'a AtomicBool,
+    progress: Progress,
+}
+
+impl Session<'_> {
+    fn quantize(&self, mode: Mode<'_>, out: &mut dyn Write) -> Result<(), BatchError> {
+        let recipe = self.recipe()?;
+        if recipe.format.is_none() && matches!(mode, Mode::Export { .. }) {
+            return Err(UsageError::NoFormat.into());
+        }
+        let checkpoint = Checkpoint::open(&self.args.checkpoint)?;
+        let mut model = Model::new(&checkpoint);
+        if mode != Mode::DryRun && recipe.quantize_embeddings {
+            model.tie = ties::settle(&checkpoint, model.tie)?;
+        }
+        let dialect = recipe.export.unwrap_or(crate::dialect::Dialect::Modelopt);
+        let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
+        let plan = Plan::new(&model, &recipe, dialect, sharding)?;
+        if !self.args.quiet {
+            writeln!(out, "{}", terminal::headline(&model))?;
+            if recipe.format.is_some() {
+                write!(out, "{}", terminal::summary(&plan))?;
+            }
+        }
+        self.show_findings(&plan.findings, out)?;
+        match mode {
+            Mode::DryRun => self.dry_run(&plan, out),
+            Mode::Export { out: folder } => self.export(&checkpoint, &plan, folder, out),
+            _ => self.stats(&checkpoint, &plan, out),
+        }
+    }
+
+    /// The recipe of the file, if there is one, under that of the command line.
+    fn recipe(&self) -> Result<Recipe, BatchError> {
+        let args = self.args;
+        let mut recipe = match &args.recipe {
+            Some(file) => Recipe::read(file)?,
+            None => Recipe::default(),
+        };
+        recipe.preset = args.preset.or(recipe.preset);
+        recipe.format = args.format.or(recipe.format);
+        recipe.export = args.export.or(recipe.export);
+        recipe.tied = args.tied.unwrap_or(recipe.tied);
+        recipe.quantize_embeddings |= args.quantize_embeddings;
+        recipe.include.extend(args.include.iter().cloned());
+        recipe.exclude.extend(args.exclude.iter().cloned());
+        Ok(recipe)
+    }
+
+    fn dry_run(&self, plan: &Plan, out: &mut dyn Write) -> Result<(), BatchError> {
+        let rows = rows(plan, &[]);
+        if !self.args.quiet {
+            writeln!(out, "\n{}", terminal::plan_table(plan, &rows))?;
+        }
+        self.write_report(plan, None, &[], &plan.findings, None)
+    }
+
+    fn stats(
+        &self,
+        checkpoint: &Checkpoint,
+        plan: &Plan,
+        out: &mut dyn Write,
+    ) -> Result<(), BatchError> {
+        let backend = device::open(&self.args.device)?;
+        self.show_device(backend.name(), out)?;
+        self.progress.begin("measure", plan.entries.iter().map(|entry| entry.bytes_before).sum());
+        let stats = Run {
+            checkpoint,
+            plan,
+            backend: backend.as_ref(),
+            sink: None,
+            workers: device::workers(self.args.threads),
+            progress: &|done| self.progress.add(done),
+            cancel: self.cancel,
+        }
+        .execute()?;
+        self.progress.end();
+        let found = run_findings(plan, &stats);
+        self.show_findings(&found, out)?;
+        self.show_stats(plan, &stats, GroupBy::None, out)?;
+        let findings = [plan.findings.clone(), found].concat();
+        self.write_report(plan, Some(backend.name()), &stats, &findings, None)
+    }
+
+    fn export(
+        &self,
+        checkpoint: &Checkpoint,
+        plan: &Plan,
+        folder: &std::path::Path,
+        out: &mut dyn Write,
+    ) -> Result<(), BatchError> {
+        let backend = device::open(&self.args.device)?;
+        self.show_device(backend.name(), out)?;
+        let run = Run {
+            checkpoint,
+            plan,
+            backend: backend.as_ref(),
+            sink: None,
+            workers: device::workers(self.args.threads),
+            progress: &|done| self.progress.add(done),
+            cancel: self.cancel,
+        };
+        let options =
+            Options { out: folder, overwrite: self.args.overwrite, strict: self.args.strict };
+        let exported = export(&run, &options, &|stage, total| {
+            let name = match stage {
+                Stage::Quantize => "quantize",
+                Stage::Verify => "verify",
+            };
+            self.progress.begin(name, total);
+        });
+        let Exported { stats, findings, verification, companions } = match exported {
+            Ok(exported) => exported,
+            Err(NotExported::Refused(verification)) => {
+                writeln!(out, "\n{}", terminal::verification(&verification))?;
+                return Err(NotExported::Refused(verification).into());
+            }
+            Err(NotExported::Findings(findings)) => {
+                self.show_findings(&findings, out)?;
+                return Err(NotExported::Findings(findings).into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.progress.end();
+        for finding in &findings {
+            write!(out, "{}", terminal::findings(std::slice::from_ref(finding)))?;
+        }
+        self.show_stats(plan, &stats, GroupBy::Layer, out)?;
+        if !self.args.quiet {
+            writeln!(out, "\n{}", terminal::verification(&verification))?;
+            write!(out, "\n{}", terminal::companions(&companions))?;
+            writeln!(out, "written   {}", folder.display())?;
+        }
+        let findings = [plan.findings.clone(), findings].concat();
+        self.write_report(plan, Some(backend.name()), &stats, &findings, Some(&verification))
+    }
+
+    fn verify(&self, out: &mut dyn Write) -> Result<(), BatchError> {
+        let source = self.args.against.as_deref().map(Checkpoint::open).transpose()?;
+        let backend = device::open(&self.args.device)?;
+        let verify = Verify {
+            backend: backend.as_ref(),
+            workers: device::workers(self.args.threads),
+            progress: &|done| self.progress.add(done),
+            cancel: self.cancel,
+        };
+        let opened = verify.open(&self.args.checkpoint, source.as_ref())?;
+        self.show_device(backend.name(), out)?;
+        self.progress.begin("verify", opened.bytes());
+        let verification = verify.check(&opened)?;
+        self.progress.end();
+        if !self.args.quiet && !verification.errors.is_empty() {
+            writeln!(out, "{}\n", terminal::layer_errors(&verification))?;
+        }
+        if !self.args.quiet || !verification.passed() {
+            writeln!(out, "{}", terminal::verification(&verification))?;
+        }
+        if verification.passed() { Ok(()) } else { Err(BatchError::Unverified) }
+    }
+
+    fn show_device(&self, name: &str, out: &mut dyn Write) -> Result<(), BatchError> {
+        if !self.args.quiet {
+            writeln!(out, "device    {name}")?;
+        }
+        Ok(())
+    }
+
+    /// Prints findings; with `--strict` any is a failure.
+    fn show_findings(&self, findings: &[Finding], out: &mut dyn Write) -> Result<(), BatchError> {
+        write!(out, "{}", terminal::findings(findings))?;
+        if self.args.strict && !findings.is_empty() {
+            return Err(BatchError::Findings(units::count(findings.len() as u64, "finding")));
+        }
+        Ok(())
+    }
+
+    fn show_stats(
+        &self,
+        plan: &Plan,
+        stats: &[Option<TensorStats>],
+        default: GroupBy,
+        out: &mut dyn Write,
+    ) -> Result<(), BatchError> {
+        if !self.args.quiet {
+            let rows = grouped(rows(plan, stats), self.args.group_by.unwrap_or(default));
+            writeln!(out, "\n{}", terminal::stats_table(&rows))?;
+        }
+        Ok(())
+    }
+
+    fn write_report(
+        &self,
+        plan: &Plan,
+        device: Option<&str>,
+        stats: &[Option<TensorStats>],
+        findings: &[Finding],
+        verification: Option<&crate::export::verify::Verification>,
+    ) -> Result<(), BatchError> {
+        let Some(file) = &self.args.report else { return Ok(()) };
+        let report = Report {
+            checkpoint: self.args.checkpoint.display().to_string(),
+            plan,
+            device: device.map(str::to_owned),
+            rows: &rows(plan, stats),
+            findings,
+            verification,
+        };
+        Ok(report.write(file)?)
+    }
+}

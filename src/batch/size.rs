@@ -1,0 +1,42 @@
+//! Sizes on the command line.
+
+/// Bytes of a size such as `5GB`, `512MiB`, `1000`: powers of 1000 for `KB`, `MB`, `GB`, `TB`, of
+/// 1024 for `KiB` and so on.
+pub fn parse(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "mb" => 1000 * 1000,
+        "gb" => 1000 * 1000 * 1000,
+        "tb" => 1000 * 1000 * 1000 * 1000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return Err(format!("unknown unit \"{unit}\"; write it as in 5GB or 512MiB")),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
+    match bytes {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        _ => Err("not a size; write it as in 5GB or 512MiB".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_with_units() {
+        assert_eq!(parse("5GB"), Ok(5_000_000_000));
+        assert_eq!(parse("512MiB"), Ok(512 << 20));
+        assert_eq!(parse("10 kb"), Ok(10_000));
+        assert_eq!(parse("77"), Ok(77));
+        for wrong in ["", "GB", "5XB", "-1", "0", "99999999999999999999", "99999999999TB", "1.5GB"]
+        {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
