@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn numbers_too_long_for_an_integer_still_order() {
-        let (small, large) = ("w9".repeat(1) + &"9".repeat(40), "w1".to_owned() + &"0".repeat(41));
+        let (small, large) = ("w9".to_owned() + &"9".repeat(40), "w1".to_owned() + &"0".repeat(41));
         assert_eq!(natural_order(&small, &large), Ordering::Less);
     }
 }
