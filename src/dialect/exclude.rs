@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// Patterns for `kept` modules that match no `quantized` one: for each the shortest `prefix*` that
-/// ends where a part of the name ends, else `prefix` with `prefix.*`, else the name itself. Sorted.
+/// ends where a part of the name ends, else `prefix.*`, else the name itself. Sorted.
 pub fn shortest_patterns(kept: &[String], quantized: &[String]) -> Vec<String> {
     // Sorted names make "does any start with this" one lookup.
     let quantized: BTreeSet<&str> = quantized.iter().map(String::as_str).collect();
@@ -11,20 +11,19 @@ pub fn shortest_patterns(kept: &[String], quantized: &[String]) -> Vec<String> {
         quantized.range(prefix..).next().is_some_and(|name| name.starts_with(prefix))
     };
 
-    let mut patterns = BTreeSet::new();
-    for name in kept {
-        let dots = name.match_indices('.').map(|(at, _)| at);
-        let prefixes = dots.flat_map(|at| {
+    let shortest = |name: &String| {
+        let prefixes = name.match_indices('.').flat_map(|(at, _)| {
             let (prefix, dotted) = (&name[..at], &name[..=at]);
+            let covers_none = !any_starts_with(prefix);
+            let covers_none_below = !any_starts_with(dotted) && !quantized.contains(prefix);
             [
-                (!any_starts_with(prefix)).then(|| vec![format!("{prefix}*")]),
-                (!any_starts_with(dotted) && !quantized.contains(prefix))
-                    .then(|| vec![prefix.to_owned(), format!("{dotted}*")]),
+                covers_none.then(|| format!("{prefix}*")),
+                covers_none_below.then(|| format!("{dotted}*")),
             ]
         });
-        let shortest = prefixes.flatten().next().unwrap_or_else(|| vec![name.clone()]);
-        patterns.extend(shortest);
-    }
+        prefixes.flatten().next().unwrap_or_else(|| name.clone())
+    };
+    let patterns: BTreeSet<String> = kept.iter().map(shortest).collect();
     patterns.into_iter().collect()
 }
 
@@ -63,7 +62,7 @@ mod tests {
     #[test]
     fn a_number_that_starts_another_gets_the_dotted_form() {
         let [one, ten] = ["model.layers.1.mlp.up", "model.layers.10.mlp.up"];
-        assert_eq!(patterns(&[one], &[ten]), ["model.layers.1", "model.layers.1.*"]);
+        assert_eq!(patterns(&[one], &[ten]), ["model.layers.1.*"]);
     }
 
     #[test]
