@@ -65,6 +65,9 @@ pub trait Backend: Send + Sync {
     /// What to call the device in a sentence.
     fn name(&self) -> &str;
 
+    /// How many callers at once keep the device busy; more only take memory.
+    fn useful_callers(&self) -> usize;
+
     /// The largest magnitude, as the bit pattern of the weights' own kind (sign bit clear). A
     /// pattern above the kind's last finite one says that there is a NaN or an infinity. Any
     /// length; 0 for no weights.

@@ -6,5 +6,19 @@ use clap::Parser;
 use quantscope::batch::{self, Args};
 
 fn main() -> ExitCode {
+    silence_device_select_layer();
     batch::main(&Args::parse())
 }
+
+/// Mesa's device-select layer looks for a Wayland display and complains on standard error where
+/// there is none, once for every adapter. This program picks its adapter itself.
+#[cfg(target_os = "linux")]
+fn silence_device_select_layer() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: no other thread has been started yet, so none reads the environment meanwhile.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn silence_device_select_layer() {}

@@ -14,7 +14,7 @@ use crate::report::GroupBy;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "quantscope", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Args {
-    /// A Hugging Face checkpoint folder, or one .safetensors file
+    /// A Hugging Face checkpoint folder, or one .safetensors file (with the config.json beside it)
     pub checkpoint: PathBuf,
 
     /// Work without a window
@@ -90,7 +90,7 @@ pub struct Args {
     #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "How")]
     pub device: String,
 
-    /// Number of threads [default: one a core, at most 16]
+    /// Number of threads; each takes about 20 MiB [default: one a core, at most 16; 4 with a GPU]
     #[arg(long, value_name = "N", help_heading = "How")]
     pub threads: Option<std::num::NonZeroUsize>,
 

@@ -18,9 +18,9 @@ pub fn open(name: &str) -> Result<Box<dyn Backend>, OpenError> {
     }
 }
 
-/// Threads to work with: one a core, but not so many that their chunks fill the memory.
-pub fn workers(asked: Option<std::num::NonZeroUsize>) -> usize {
+/// Threads to work with: as many as keep the device busy, but not so many that their chunks fill
+/// the memory.
+pub fn workers(asked: Option<std::num::NonZeroUsize>, backend: &dyn Backend) -> usize {
     const MOST: usize = 16;
-    let cores = || std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST));
-    asked.map_or_else(cores, std::num::NonZeroUsize::get)
+    asked.map_or_else(|| backend.useful_callers().min(MOST), std::num::NonZeroUsize::get)
 }

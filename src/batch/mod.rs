@@ -136,7 +136,7 @@ impl Session<'_> {
             plan,
             backend: backend.as_ref(),
             sink: None,
-            workers: device::workers(self.args.threads),
+            workers: device::workers(self.args.threads, backend.as_ref()),
             progress: &|done| self.progress.add(done),
             cancel: self.cancel,
         }
@@ -163,7 +163,7 @@ impl Session<'_> {
             plan,
             backend: backend.as_ref(),
             sink: None,
-            workers: device::workers(self.args.threads),
+            workers: device::workers(self.args.threads, backend.as_ref()),
             progress: &|done| self.progress.add(done),
             cancel: self.cancel,
         };
@@ -207,7 +207,7 @@ impl Session<'_> {
         let backend = device::open(&self.args.device)?;
         let verify = Verify {
             backend: backend.as_ref(),
-            workers: device::workers(self.args.threads),
+            workers: device::workers(self.args.threads, backend.as_ref()),
             progress: &|done| self.progress.add(done),
             cancel: self.cancel,
         };

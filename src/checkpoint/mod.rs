@@ -187,10 +187,14 @@ impl Checkpoint {
             self.folder.join(file).exists().then(|| format!("{file} is there"))
         };
         let by_tensor = || {
-            const SCALES: [&str; 5] =
-                [".weight_scale", ".weight_scale_inv", ".weight_packed", ".qweight", "_scales"];
-            let tensor =
-                self.tensors.iter().find(|t| SCALES.iter().any(|end| t.name.ends_with(end)))?;
+            const SCALES: [&str; 4] =
+                [".weight_scale", ".weight_scale_inv", ".weight_packed", ".qweight"];
+            let gives_away = |tensor: &&Tensor| {
+                let name = &tensor.name;
+                let mxfp4_blocks = name.ends_with("_blocks") && tensor.dtype == Dtype::U8;
+                mxfp4_blocks || SCALES.iter().any(|end| name.ends_with(end))
+            };
+            let tensor = self.tensors.iter().find(gives_away)?;
             Some(format!("tensor {} is there", tensor.name))
         };
         by_config.map(|method| format!("quant_method {method}")).or_else(by_file).or_else(by_tensor)

@@ -41,6 +41,10 @@ impl Backend for Cpu {
         "CPU"
     }
 
+    fn useful_callers(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+    }
+
     fn amax(&self, weights: Weights<'_>) -> Result<u32, BackendError> {
         Ok(dispatch!(weights, amax::amax))
     }

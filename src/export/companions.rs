@@ -14,8 +14,8 @@ const WEIGHT_ENDINGS: [&str; 10] =
 pub struct Companions {
     /// To be carried.
     pub carried: Vec<PathBuf>,
-    /// Left: weights in other forms, and the indexes that list them.
-    pub left: Vec<PathBuf>,
+    /// To be left, each with the reason.
+    pub left: Vec<(PathBuf, &'static str)>,
     /// Bytes of those to be carried.
     pub bytes: u64,
 }
@@ -39,21 +39,18 @@ impl Companions {
             let found = found.map_err(io_error)?;
             let name = found.file_name().to_string_lossy().into_owned();
             let path = below.join(&name);
-            // Bookkeeping of download tools and version control.
-            if name.starts_with('.') {
-                continue;
-            }
             let metadata = std::fs::metadata(found.path()).map_err(io_error)?;
             let is_link = found.file_type().map_err(io_error)?.is_symlink();
-            if metadata.is_dir() {
-                // A link to a folder could lead in a circle.
-                if !is_link {
-                    self.list(checkpoint, &path)?;
-                }
-            } else if rewritten(&path) || is_source(checkpoint, &path) {
+            if rewritten(&path) || is_source(checkpoint, &path) {
                 continue;
+            } else if name.starts_with('.') {
+                self.left.push((path, "hidden"));
+            } else if metadata.is_dir() && is_link {
+                self.left.push((path, "a link to a folder"));
+            } else if metadata.is_dir() {
+                self.list(checkpoint, &path)?;
             } else if is_weights(&name) {
-                self.left.push(path);
+                self.left.push((path, "weights of the source"));
             } else {
                 self.bytes += metadata.len();
                 self.carried.push(path);

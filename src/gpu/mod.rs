@@ -60,6 +60,11 @@ impl Backend for Gpu {
         &self.name
     }
 
+    /// Two pieces on the device, one being read and one being written.
+    fn useful_callers(&self) -> usize {
+        4
+    }
+
     fn amax(&self, weights: Weights<'_>) -> Result<u32, BackendError> {
         let mut amax = 0;
         for piece in self.pieces(weights) {

@@ -22,17 +22,19 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
         let mut decision = by_rules(tensor, member, recipe, rules);
         let mut outputs = Vec::new();
 
-        if let Decision::Quantize { .. } = decision {
+        if let Decision::Quantize { format, .. } = decision {
+            let mut note = |kind| {
+                decided.findings.push(Finding::about(kind, &tensor.name, tensor.bytes));
+            };
             match tie_of(model, member, recipe) {
                 TieEffect::None => {}
-                TieEffect::Compare => {
-                    let kind = FindingKind::TieUnknown;
-                    decided.findings.push(Finding::about(kind, &tensor.name, tensor.bytes));
-                }
-                TieEffect::Keep => {
+                TieEffect::Compare => note(FindingKind::TieUnknown),
+                TieEffect::Keep { head } => {
+                    let packed = dialect.outputs(&tensor.name, &tensor.shape, format);
+                    let packed: u64 = packed.iter().map(Output::bytes).sum();
+                    let untied = packed + if head.is_some() { tensor.bytes } else { 0 };
+                    note(FindingKind::TiedKept { kept: tensor.bytes, untied });
                     decision = Decision::Keep(Reason::Tied);
-                    let kind = FindingKind::TiedKept;
-                    decided.findings.push(Finding::about(kind, &tensor.name, tensor.bytes));
                 }
                 TieEffect::Untie { head } => {
                     decided.untied = true;
@@ -135,8 +137,8 @@ enum TieEffect {
     None,
     /// Whether it is tied was not found out.
     Compare,
-    /// It stays float.
-    Keep,
+    /// It stays float; on its own, its head would need a copy of that name.
+    Keep { head: Option<String> },
     /// It is quantized on its own; `head` is the name for the copy that the head needs.
     Untie { head: Option<String> },
 }
@@ -151,7 +153,7 @@ fn tie_of(model: &Model<'_>, member: &Member, recipe: &Recipe) -> TieEffect {
         _ => return TieEffect::None,
     };
     match recipe.tied {
-        TiedOutcome::Keep => TieEffect::Keep,
+        TiedOutcome::Keep => TieEffect::Keep { head },
         TiedOutcome::Untie => TieEffect::Untie { head },
     }
 }

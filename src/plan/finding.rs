@@ -36,7 +36,12 @@ pub enum FindingKind {
     /// A float matrix that no rule matches.
     NoRule,
     /// A tied table was to be quantized and stays.
-    TiedKept,
+    TiedKept {
+        /// Bytes that it takes so.
+        kept: u64,
+        /// Bytes that quantized table and float head would take.
+        untied: u64,
+    },
     /// Whether table and head are equal is not known.
     TieUnknown,
     /// A rule matches nothing.
@@ -102,9 +107,11 @@ impl fmt::Display for FindingKind {
             Self::NoRule => f.write_str(
                 "no rule matches these matrices: kept. Name them with --include or --exclude",
             ),
-            Self::TiedKept => f.write_str(
-                "the head reads this table too: quantizing it alone would break the tie, so it stays. \
-                 --tied untie quantizes it and stores a float head beside it",
+            Self::TiedKept { kept, untied } => write!(
+                f,
+                "the head reads this table too: quantizing it alone would break the tie, so it \
+                 stays and takes {kept} bytes. --tied untie quantizes it and stores a float head \
+                 beside it, {untied} bytes together"
             ),
             Self::TieUnknown => f.write_str(
                 "whether the head equals this table is not known before weights are read; \

@@ -210,15 +210,13 @@ pub fn layer_errors(verification: &Verification) -> String {
 
 /// The files beside the weights: carried, and left.
 pub fn companions(companions: &Companions) -> String {
-    let names = |paths: &[std::path::PathBuf]| {
-        paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-    };
+    let carried = companions.carried.iter().map(|path| path.display().to_string());
+    let left = companions.left.iter().map(|(path, why)| format!("{} ({why})", path.display()));
     let mut text = String::new();
-    if !companions.carried.is_empty() {
-        let _ = writeln!(text, "carried   {}", names(&companions.carried));
-    }
-    if !companions.left.is_empty() {
-        let _ = writeln!(text, "left      {} (weights of the source)", names(&companions.left));
+    for (label, names) in [("carried", carried.collect::<Vec<_>>()), ("left", left.collect())] {
+        if !names.is_empty() {
+            let _ = writeln!(text, "{label:<9} {}", names.join(", "));
+        }
     }
     text
 }
