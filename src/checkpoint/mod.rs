@@ -8,7 +8,7 @@ pub mod index;
 mod locate;
 pub mod python_json;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub use config::{CONFIG_FILE, Config};
@@ -198,14 +198,5 @@ impl Checkpoint {
             Some(format!("tensor {} is there", tensor.name))
         };
         by_config.map(|method| format!("quant_method {method}")).or_else(by_file).or_else(by_tensor)
-    }
-
-    /// Bytes of all tensors by dtype.
-    pub fn bytes_by_dtype(&self) -> BTreeMap<Dtype, u64> {
-        let mut bytes = BTreeMap::new();
-        for tensor in &self.tensors {
-            *bytes.entry(tensor.dtype).or_default() += tensor.bytes;
-        }
-        bytes
     }
 }

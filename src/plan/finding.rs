@@ -1,9 +1,11 @@
 //! What the user should look at. Findings are values; window and terminal show the same ones.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::Entry;
-use crate::checkpoint::{Checkpoint, index::INDEX_FILE};
+use crate::checkpoint::{Checkpoint, Config, index::INDEX_FILE};
+use crate::model::Model;
 use crate::recipe::RuleSet;
 
 /// Something that is not as one would expect it.
@@ -48,6 +50,13 @@ pub enum FindingKind {
     RuleMatchesNothing {
         /// Where the rule stands.
         rule: String,
+    },
+    /// A layer has another number of experts than the config says.
+    ExpertCount {
+        /// Experts that the config says.
+        expected: u64,
+        /// Experts that are stored.
+        found: u64,
     },
     /// There is no `config.json`.
     NoConfig,
@@ -118,6 +127,11 @@ impl fmt::Display for FindingKind {
                  if it does, the table stays unless --tied untie is given",
             ),
             Self::RuleMatchesNothing { rule } => write!(f, "{rule} matches no tensor"),
+            Self::ExpertCount { expected, found } => write!(
+                f,
+                "a layer has {found} experts where config.json says {expected}: \
+                 is the checkpoint complete?"
+            ),
             Self::NoConfig => f.write_str(
                 "no config.json beside the weights: runtimes find the quantization in it, \
                  so add one to the output before it is served",
@@ -153,6 +167,29 @@ pub fn about_checkpoint(checkpoint: &Checkpoint) -> Vec<Finding> {
         findings.push(Finding::general(FindingKind::IgnoredFiles { files }));
     }
     findings
+}
+
+/// Layers whose experts are not as many as the config says.
+pub fn about_experts(model: &Model<'_>) -> Vec<Finding> {
+    let config = model.checkpoint.config.as_ref();
+    let Some(expected) = config.and_then(Config::expert_count) else { return Vec::new() };
+    let mut layers: BTreeMap<u32, (BTreeSet<u32>, Finding)> = BTreeMap::new();
+    for member in &model.members {
+        let (Some(layer), Some(expert)) = (member.layer, member.expert) else { continue };
+        let tensor = &model.checkpoint.tensors[member.tensor];
+        let none =
+            || (BTreeSet::new(), Finding::general(FindingKind::ExpertCount { expected, found: 0 }));
+        let (experts, finding) = layers.entry(layer).or_insert_with(none);
+        experts.insert(expert);
+        finding.tensors.push(tensor.name.clone());
+        finding.bytes += tensor.bytes;
+    }
+    let odd = layers.into_values().filter(|(experts, _)| experts.len() as u64 != expected);
+    let counted = odd.map(|(experts, finding)| Finding {
+        kind: FindingKind::ExpertCount { expected, found: experts.len() as u64 },
+        ..finding
+    });
+    Finding::merged(counted.collect())
 }
 
 /// Rules that match nothing, presets aside.

@@ -140,6 +140,7 @@ impl Plan {
         let files = layout::layout(&entries, model.checkpoint, sharding);
         let exclude = exclude(&entries, &model.tie);
         findings.extend(finding::about_checkpoint(model.checkpoint));
+        findings.extend(finding::about_experts(model));
         findings.extend(finding::about_rules(&rules, &entries));
         check_names(&entries)?;
 
