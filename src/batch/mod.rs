@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use args::{Args, Mode, UsageError};
 pub use error::BatchError;
 
+use crate::backend::Backend;
 use crate::checkpoint::Checkpoint;
-use crate::engine::Run;
-use crate::export::verify::Verify;
+use crate::engine::{Resources, Run};
+use crate::export::verify::{Opened, Verification};
 use crate::export::{Exported, NotExported, Options, Stage, export, run_findings};
 use crate::model::{Model, ties};
 use crate::plan::{Finding, Plan, Sharding};
@@ -97,6 +98,11 @@ impl Session<'_> {
         }
     }
 
+    fn resources<'b>(&'b self, backend: &'b dyn Backend) -> Resources<'b> {
+        let workers = device::workers(self.args.threads, backend);
+        Resources { backend, workers, progress: &self.progress, cancel: self.cancel }
+    }
+
     /// The recipe of the file, if there is one, under that of the command line.
     fn recipe(&self) -> Result<Recipe, BatchError> {
         let args = self.args;
@@ -131,16 +137,8 @@ impl Session<'_> {
         let backend = device::open(&self.args.device)?;
         self.show_device(backend.name(), out)?;
         self.progress.begin("measure", plan.entries.iter().map(|entry| entry.bytes_before).sum());
-        let stats = Run {
-            checkpoint,
-            plan,
-            backend: backend.as_ref(),
-            sink: None,
-            workers: device::workers(self.args.threads, backend.as_ref()),
-            progress: &|done| self.progress.add(done),
-            cancel: self.cancel,
-        }
-        .execute()?;
+        let resources = self.resources(backend.as_ref());
+        let stats = Run { checkpoint, plan, sink: None, resources }.execute()?;
         self.progress.end();
         let found = run_findings(plan, &stats);
         self.show_findings(&found, out)?;
@@ -158,15 +156,7 @@ impl Session<'_> {
     ) -> Result<(), BatchError> {
         let backend = device::open(&self.args.device)?;
         self.show_device(backend.name(), out)?;
-        let run = Run {
-            checkpoint,
-            plan,
-            backend: backend.as_ref(),
-            sink: None,
-            workers: device::workers(self.args.threads, backend.as_ref()),
-            progress: &|done| self.progress.add(done),
-            cancel: self.cancel,
-        };
+        let run = Run { checkpoint, plan, sink: None, resources: self.resources(backend.as_ref()) };
         let options =
             Options { out: folder, overwrite: self.args.overwrite, strict: self.args.strict };
         let exported = export(&run, &options, &|stage, total| {
@@ -205,16 +195,10 @@ impl Session<'_> {
     fn verify(&self, out: &mut dyn Write) -> Result<(), BatchError> {
         let source = self.args.against.as_deref().map(Checkpoint::open).transpose()?;
         let backend = device::open(&self.args.device)?;
-        let verify = Verify {
-            backend: backend.as_ref(),
-            workers: device::workers(self.args.threads, backend.as_ref()),
-            progress: &|done| self.progress.add(done),
-            cancel: self.cancel,
-        };
-        let opened = verify.open(&self.args.checkpoint, source.as_ref())?;
+        let opened = Opened::new(&self.args.checkpoint, source.as_ref())?;
         self.show_device(backend.name(), out)?;
         self.progress.begin("verify", opened.bytes());
-        let verification = verify.check(&opened)?;
+        let verification = opened.verify(&self.resources(backend.as_ref()))?;
         self.progress.end();
         if !self.args.quiet && !verification.errors.is_empty() {
             writeln!(out, "{}\n", terminal::layer_errors(&verification))?;
@@ -261,7 +245,7 @@ impl Session<'_> {
         device: Option<&str>,
         stats: &[Option<TensorStats>],
         findings: &[Finding],
-        verification: Option<&crate::export::verify::Verification>,
+        verification: Option<&Verification>,
     ) -> Result<(), BatchError> {
         let Some(file) = &self.args.report else { return Ok(()) };
         let report = Report {

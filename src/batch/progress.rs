@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::engine;
 use crate::report::units::bytes;
 
 /// Shows the progress of one stage after the other, on standard error.
@@ -56,8 +57,27 @@ impl Progress {
         *self.lock() = Stage { name, total, tenths_shown: 0, started: Instant::now(), bar };
     }
 
-    /// Adds bytes that are done.
-    pub fn add(&self, done: u64) {
+    /// Ends the stage and says how long it took.
+    pub fn end(&self) {
+        let mut stage = self.lock();
+        if let Some(bar) = stage.bar.take() {
+            bar.finish_and_clear();
+        }
+        if stage.total > 0 && !self.quiet {
+            let seconds = stage.started.elapsed().as_secs_f64();
+            let rate = bytes((stage.total as f64 / seconds.max(1e-9)) as u64);
+            eprintln!("{:<9} {} in {seconds:.1} s, {rate}/s", stage.name, bytes(stage.total));
+            stage.total = 0;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl engine::Progress for Progress {
+    fn add(&self, done: u64) {
         if self.quiet {
             return;
         }
@@ -77,24 +97,6 @@ impl Progress {
             let (name, of, rate) = (stage.name, bytes(stage.total), bytes(rate as u64));
             eprintln!("{name:<9} {} of {of}, {rate}/s, {left:.0} s left", bytes(done));
         }
-    }
-
-    /// Ends the stage and says how long it took.
-    pub fn end(&self) {
-        let mut stage = self.lock();
-        if let Some(bar) = stage.bar.take() {
-            bar.finish_and_clear();
-        }
-        if stage.total > 0 && !self.quiet {
-            let seconds = stage.started.elapsed().as_secs_f64();
-            let rate = bytes((stage.total as f64 / seconds.max(1e-9)) as u64);
-            eprintln!("{:<9} {} in {seconds:.1} s, {rate}/s", stage.name, bytes(stage.total));
-            stage.total = 0;
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Stage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,8 +11,31 @@ mod run;
 mod schedule;
 mod workers;
 
+use std::sync::atomic::AtomicBool;
+
+use crate::backend::Backend;
+
 pub use chunk::ChunkBuffer;
 pub use error::EngineError;
 pub use run::{Run, Sink};
 pub use schedule::CHUNK_BYTES;
 pub use workers::in_order;
+
+/// What work is done with.
+#[derive(Clone, Copy)]
+pub struct Resources<'a> {
+    /// Who computes.
+    pub backend: &'a dyn Backend,
+    /// Number of threads; at least 1.
+    pub workers: usize,
+    /// Who is told how far the work is.
+    pub progress: &'a dyn Progress,
+    /// Set by the user to stop.
+    pub cancel: &'a AtomicBool,
+}
+
+/// Somebody who is told how far the work is. Called from several threads at once.
+pub trait Progress: Sync {
+    /// So many bytes more are done.
+    fn add(&self, bytes: u64);
+}

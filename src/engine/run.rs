@@ -1,13 +1,12 @@
 //! One run of a plan.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
-use super::EngineError;
 use super::chunk::ChunkBuffer;
 use super::group::GroupScale;
 use super::schedule::{Job, Task, schedule};
 use super::workers::in_order;
+use super::{EngineError, Resources};
 use crate::backend::{Backend, Quantized, Weights};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::cpu::{Cpu, weight_sums};
@@ -29,23 +28,17 @@ pub trait Sink: Sync {
     ) -> Result<(), EngineError>;
 }
 
-/// What a run needs.
+/// A plan, where it starts from and where its results go.
+#[derive(Clone, Copy)]
 pub struct Run<'a> {
     /// The source.
     pub checkpoint: &'a Checkpoint,
     /// What to do with it.
     pub plan: &'a Plan,
-    /// Who computes.
-    pub backend: &'a dyn Backend,
     /// Where results go; `None` to measure only.
     pub sink: Option<&'a dyn Sink>,
-    /// Number of threads; at least 1.
-    pub workers: usize,
-    /// Called with the source bytes of each piece of work as it ends. They add up to the bytes of
-    /// all tensors.
-    pub progress: &'a (dyn Fn(u64) + Sync),
-    /// Set by the user to stop.
-    pub cancel: &'a AtomicBool,
+    /// What to do it with. The bytes that progress is told add up to those of all tensors.
+    pub resources: Resources<'a>,
 }
 
 /// What the workers of a run share.
@@ -69,9 +62,8 @@ impl Run<'_> {
             shared.group_of(job).expect_job();
         }
         in_order(
-            self.workers,
+            &self.resources,
             shared.jobs.len(),
-            self.cancel,
             |number, buffer| shared.do_job(&shared.jobs[number], buffer),
             || shared.groups.iter().for_each(GroupScale::abandon),
         )?;
@@ -132,7 +124,7 @@ impl Shared<'_> {
             Task::Quantize => read - read / 2,
             Task::Copy => read,
         };
-        (self.run.progress)(done);
+        self.run.resources.progress.add(done);
         Ok(())
     }
 
@@ -143,7 +135,7 @@ impl Shared<'_> {
     }
 
     fn find_amax(&self, job: &Job, weights: Weights<'_>) -> Result<(), EngineError> {
-        let amax = weights.kind.widen(self.run.backend.amax(weights)?);
+        let amax = weights.kind.widen(self.run.resources.backend.amax(weights)?);
         if !amax.is_finite() {
             return Err(self.not_finite(job, weights));
         }
@@ -172,7 +164,7 @@ impl Shared<'_> {
     fn quantize(&self, job: &Job, weights: Weights<'_>) -> Result<(), EngineError> {
         let Some(tables) = self.group_of(job).tables(weights.kind) else { return Ok(()) };
         let Quantized { codes, scales, weights: sums, errors } =
-            self.run.backend.nvfp4_quantize(weights, tables)?;
+            self.run.resources.backend.nvfp4_quantize(weights, tables)?;
 
         let block = job.range.start / BLOCK_LEN as u64;
         self.write(job, Part::Codes, block * 8, &codes)?;

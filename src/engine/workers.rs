@@ -3,23 +3,23 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::EngineError;
 use super::chunk::ChunkBuffer;
+use super::{EngineError, Resources};
 
-/// Does jobs 0 to `count` on `workers` threads, each with a buffer of its own, and gives the error
-/// of the earliest job that failed. Once a job fails or `cancel` is set no job is begun, and
+/// Does jobs 0 to `count` on several threads, each with a buffer of its own, and gives the error of
+/// the earliest job that failed. Once a job fails or the user stops the work no job is begun, and
 /// `give_up` is called, so that jobs that wait for others can end.
 pub fn in_order(
-    workers: usize,
+    resources: &Resources<'_>,
     count: usize,
-    cancel: &AtomicBool,
     job: impl Fn(usize, &mut ChunkBuffer) -> Result<(), EngineError> + Sync,
     give_up: impl Fn() + Sync,
 ) -> Result<(), EngineError> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let failure: Mutex<Option<(usize, EngineError)>> = Mutex::default();
-    let stopping = || failed.load(Ordering::Relaxed) || cancel.load(Ordering::Relaxed);
+    let cancelled = || resources.cancel.load(Ordering::Relaxed);
+    let stopping = || failed.load(Ordering::Relaxed) || cancelled();
 
     let work = || {
         let mut buffer = ChunkBuffer::default();
@@ -39,14 +39,14 @@ pub fn in_order(
         give_up();
     };
     std::thread::scope(|scope| {
-        for _ in 0..workers.clamp(1, count.max(1)) {
+        for _ in 0..resources.workers.clamp(1, count.max(1)) {
             scope.spawn(work);
         }
     });
 
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some((_, error)) => Err(error),
-        None if cancel.load(Ordering::Relaxed) => Err(EngineError::Cancelled),
+        None if cancelled() => Err(EngineError::Cancelled),
         None => Ok(()),
     }
 }
@@ -54,10 +54,22 @@ pub fn in_order(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::Cpu;
+    use crate::engine::Progress;
     use std::io;
+
+    struct NoProgress;
+
+    impl Progress for NoProgress {
+        fn add(&self, _: u64) {}
+    }
 
     fn error(name: &str) -> EngineError {
         EngineError::Write { name: name.to_owned(), source: io::Error::other("no") }
+    }
+
+    fn resources(workers: usize, cancel: &AtomicBool) -> Resources<'_> {
+        Resources { backend: &Cpu, workers, progress: &NoProgress, cancel }
     }
 
     #[test]
@@ -67,7 +79,7 @@ mod tests {
             done[i].fetch_add(1, Ordering::Relaxed);
             Ok(())
         };
-        in_order(3, 100, &AtomicBool::new(false), job, || {}).unwrap();
+        in_order(&resources(3, &AtomicBool::new(false)), 100, job, || {}).unwrap();
         assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
     }
 
@@ -78,14 +90,14 @@ mod tests {
             if i >= 5 { Err(error(&i.to_string())) } else { Ok(()) }
         };
         let give_up = || given_up.store(true, Ordering::Relaxed);
-        let result = in_order(1, 100, &AtomicBool::new(false), job, give_up);
+        let result = in_order(&resources(1, &AtomicBool::new(false)), 100, job, give_up);
         assert!(result.unwrap_err().to_string().contains("cannot write 5:"));
         assert!(given_up.into_inner());
     }
 
     #[test]
     fn cancelling_is_an_error_of_its_own() {
-        let result = in_order(2, 5, &AtomicBool::new(true), |_, _| Ok(()), || {});
+        let result = in_order(&resources(2, &AtomicBool::new(true)), 5, |_, _| Ok(()), || {});
         assert!(matches!(result, Err(EngineError::Cancelled)));
     }
 }

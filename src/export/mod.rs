@@ -16,7 +16,7 @@ use crate::engine::Run;
 use crate::plan::{Entry, Finding, FindingKind, Plan};
 use crate::stats::TensorStats;
 use staging::Staging;
-use verify::{Verification, Verify};
+use verify::{Opened, Verification};
 use writer::Writer;
 
 /// Where and how to write.
@@ -83,15 +83,9 @@ pub fn export(
     config::write(staging.path(), plan, run.checkpoint.config.as_ref())?;
     companions.copy(run.checkpoint, staging.path())?;
 
-    let verify = Verify {
-        backend: run.backend,
-        workers: run.workers,
-        progress: run.progress,
-        cancel: run.cancel,
-    };
-    let opened = verify.open(staging.path(), Some(run.checkpoint))?;
+    let opened = Opened::new(staging.path(), Some(run.checkpoint))?;
     stage(Stage::Verify, opened.bytes());
-    let verification = verify.check(&opened)?;
+    let verification = opened.verify(&run.resources)?;
     if !verification.passed() {
         return Err(NotExported::Refused(Box::new(verification)));
     }

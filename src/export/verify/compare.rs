@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::layers::{Layer, fused};
-use super::{Check, LayerError, MIN_SQNR_DB, Opened, Verify, check};
+use super::{Check, LayerError, MIN_SQNR_DB, Opened, check};
 use crate::backend::Nvfp4Chunk;
 use crate::checkpoint::{CheckpointError, Tensor};
-use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, in_order};
+use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, in_order};
 use crate::format::Nvfp4Tables;
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
@@ -56,7 +56,7 @@ fn kept_pairs<'a>(opened: &'a Opened<'_>) -> Vec<(&'a Tensor, &'a Tensor)> {
 
 /// Reads and compares. Only layers without a structural problem are given.
 pub fn compare(
-    verify: &Verify<'_>,
+    resources: &Resources<'_>,
     opened: &Opened<'_>,
     layers: &[&Layer],
 ) -> Result<Compared, EngineError> {
@@ -67,14 +67,13 @@ pub fn compare(
     let changed: Mutex<Vec<String>> = Mutex::default();
 
     in_order(
-        verify.workers,
+        resources,
         jobs.len(),
-        verify.cancel,
         |number, buffer| {
             match &jobs[number] {
                 Job::Blocks { layer, blocks } => {
                     let part = read_blocks(
-                        verify,
+                        resources,
                         opened,
                         layers[*layer],
                         global_scales[*layer],
@@ -86,7 +85,7 @@ pub fn compare(
                     total.scales.merge(&part.scales);
                     total.weights.merge(&part.weights);
                     total.errors.merge(&part.errors);
-                    (verify.progress)((blocks.end - blocks.start) * 8);
+                    resources.progress.add((blocks.end - blocks.start) * 8);
                 }
                 Job::Bytes { tensor, source, range } => {
                     if !equal_bytes(opened, tensor, source, range)? {
@@ -95,7 +94,7 @@ pub fn compare(
                             .unwrap_or_else(PoisonError::into_inner)
                             .push(tensor.name.clone());
                     }
-                    (verify.progress)(range.end - range.start);
+                    resources.progress.add(range.end - range.start);
                 }
             }
             Ok(())
@@ -156,7 +155,7 @@ fn global_scale(opened: &Opened<'_>, layer: &Layer) -> Result<f32, CheckpointErr
 }
 
 fn read_blocks(
-    verify: &Verify<'_>,
+    resources: &Resources<'_>,
     opened: &Opened<'_>,
     layer: &Layer,
     global_scale: f32,
@@ -182,7 +181,8 @@ fn read_blocks(
         if let Some(weights) = buffer.weights() {
             let tables = Nvfp4Tables::new(weights.kind, global_scale);
             let chunk = Nvfp4Chunk { codes: &code_bytes, scales: &scale_bytes };
-            (found.weights, found.errors) = verify.backend.nvfp4_errors(weights, chunk, &tables)?;
+            (found.weights, found.errors) =
+                resources.backend.nvfp4_errors(weights, chunk, &tables)?;
         }
     }
     Ok(found)

@@ -5,31 +5,18 @@ mod layers;
 mod structure;
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
 use super::ExportError;
-use crate::backend::Backend;
 use crate::checkpoint::Checkpoint;
+use crate::engine::Resources;
 use crate::plan::Coverage;
 use compare::Compared;
 use layers::Layer;
 
 /// A layer whose error is as large as this has lost its weights: random codes give −3 dB.
 pub const MIN_SQNR_DB: f64 = 3.0;
-
-/// What verifying needs.
-pub struct Verify<'a> {
-    /// Who dequantizes.
-    pub backend: &'a dyn Backend,
-    /// Number of threads.
-    pub workers: usize,
-    /// Called with the bytes of each piece of work as it ends; they add up to [`Opened::bytes`].
-    pub progress: &'a (dyn Fn(u64) + Sync),
-    /// Set by the user to stop.
-    pub cancel: &'a AtomicBool,
-}
 
 /// A quantized checkpoint that is open, with the source to compare it to.
 #[derive(Debug)]
@@ -79,21 +66,11 @@ impl Verification {
     }
 }
 
-impl Opened<'_> {
-    /// Bytes that verifying will read: all scales, and with a source everything in both.
-    pub fn bytes(&self) -> u64 {
-        compare::work_bytes(self)
-    }
-}
-
-impl Verify<'_> {
-    /// Opens a checkpoint. Fails if it is none, or in no format that can be verified; what is
-    /// merely wrong in it is for [`Verify::check`] to say.
-    pub fn open<'a>(
-        &self,
-        path: &Path,
-        source: Option<&'a Checkpoint>,
-    ) -> Result<Opened<'a>, ExportError> {
+impl<'a> Opened<'a> {
+    /// Opens a quantized checkpoint, to be compared with `source` if that is given. Fails if it is
+    /// none, or in no format that can be verified; what is merely wrong in it is for
+    /// [`Opened::verify`] to say.
+    pub fn new(path: &Path, source: Option<&'a Checkpoint>) -> Result<Self, ExportError> {
         let checkpoint = Checkpoint::open(path)?;
         let layers = layers::find(&checkpoint);
         if layers.is_empty() {
@@ -111,16 +88,22 @@ impl Verify<'_> {
                 format!("already quantized ({method}). Pass the float checkpoint to compare with");
             return Err(ExportError::NotVerifiable { path, problem });
         }
-        Ok(Opened { checkpoint, source, layers })
+        Ok(Self { checkpoint, source, layers })
+    }
+
+    /// Bytes that verifying will read: all scales, and with a source everything in both.
+    pub fn bytes(&self) -> u64 {
+        compare::work_bytes(self)
     }
 
     /// Verifies. An error means that it could not be done; what does not hold is in the result.
-    pub fn check(&self, opened: &Opened<'_>) -> Result<Verification, ExportError> {
-        let mut checks = structure::checks(opened);
-        let sound = opened.layers.iter().filter(|layer| layer.problem.is_none());
-        let compared: Compared = compare::compare(self, opened, &sound.collect::<Vec<_>>())?;
+    pub fn verify(&self, resources: &Resources<'_>) -> Result<Verification, ExportError> {
+        let mut checks = structure::checks(self);
+        let sound: Vec<&Layer> =
+            self.layers.iter().filter(|layer| layer.problem.is_none()).collect();
+        let compared: Compared = compare::compare(resources, self, &sound)?;
         checks.extend(compared.checks);
-        Ok(Verification { checks, coverage: structure::coverage(opened), errors: compared.errors })
+        Ok(Verification { checks, coverage: structure::coverage(self), errors: compared.errors })
     }
 }
 
