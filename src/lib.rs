@@ -2,7 +2,7 @@
 //!
 //! The modules follow the flow of the data, and each knows only those before it:
 //!
-//! [`numeric`] and [`format`] specify the arithmetic; [`checkpoint`] opens files and [`model`] tells
+//! [`numeric`] and [`mod@format`] specify the arithmetic; [`checkpoint`] opens files and [`model`] tells
 //! what their tensors are; [`recipe`] says what the user wants, [`dialect`] what a runtime wants,
 //! and [`plan`] puts them together without reading a weight; [`engine`] runs a plan on a
 //! [`backend`], [`cpu`] or [`gpu`], and measures ([`stats`]); [`export`] writes and verifies;
