@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::Entry;
-use crate::checkpoint::Checkpoint;
 use crate::checkpoint::header::{self, HeaderEntry};
+use crate::checkpoint::{Checkpoint, SINGLE_FILE};
 
 /// How outputs are spread over files. What is stored for one tensor always shares a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub fn layout(entries: &[Entry], checkpoint: &Checkpoint, sharding: Sharding) ->
             }
             let name = |file: usize| match checkpoint.sharded {
                 true => checkpoint.files[file].name.clone(),
-                false => "model.safetensors".to_owned(),
+                false => SINGLE_FILE.to_owned(),
             };
             members
                 .into_iter()
@@ -63,7 +63,7 @@ pub fn layout(entries: &[Entry], checkpoint: &Checkpoint, sharding: Sharding) ->
             let shards = fill(entries, limit);
             let count = shards.len();
             let name = |i: usize| match count {
-                1 => "model.safetensors".to_owned(),
+                1 => SINGLE_FILE.to_owned(),
                 _ => format!("model-{:05}-of-{count:05}.safetensors", i + 1),
             };
             shards
