@@ -1,7 +1,13 @@
 //! What several test files share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod checkpoint;
+mod program;
+
 use std::path::PathBuf;
+
+pub use checkpoint::*;
+pub use program::*;
 
 use quantscope::numeric::FloatKind;
 use safetensors::{Dtype, SafeTensors};
