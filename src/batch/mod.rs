@@ -33,14 +33,10 @@ pub fn main(args: &Args) -> ExitCode {
     // Without a handler Ctrl-C still ends the program, only less tidily.
     let _ = ctrlc::set_handler(move || on_signal.store(true, Ordering::Relaxed));
 
-    match run(args, &cancel, &mut std::io::stdout().lock()) {
+    match run(args, &cancel, &mut WhileRead(std::io::stdout().lock())) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads the output has seen enough.
-        Err(BatchError::Print(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
         Err(error) => {
-            eprintln!("error: {error}");
+            progress::say(&format!("error: {error}"));
             error.exit_code()
         }
     }
@@ -59,6 +55,26 @@ pub fn run(args: &Args, cancel: &AtomicBool, out: &mut dyn Write) -> Result<(), 
     match mode {
         Mode::Verify => session.verify(out),
         _ => session.quantize(mode, out),
+    }
+}
+
+/// Takes what is printed even when nobody reads it any more, as after `| head`: the work is to be
+/// finished all the same.
+struct WhileRead<W>(W);
+
+impl<W: Write> Write for WhileRead<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self.0.flush() {
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            flushed => flushed,
+        }
     }
 }
 
