@@ -19,7 +19,7 @@ use crate::engine::Run;
 use crate::export::verify::Verify;
 use crate::export::{Exported, NotExported, Options, Stage, export, run_findings};
 use crate::model::{Model, ties};
-use crate::plan::{Finding, Plan, Sharding};
+use crate::plan::{Finding, FindingKind, Plan, Sharding};
 use crate::recipe::Recipe;
 use crate::report::{GroupBy, Report, ReportFormat, grouped, rows, terminal, units};
 use crate::stats::TensorStats;
@@ -93,12 +93,14 @@ impl Session<'_> {
         }
         let checkpoint = Checkpoint::open(&self.args.checkpoint)?;
         let mut model = Model::new(&checkpoint);
-        if mode != Mode::DryRun && recipe.quantize_embeddings {
-            model.tie = ties::settle(&checkpoint, model.tie)?;
-        }
         let dialect = recipe.export.unwrap_or(crate::dialect::Dialect::Modelopt);
         let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
-        let plan = Plan::new(&model, &recipe, dialect, sharding)?;
+        let mut plan = Plan::new(&model, &recipe, dialect, sharding)?;
+        let asks = |finding: &Finding| finding.kind == FindingKind::TieUnknown;
+        if mode != Mode::DryRun && plan.findings.iter().any(asks) {
+            model.tie = ties::settle(&checkpoint, model.tie)?;
+            plan = Plan::new(&model, &recipe, dialect, sharding)?;
+        }
         if !self.args.quiet {
             writeln!(out, "{}", terminal::headline(&model))?;
             if recipe.format.is_some() {
