@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::{Check, Opened, check};
-use crate::checkpoint::{Checkpoint, Config, Dtype, python_json};
+use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor, python_json};
 use crate::dialect::is_excluded;
 use crate::dialect::modelopt::{QUANT_CONFIG_FILE, W4A16_NVFP4};
 use crate::model::{Role, module_of, role_of};
@@ -102,10 +102,11 @@ fn config(checkpoint: &Checkpoint) -> Check {
     )
 }
 
-fn is_float_matrix(dtype: Dtype, shape: &[u64], name: &str) -> bool {
-    matches!(dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::F64)
-        && shape.len() >= 2
-        && !matches!(role_of(name, shape), Role::Norm | Role::Bias)
+fn is_float_matrix(tensor: &Tensor) -> bool {
+    matches!(tensor.dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::F64)
+        && tensor.shape.len() >= 2
+        && !tensor.is_empty()
+        && !matches!(role_of(&tensor.name, &tensor.shape), Role::Norm | Role::Bias)
 }
 
 fn ignore(opened: &Opened<'_>, listed: &[String]) -> Vec<String> {
@@ -114,7 +115,7 @@ fn ignore(opened: &Opened<'_>, listed: &[String]) -> Vec<String> {
         packed.map(|layer| format!("{} is packed, but listed as float", layer.module)).collect();
     let float = opened.checkpoint.tensors.iter().filter(|tensor| {
         tensor.name.ends_with(".weight")
-            && is_float_matrix(tensor.dtype, &tensor.shape, &tensor.name)
+            && is_float_matrix(tensor)
             && !is_excluded(module_of(&tensor.name), listed)
     });
     problems.extend(
