@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::ExportError;
 use crate::backend::Backend;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Tensor};
+use crate::model::{Model, ties::Tie};
 use crate::plan::Coverage;
 use compare::Compared;
 use layers::Layer;
@@ -36,6 +37,8 @@ pub struct Verify<'a> {
 pub struct Opened<'a> {
     checkpoint: Checkpoint,
     source: Option<&'a Checkpoint>,
+    /// The head that a tied source does not store, and the table that it is: their name and index.
+    untied_head: Option<(String, usize)>,
     layers: Vec<Layer>,
 }
 
@@ -79,7 +82,17 @@ impl Verification {
     }
 }
 
-impl Opened<'_> {
+impl<'a> Opened<'a> {
+    /// The tensor of the source that one of the output comes from.
+    fn origin(&self, tensor: &Tensor) -> Option<&'a Tensor> {
+        let source = self.source?;
+        let table = || match &self.untied_head {
+            Some((head, table)) if *head == tensor.name => source.tensors.get(*table),
+            _ => None,
+        };
+        source.tensor(&tensor.name).or_else(table)
+    }
+
     /// Bytes that verifying will read: all scales, and with a source everything in both.
     pub fn bytes(&self) -> u64 {
         compare::work_bytes(self)
@@ -111,7 +124,11 @@ impl Verify<'_> {
                 format!("already quantized ({method}). Pass the float checkpoint to compare with");
             return Err(ExportError::NotVerifiable { path, problem });
         }
-        Ok(Opened { checkpoint, source, layers })
+        let untied_head = source.and_then(|source| match Model::new(source).tie {
+            Tie::HeadAbsent { embedding, head_name } => Some((head_name, embedding)),
+            _ => None,
+        });
+        Ok(Opened { checkpoint, source, untied_head, layers })
     }
 
     /// Verifies. An error means that it could not be done; what does not hold is in the result.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::compare::source_weight;
 use super::{Check, Opened, check};
 use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor, python_json};
 use crate::dialect::is_excluded;
@@ -146,12 +147,37 @@ fn ties(opened: &Opened<'_>) -> Vec<String> {
     problems
 }
 
-/// Nothing of the source may be missing, and nothing may come from nowhere.
+/// Nothing of the source may be missing or in another form, and nothing may come from nowhere.
 fn complete(opened: &Opened<'_>, source: &Checkpoint) -> Check {
-    let present: HashSet<&str> =
-        opened.checkpoint.tensors.iter().map(|t| t.name.as_str()).collect();
-    let lost = source.tensors.iter().filter(|tensor| !present.contains(tensor.name.as_str()));
-    let problems = lost.map(|tensor| format!("{} of the source is missing", tensor.name)).collect();
+    let checkpoint = &opened.checkpoint;
+    let lost = source.tensors.iter().filter(|tensor| checkpoint.tensor(&tensor.name).is_none());
+    let mut problems: Vec<String> =
+        lost.map(|tensor| format!("{} of the source is missing", tensor.name)).collect();
+
+    let without = opened
+        .layers
+        .iter()
+        .filter(|layer| layer.problem.is_none() && source_weight(opened, layer).is_none());
+    problems.extend(
+        without.map(|layer| format!("the source has no float weight for {}", layer.module)),
+    );
+
+    let parts: HashSet<usize> = opened
+        .layers
+        .iter()
+        .flat_map(|layer| [layer.codes, layer.scales, layer.global_scale])
+        .flatten()
+        .collect();
+    let kept = checkpoint.tensors.iter().enumerate().filter(|(i, _)| !parts.contains(i));
+    problems.extend(kept.filter_map(|(_, tensor)| match opened.origin(tensor) {
+        None => Some(format!("{} is not in the source", tensor.name)),
+        Some(other) if (other.dtype, &other.shape) != (tensor.dtype, &tensor.shape) => {
+            let (dtype, shape) = (tensor.dtype, &tensor.shape);
+            let (was, had) = (other.dtype, &other.shape);
+            Some(format!("{} is {dtype} {shape:?}, but {was} {had:?} in the source", tensor.name))
+        }
+        Some(_) => None,
+    }));
     check("complete", problems, format!("all {} tensors of the source", source.tensors.len()))
 }
 
