@@ -6,7 +6,9 @@ mod program;
 
 use std::path::PathBuf;
 
+#[allow(unused_imports, reason = "each test file uses its part")]
 pub use checkpoint::*;
+#[allow(unused_imports, reason = "each test file uses its part")]
 pub use program::*;
 
 use quantscope::numeric::FloatKind;
