@@ -128,6 +128,34 @@ fn headers_that_are_accepted_are_sound() {
 }
 
 #[test]
+fn odd_headers_that_are_accepted_are_sound() {
+    let a = r#""a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}"#;
+    let extra = a.replace("}", r#","more":1}"#);
+    let twice = a.replace("}", r#","shape":[1]}"#);
+    let array = r#""a":["F32",[],[0,4]]"#;
+    for (body, ok) in [
+        (format!("{{{a}}}"), true),
+        (format!("{{ {extra} }} \n\t"), true),
+        (format!("{{{twice}}}"), false),
+        (format!("{{{a}}}{{}}"), false),
+        (format!("{{{array}}}"), true),
+        (format!("{{{},{a}}}", a.replace("\"a\"", "\"\"").replace("0,4", "4,4")), false),
+        (format!(r#"{{"__metadata__":{{}},{a}}}"#), true),
+        (format!(r#"{{"__metadata__":{{"a":1}},{a}}}"#), false),
+        (format!(r#"{{"__metadata__":{{}},"__metadata__":{{}},{a}}}"#), false),
+        (format!(r#"{{{a},"\u0061":{{"dtype":"F32","shape":[0],"data_offsets":[4,4]}}}}"#), false),
+        (a.to_owned(), false),
+        (format!("\u{FEFF}{{{a}}}"), false),
+        (format!(" {{{a}}}"), false),
+    ] {
+        let mut file = (body.len() as u64).to_le_bytes().to_vec();
+        file.extend(body.as_bytes());
+        file.extend([0; 4]);
+        assert_eq!(accepted(&file).is_some(), ok, "{body}");
+    }
+}
+
+#[test]
 fn indexes_that_are_accepted_stay_below_their_folder() {
     let mut random = Random(2);
     let mut accepted = 0;
