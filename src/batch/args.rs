@@ -41,11 +41,14 @@ pub struct Args {
     pub verify: bool,
 
     /// With --verify: the float checkpoint that it was made from, to compare every weight with
-    #[arg(long, value_name = "SOURCE", help_heading = "What to do", requires = "verify")]
+    // clap waives a requirement that conflicts with what is given, so conflicts are said too.
+    #[arg(long, value_name = "SOURCE", help_heading = "What to do", requires = "verify",
+        conflicts_with_all = ["out", "dry_run", "stats"])]
     pub against: Option<PathBuf>,
 
     /// Replace --out if it exists
-    #[arg(long, help_heading = "What to do", requires = "out")]
+    #[arg(long, help_heading = "What to do", requires = "out",
+        conflicts_with_all = ["dry_run", "stats", "verify"])]
     pub overwrite: bool,
 
     /// Format of quantized tensors: nvfp4

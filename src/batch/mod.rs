@@ -20,7 +20,7 @@ use crate::engine::{Resources, Run};
 use crate::export::verify::{Opened, Verification};
 use crate::export::{Exported, NotExported, Options, Stage, export, run_findings};
 use crate::model::{Model, ties};
-use crate::plan::{Finding, Plan, Sharding};
+use crate::plan::{Finding, FindingKind, Plan, Sharding};
 use crate::recipe::Recipe;
 use crate::report::{GroupBy, Report, ReportFormat, grouped, rows, terminal, units};
 use crate::stats::TensorStats;
@@ -34,14 +34,10 @@ pub fn main(args: &Args) -> ExitCode {
     // Without a handler Ctrl-C still ends the program, only less tidily.
     let _ = ctrlc::set_handler(move || on_signal.store(true, Ordering::Relaxed));
 
-    match run(args, &cancel, &mut std::io::stdout().lock()) {
+    match run(args, &cancel, &mut WhileRead(std::io::stdout().lock())) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads the output has seen enough.
-        Err(BatchError::Print(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
         Err(error) => {
-            eprintln!("error: {error}");
+            progress::say(&format!("error: {error}"));
             error.exit_code()
         }
     }
@@ -63,6 +59,26 @@ pub fn run(args: &Args, cancel: &AtomicBool, out: &mut dyn Write) -> Result<(), 
     }
 }
 
+/// Takes what is printed even when nobody reads it any more, as after `| head`: the work is to be
+/// finished all the same.
+struct WhileRead<W>(W);
+
+impl<W: Write> Write for WhileRead<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self.0.flush() {
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            flushed => flushed,
+        }
+    }
+}
+
 /// One run of the program.
 struct Session<'a> {
     args: &'a Args,
@@ -78,12 +94,14 @@ impl Session<'_> {
         }
         let checkpoint = Checkpoint::open(&self.args.checkpoint)?;
         let mut model = Model::new(&checkpoint);
-        if mode != Mode::DryRun && recipe.quantize_embeddings {
-            model.tie = ties::settle(&checkpoint, model.tie)?;
-        }
         let dialect = recipe.export.unwrap_or(crate::dialect::Dialect::Modelopt);
         let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
-        let plan = Plan::new(&model, &recipe, dialect, sharding)?;
+        let mut plan = Plan::new(&model, &recipe, dialect, sharding)?;
+        let asks = |finding: &Finding| finding.kind == FindingKind::TieUnknown;
+        if mode != Mode::DryRun && plan.findings.iter().any(asks) {
+            model.tie = ties::settle(&checkpoint, model.tie)?;
+            plan = Plan::new(&model, &recipe, dialect, sharding)?;
+        }
         if !self.args.quiet {
             writeln!(out, "{}", terminal::headline(&model))?;
             if recipe.format.is_some() {

@@ -1,6 +1,6 @@
 //! How far a stage is: a bar on a terminal, plain lines elsewhere, nothing if it is to be quiet.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -9,6 +9,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::engine;
 use crate::report::units::bytes;
+
+/// Writes a line to standard error. That nobody reads it is no reason to fail.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// Shows the progress of one stage after the other, on standard error.
 pub struct Progress {
@@ -66,7 +71,8 @@ impl Progress {
         if stage.total > 0 && !self.quiet {
             let seconds = stage.started.elapsed().as_secs_f64();
             let rate = bytes((stage.total as f64 / seconds.max(1e-9)) as u64);
-            eprintln!("{:<9} {} in {seconds:.1} s, {rate}/s", stage.name, bytes(stage.total));
+            let (name, total) = (stage.name, bytes(stage.total));
+            say(&format!("{name:<9} {total} in {seconds:.1} s, {rate}/s"));
             stage.total = 0;
         }
     }
@@ -95,7 +101,7 @@ impl engine::Progress for Progress {
             let rate = done as f64 / seconds;
             let left = (stage.total - done) as f64 / rate;
             let (name, of, rate) = (stage.name, bytes(stage.total), bytes(rate as u64));
-            eprintln!("{name:<9} {} of {of}, {rate}/s, {left:.0} s left", bytes(done));
+            say(&format!("{name:<9} {} of {of}, {rate}/s, {left:.0} s left", bytes(done)));
         }
     }
 }

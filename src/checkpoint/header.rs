@@ -164,8 +164,12 @@ impl<'de> Deserialize<'de> for RawHeader {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<RawHeader, M::Error> {
                 let mut entries = Vec::new();
+                let mut has_metadata = false;
                 while let Some(name) = map.next_key::<String>()? {
                     if name == METADATA {
+                        if std::mem::replace(&mut has_metadata, true) {
+                            return Err(serde::de::Error::duplicate_field(METADATA));
+                        }
                         map.next_value::<std::collections::HashMap<String, String>>()?;
                     } else {
                         let tensor = map.next_value().map_err(|e| {

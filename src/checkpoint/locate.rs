@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::error::{CheckpointError, IndexProblem};
 use super::index::{self, INDEX_FILE, WeightMap};
 
-const SINGLE_FILE: &str = "model.safetensors";
+/// The name of weights that are not sharded: loaders find any other name through the index only.
+pub const SINGLE_FILE: &str = "model.safetensors";
 
 /// Weight files by name, the index that lists them, and files that are left aside.
 pub struct Sources {

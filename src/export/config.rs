@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::ExportError;
 use crate::checkpoint::index::{self, INDEX_FILE};
-use crate::checkpoint::{CONFIG_FILE, Config, python_json};
+use crate::checkpoint::{CONFIG_FILE, Config, SINGLE_FILE, python_json};
 use crate::dialect::modelopt::{QUANT_CONFIG_FILE, quant_config_file, quantization_config};
 use crate::plan::Plan;
 
@@ -33,7 +33,7 @@ pub fn files(plan: &Plan, source: Option<&Config>) -> BTreeMap<&'static str, Str
         json.insert(QUANTIZATION.to_owned(), quantization_config(&plan.exclude));
         files.insert(CONFIG_FILE, python_json::to_string_pretty(&Value::Object(json), INDENT));
     }
-    if plan.files.len() > 1 {
+    if plan.files.iter().any(|file| file.name != SINGLE_FILE) {
         let names = plan.files.iter().flat_map(|file| {
             file.tensors.iter().map(|tensor| (tensor.name.clone(), file.name.clone()))
         });

@@ -139,8 +139,11 @@ impl fmt::Display for FindingKind {
             Self::Unlisted => write!(f, "in a shard, but not in {INDEX_FILE}: carried all the same"),
             Self::IgnoredFiles { files } => write!(
                 f,
-                "{} of the folder not part of the checkpoint, and not carried: {}",
-                if files.len() == 1 { "a weight file is" } else { "weight files are" },
+                "{} not part of the checkpoint, and not carried: {}",
+                match files.len() {
+                    1 => "a weight file of the folder is",
+                    _ => "weight files of the folder are",
+                },
                 files.join(", ")
             ),
             Self::NotFinite => f.write_str("holds NaN or infinity: carried as it is"),

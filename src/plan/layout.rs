@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::Entry;
-use crate::checkpoint::Checkpoint;
 use crate::checkpoint::header::{self, HeaderEntry};
+use crate::checkpoint::{Checkpoint, SINGLE_FILE};
+use crate::dialect::Output;
 
 /// How outputs are spread over files. What is stored for one tensor always shares a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub enum Sharding {
     /// Each output goes where its source was.
     #[default]
     AsSource,
-    /// Files of at most so many bytes of data, unless one tensor alone is larger.
+    /// Files of at most so many bytes, unless one tensor alone is larger.
     AtMost(u64),
 }
 
@@ -52,7 +53,7 @@ pub fn layout(entries: &[Entry], checkpoint: &Checkpoint, sharding: Sharding) ->
             }
             let name = |file: usize| match checkpoint.sharded {
                 true => checkpoint.files[file].name.clone(),
-                false => "model.safetensors".to_owned(),
+                false => SINGLE_FILE.to_owned(),
             };
             members
                 .into_iter()
@@ -63,7 +64,7 @@ pub fn layout(entries: &[Entry], checkpoint: &Checkpoint, sharding: Sharding) ->
             let shards = fill(entries, limit);
             let count = shards.len();
             let name = |i: usize| match count {
-                1 => "model.safetensors".to_owned(),
+                1 => SINGLE_FILE.to_owned(),
                 _ => format!("model-{:05}-of-{count:05}.safetensors", i + 1),
             };
             shards
@@ -77,18 +78,36 @@ pub fn layout(entries: &[Entry], checkpoint: &Checkpoint, sharding: Sharding) ->
 
 /// Fills shards in order, starting a new one where the next entry would exceed the limit.
 fn fill(entries: &[Entry], limit: u64) -> Vec<Vec<usize>> {
-    let mut shards = vec![Vec::new()];
+    let empty = header::encode(&[]).len() as u64;
+    let mut shards: Vec<Vec<usize>> = Vec::new();
     let mut filled = 0;
     for (i, entry) in entries.iter().enumerate() {
-        let bytes = entry.bytes_after();
-        if filled > 0 && filled + bytes > limit {
-            shards.push(Vec::new());
-            filled = 0;
+        let bytes = entry.bytes_after() + header_share(entry, limit) - empty;
+        match shards.last_mut() {
+            Some(shard) if filled + bytes <= limit => shard.push(i),
+            _ => {
+                shards.push(vec![i]);
+                filled = empty;
+            }
         }
-        shards.last_mut().expect("there is always a shard").push(i);
         filled += bytes;
     }
     shards
+}
+
+/// Bytes that a header takes for one entry, at most: offsets are as long as the limit's digits, and both
+/// headers are padded.
+fn header_share(entry: &Entry, limit: u64) -> u64 {
+    const PADDING: u64 = 16;
+    let largest = |output: &Output| HeaderEntry {
+        name: output.name.clone(),
+        dtype: output.dtype,
+        shape: output.shape.clone(),
+        begin: limit,
+        end: limit,
+    };
+    let tensors: Vec<HeaderEntry> = entry.outputs.iter().map(largest).collect();
+    header::encode(&tensors).len() as u64 + PADDING
 }
 
 /// Orders the outputs of a file as the `safetensors` library does, widest type first and then by

@@ -46,9 +46,8 @@ pub fn work_bytes(opened: &Opened<'_>) -> u64 {
 
 /// Tensors that both checkpoints have in one form.
 fn kept_pairs<'a>(opened: &'a Opened<'_>) -> Vec<(&'a Tensor, &'a Tensor)> {
-    let Some(source) = opened.source else { return Vec::new() };
     let pairs = opened.checkpoint.tensors.iter().filter_map(|tensor| {
-        let other = source.tensor(&tensor.name)?;
+        let other = opened.origin(tensor)?;
         (tensor.dtype == other.dtype && tensor.shape == other.shape).then_some((tensor, other))
     });
     pairs.collect()
@@ -189,7 +188,7 @@ fn read_blocks(
 }
 
 /// The float weight that a layer was made from, if it fits it.
-fn source_weight<'a>(
+pub fn source_weight<'a>(
     opened: &Opened<'a>,
     layer: &Layer,
 ) -> Option<(&'a crate::checkpoint::Checkpoint, &'a Tensor)> {

@@ -9,8 +9,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::ExportError;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Tensor};
 use crate::engine::Resources;
+use crate::model::{Model, ties::Tie};
 use crate::plan::Coverage;
 use compare::Compared;
 use layers::Layer;
@@ -23,6 +24,8 @@ pub const MIN_SQNR_DB: f64 = 3.0;
 pub struct Opened<'a> {
     checkpoint: Checkpoint,
     source: Option<&'a Checkpoint>,
+    /// The head that a tied source does not store, and the table that it is: their name and index.
+    untied_head: Option<(String, usize)>,
     layers: Vec<Layer>,
 }
 
@@ -88,7 +91,21 @@ impl<'a> Opened<'a> {
                 format!("already quantized ({method}). Pass the float checkpoint to compare with");
             return Err(ExportError::NotVerifiable { path, problem });
         }
-        Ok(Self { checkpoint, source, layers })
+        let untied_head = source.and_then(|source| match Model::new(source).tie {
+            Tie::HeadAbsent { embedding, head_name } => Some((head_name, embedding)),
+            _ => None,
+        });
+        Ok(Self { checkpoint, source, untied_head, layers })
+    }
+
+    /// The tensor of the source that one of the output comes from.
+    fn origin(&self, tensor: &Tensor) -> Option<&'a Tensor> {
+        let source = self.source?;
+        let table = || match &self.untied_head {
+            Some((head, table)) if *head == tensor.name => source.tensors.get(*table),
+            _ => None,
+        };
+        source.tensor(&tensor.name).or_else(table)
     }
 
     /// Bytes that verifying will read: all scales, and with a source everything in both.

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::compare::source_weight;
 use super::{Check, Opened, check};
-use crate::checkpoint::{Checkpoint, Config, Dtype, python_json};
+use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor, python_json};
 use crate::dialect::is_excluded;
 use crate::dialect::modelopt::{QUANT_CONFIG_FILE, W4A16_NVFP4};
 use crate::model::{Role, module_of, role_of};
@@ -102,10 +103,11 @@ fn config(checkpoint: &Checkpoint) -> Check {
     )
 }
 
-fn is_float_matrix(dtype: Dtype, shape: &[u64], name: &str) -> bool {
-    matches!(dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::F64)
-        && shape.len() >= 2
-        && !matches!(role_of(name, shape), Role::Norm | Role::Bias)
+fn is_float_matrix(tensor: &Tensor) -> bool {
+    matches!(tensor.dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::F64)
+        && tensor.shape.len() >= 2
+        && !tensor.is_empty()
+        && !matches!(role_of(&tensor.name, &tensor.shape), Role::Norm | Role::Bias)
 }
 
 fn ignore(opened: &Opened<'_>, listed: &[String]) -> Vec<String> {
@@ -114,7 +116,7 @@ fn ignore(opened: &Opened<'_>, listed: &[String]) -> Vec<String> {
         packed.map(|layer| format!("{} is packed, but listed as float", layer.module)).collect();
     let float = opened.checkpoint.tensors.iter().filter(|tensor| {
         tensor.name.ends_with(".weight")
-            && is_float_matrix(tensor.dtype, &tensor.shape, &tensor.name)
+            && is_float_matrix(tensor)
             && !is_excluded(module_of(&tensor.name), listed)
     });
     problems.extend(
@@ -145,12 +147,37 @@ fn ties(opened: &Opened<'_>) -> Vec<String> {
     problems
 }
 
-/// Nothing of the source may be missing, and nothing may come from nowhere.
+/// Nothing of the source may be missing or in another form, and nothing may come from nowhere.
 fn complete(opened: &Opened<'_>, source: &Checkpoint) -> Check {
-    let present: HashSet<&str> =
-        opened.checkpoint.tensors.iter().map(|t| t.name.as_str()).collect();
-    let lost = source.tensors.iter().filter(|tensor| !present.contains(tensor.name.as_str()));
-    let problems = lost.map(|tensor| format!("{} of the source is missing", tensor.name)).collect();
+    let checkpoint = &opened.checkpoint;
+    let lost = source.tensors.iter().filter(|tensor| checkpoint.tensor(&tensor.name).is_none());
+    let mut problems: Vec<String> =
+        lost.map(|tensor| format!("{} of the source is missing", tensor.name)).collect();
+
+    let without = opened
+        .layers
+        .iter()
+        .filter(|layer| layer.problem.is_none() && source_weight(opened, layer).is_none());
+    problems.extend(
+        without.map(|layer| format!("the source has no float weight for {}", layer.module)),
+    );
+
+    let parts: HashSet<usize> = opened
+        .layers
+        .iter()
+        .flat_map(|layer| [layer.codes, layer.scales, layer.global_scale])
+        .flatten()
+        .collect();
+    let kept = checkpoint.tensors.iter().enumerate().filter(|(i, _)| !parts.contains(i));
+    problems.extend(kept.filter_map(|(_, tensor)| match opened.origin(tensor) {
+        None => Some(format!("{} is not in the source", tensor.name)),
+        Some(other) if (other.dtype, &other.shape) != (tensor.dtype, &tensor.shape) => {
+            let (dtype, shape) = (tensor.dtype, &tensor.shape);
+            let (was, had) = (other.dtype, &other.shape);
+            Some(format!("{} is {dtype} {shape:?}, but {was} {had:?} in the source", tensor.name))
+        }
+        Some(_) => None,
+    }));
     check("complete", problems, format!("all {} tensors of the source", source.tensors.len()))
 }
 

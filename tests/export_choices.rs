@@ -1,0 +1,243 @@
+//! What users choose about an export: companions, overwriting, ties, strictness, rules.
+
+mod common;
+
+use std::fs;
+
+use common::{Place, Stored, config, files, floats, language_model, read_folder, read_json};
+use quantscope::model::natural_order;
+use safetensors::Dtype;
+
+/// The quantized modules of `out`, in natural order.
+fn packed(place: &Place) -> Vec<String> {
+    let tensors = read_folder(&place.out());
+    let packed = tensors.values().filter(|tensor| tensor.dtype == Dtype::U8);
+    let mut modules: Vec<String> = packed.map(|t| t.name.replace(".weight", "")).collect();
+    modules.sort_by(|a, b| natural_order(a, b));
+    modules
+}
+
+#[test]
+fn files_beside_the_weights_are_carried() {
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    let src = place.src();
+    fs::create_dir_all(src.join("templates/deep")).unwrap();
+    fs::create_dir_all(src.join(".git")).unwrap();
+    for (name, text) in [
+        ("tokenizer.json", "{\"a\": 1}"),
+        ("LICENSE", "terms\r\n"),
+        ("templates/deep/chat.jinja", "{{ x }}"),
+        ("modeling.py", "print(1)"),
+        (".git/HEAD", "ref"),
+        ("pytorch_model.bin", "weights"),
+        ("pytorch_model.bin.index.json", "{}"),
+    ] {
+        fs::write(src.join(name), text).unwrap();
+    }
+    let ran = place.export(&[]).ok();
+    let (before, after) = (files(&src), files(&place.out()));
+    let carried = ["LICENSE", "modeling.py", "templates/deep/chat.jinja", "tokenizer.json"];
+    for name in carried {
+        assert_eq!(before[name], after[name], "{name}");
+    }
+    let written = ["config.json", "hf_quant_config.json", "model.safetensors"];
+    let mut expected = [&carried[..], &written].concat();
+    expected.sort();
+    assert_eq!(after.into_keys().collect::<Vec<_>>(), expected);
+    assert_eq!(ran.lines("carried"), [format!("carried   {}", carried.join(", "))]);
+    assert!(ran.lines("left")[0].contains("pytorch_model.bin, pytorch_model.bin.index.json"));
+}
+
+#[test]
+fn numbers_of_the_config_stay_as_they_were_written() {
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    let lines = [
+        "    \"rms_norm_eps\": 1e-06,",
+        "    \"rope_theta\": 1000000.0,",
+        "    \"big\": 123456789012345678901234567890,",
+        "    \"limit\": Infinity,",
+        "    \"low\": -Infinity,",
+        "    \"none\": NaN,",
+        "    \"text\": \"NaN and é\",",
+    ];
+    let config = format!("{{\n{}\n    \"tie_word_embeddings\": false\n}}", lines.join("\n"));
+    fs::write(place.src().join("config.json"), config).unwrap();
+    place.export(&[]).ok();
+    let written = fs::read_to_string(place.out().join("config.json")).unwrap();
+    let kept: Vec<&str> = written.lines().skip(1).take(lines.len()).collect();
+    assert_eq!(kept, lines);
+}
+
+#[test]
+fn what_is_there_is_replaced_only_on_request() {
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    fs::create_dir(place.out()).unwrap();
+    fs::write(place.out().join("precious"), "x").unwrap();
+    place.export(&[]).fails(2, &["out exists already", "--overwrite"]);
+    assert_eq!(files(&place.out()).into_keys().collect::<Vec<_>>(), ["precious"]);
+
+    place.export(&["--overwrite"]).ok();
+    assert!(!place.out().join("precious").exists());
+    assert_eq!(place.listing(), ["out", "src"]);
+}
+
+#[test]
+fn output_and_input_are_kept_apart() {
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    let before = files(&place.src());
+    let export = |out: &str, args: &[&str]| {
+        let out = place.path(out).display().to_string();
+        let source = place.src().display().to_string();
+        let all = [&[&source, "--format", "nvfp4", "--out", &out], args].concat();
+        common::run(all)
+    };
+    export("src/out", &[]).fails(2, &["src/out", "lies in it"]);
+    export("src", &["--overwrite"]).fails(2, &["is the checkpoint that is read"]);
+    export("src/model.safetensors", &["--overwrite"]).fails(2, &["lies in it"]);
+    export("", &["--overwrite"]).fails(2, &["around it"]);
+    export("none/out", &[]).fails(2, &["none: there is no such folder"]);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(place.src(), place.path("link")).unwrap();
+        export("link", &["--overwrite"]).fails(2, &["is the checkpoint that is read"]);
+        export("link/out", &[]).fails(2, &["lies in it"]);
+        fs::remove_file(place.path("link")).unwrap();
+    }
+    assert!(files(&place.src()) == before);
+    assert_eq!(place.listing(), ["src"]);
+}
+
+/// A model whose head is the embedding table: not stored, or stored too.
+fn tied(head_stored: bool, says_tied: bool) -> Place {
+    let mut model = language_model(Dtype::BF16, 2);
+    if head_stored {
+        model[0].bytes = model[1].bytes.clone();
+    } else {
+        model.remove(0);
+    }
+    let place = Place::empty();
+    common::write_single(&place.src(), &model, &config(says_tied));
+    place
+}
+
+#[test]
+fn a_tied_table_stays_by_default() {
+    for (head_stored, says_tied) in [(false, true), (true, true), (true, false)] {
+        for wish in [["--quantize-embeddings", "-q"], ["--include=*embed_tokens*", "-q"]] {
+            let place = tied(head_stored, says_tied);
+            let ran = place.export(&wish).ok();
+            assert!(ran.finding().contains("quantizing it alone would break the tie"));
+            assert!(ran.finding().contains("model.embed_tokens.weight"));
+            let (before, after) = (read_folder(&place.src()), read_folder(&place.out()));
+            assert!(before["model.embed_tokens.weight"] == after["model.embed_tokens.weight"]);
+            assert_eq!(after.contains_key("lm_head.weight"), head_stored);
+            let config = read_json(&place.out().join("config.json"));
+            assert_eq!(config["tie_word_embeddings"], says_tied);
+        }
+    }
+}
+
+#[test]
+fn an_untied_table_leaves_a_float_head() {
+    for (head_stored, says_tied) in [(false, true), (true, true), (true, false)] {
+        let place = tied(head_stored, says_tied);
+        let ran = place.export(&["--quantize-embeddings", "--tied", "untie"]).ok();
+        assert_eq!(ran.lines("finding"), [""; 0]);
+        let (before, after) = (read_folder(&place.src()), read_folder(&place.out()));
+        let (table, head) = (&before["model.embed_tokens.weight"], &after["lm_head.weight"]);
+        assert_eq!(after["model.embed_tokens.weight"].dtype, Dtype::U8);
+        assert_eq!((head.dtype, &head.shape), (table.dtype, &table.shape));
+        assert!(head.bytes == table.bytes);
+        let config = read_json(&place.out().join("config.json"));
+        assert_eq!(config["tie_word_embeddings"], false);
+        let ignored = config["quantization_config"]["ignore"].as_array().unwrap();
+        assert!(ignored.contains(&"lm_head".into()), "{ignored:?}");
+    }
+}
+
+#[test]
+fn a_table_with_another_head_is_not_tied() {
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    let ran = place.export(&["--quantize-embeddings", "-q"]).ok();
+    assert_eq!(ran.stdout, "");
+    assert!(packed(&place).contains(&"model.embed_tokens".to_owned()));
+}
+
+#[test]
+fn findings_are_failures_when_strict() {
+    let with_finding = |args: &[&str], tensor: Stored| {
+        let place = Place::with(&[language_model(Dtype::BF16, 1), vec![tensor]].concat());
+        let lenient = place.export(&[args, &["-q"]].concat()).ok();
+        fs::remove_dir_all(place.out()).unwrap();
+        let strict = place.export(&[args, &["-q", "--strict"]].concat());
+        assert_eq!(strict.lines("finding"), [lenient.finding()]);
+        strict.fails(1, &["--strict is on: nothing was written"]);
+        assert_eq!(place.listing(), ["src"]);
+        lenient.finding().to_owned()
+    };
+    let weights = |name: &str, shape: &[u64]| Stored::weights(name, Dtype::BF16, shape);
+    let found = with_finding(&[], weights("model.layers.0.mlp.fc1.weight", &[8, 40]));
+    assert!(found.contains("rows of 40 are no multiple of the block of 16"), "{found}");
+    let found = with_finding(&["--exclude=*.nothing"], weights("model.gain", &[4]));
+    assert!(found.contains("exclude \"*.nothing\" matches no tensor"), "{found}");
+    let found = with_finding(&[], weights("model.layers.0.extra.weight", &[8, 32]));
+    assert!(found.contains("no rule matches these matrices"), "{found}");
+    let found = with_finding(&[], weights("model.layers.0.mlp.experts.down_proj", &[2, 8, 32]));
+    assert!(found.contains("experts fused in one 3-D tensor"), "{found}");
+    let found = with_finding(&[], weights("model.layers.0.mlp.fc1.weight", &[0, 32]));
+    assert!(found.contains("no elements"), "{found}");
+    // This one shows only when weights are read.
+    let nan = floats(Dtype::BF16, [1.0, f32::NAN, 2.0].into_iter());
+    let found = with_finding(&[], Stored::new("model.gain", Dtype::BF16, &[3], nan));
+    assert!(found.contains("holds NaN or infinity") && found.contains("model.gain"), "{found}");
+}
+
+#[test]
+fn rules_choose_what_is_quantized() {
+    let mlp = |layer| {
+        ["down_proj", "gate_proj", "up_proj"].map(|p| format!("model.layers.{layer}.mlp.{p}"))
+    };
+    let place = Place::with(&language_model(Dtype::BF16, 2));
+    let chosen = |args: &[&str]| {
+        place.export(&[args, &["--overwrite", "-q"]].concat()).ok();
+        packed(&place)
+    };
+    assert_eq!(chosen(&["--preset", "mlp"]), [mlp(0), mlp(1)].concat());
+    assert_eq!(chosen(&["--preset", "mlp", "--exclude", "model.layers.1.*"]), mlp(0));
+    let include = ["--preset", "experts", "--include", "*.1.mlp.{gate,up}_proj"];
+    assert_eq!(chosen(&include), mlp(1)[1..]);
+    let both = ["--preset", "mlp", "--include", "*q_proj", "--exclude", "*.self_attn.*"];
+    assert_eq!(chosen(&both), [mlp(0), mlp(1)].concat());
+
+    let recipe = place.path("recipe.toml");
+    let text = "preset = \"experts\"\nformat = \"nvfp4\"\nexclude = [\"*.1.mlp.up_proj\"]\n\
+                [[rule]]\nmatch = \"model.layers.1.*\"\nroles = [\"mlp\"]\nset = \"quantize\"\n\
+                [[rule]]\nmatch = \"*.gate_proj\"\nset = \"keep\"\n";
+    fs::write(&recipe, text).unwrap();
+    let recipe = recipe.display().to_string();
+    assert_eq!(chosen(&["--recipe", &recipe]), mlp(1)[..1]);
+    assert_eq!(
+        chosen(&["--recipe", &recipe, "--include", "*.0.mlp.gate_proj"]),
+        [mlp(0)[1].clone(), mlp(1)[0].clone()]
+    );
+}
+
+#[test]
+fn a_fused_group_that_is_split_still_exports() {
+    // q alone is quantized: k and v stay float, and the scale is that of q alone.
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    place.export(&["--preset=experts", "--include=*q_proj", "-q"]).ok();
+    assert_eq!(packed(&place), ["model.layers.0.self_attn.q_proj"]);
+}
+
+#[test]
+fn closing_the_pipe_does_not_stop_an_export() {
+    use std::process::Stdio;
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    let mut command = common::command(place.export_args(&place.src(), &[]));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(place.out().join("model.safetensors").exists());
+}

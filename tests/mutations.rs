@@ -1,0 +1,180 @@
+//! Thousands of small changes to valid headers and indexes: what is accepted is sound.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::Random;
+use quantscope::checkpoint::header::{self, HeaderEntry, LENGTH_BYTES};
+use quantscope::checkpoint::index;
+use safetensors::{Dtype, SafeTensors};
+
+/// Rounds of each test.
+const ROUNDS: usize = 20_000;
+
+/// Pieces that mean something to a parser.
+const PIECES: [&[u8]; 20] = [
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"\"",
+    b"\\",
+    b"0",
+    b"-1",
+    b"1e9",
+    b"null",
+    b" ",
+    b"18446744073709551615",
+    b"4294967296",
+    b"F4",
+    b"\"__metadata__\"",
+    b"\"shape\"",
+    b"\xFF",
+    b"../",
+];
+
+/// Changes bytes in one to three places.
+fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..=random.below(3) {
+        let at = random.below(bytes.len() + 1);
+        let end = (at + random.below(12)).min(bytes.len());
+        match random.below(6) {
+            0 => bytes.truncate(at),
+            1 => drop(bytes.drain(at..end)),
+            2 => {
+                let copy = bytes[at..end].to_vec();
+                let to = random.below(bytes.len() + 1);
+                bytes.splice(to..to, copy);
+            }
+            3 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
+            4 if at < bytes.len() => bytes[at] = b'0' + random.below(10) as u8,
+            _ => drop(bytes.splice(at..at, PIECES[random.below(PIECES.len())].iter().copied())),
+        }
+    }
+}
+
+/// A file that is valid: header and data.
+fn valid_file(random: &mut Random) -> Vec<u8> {
+    let types = [Dtype::F4, Dtype::U8, Dtype::BF16, Dtype::F32, Dtype::I64];
+    let mut end = 0;
+    let tensors: Vec<HeaderEntry> = (0..random.below(5))
+        .map(|i| {
+            let dtype = types[random.below(types.len())];
+            let shape: Vec<u64> =
+                (0..random.below(3)).map(|_| 2 * random.below(4) as u64).collect();
+            // A scalar of half a byte is no tensor.
+            let shape = if shape.is_empty() && dtype == Dtype::F4 { vec![2] } else { shape };
+            let begin = end;
+            end += shape.iter().product::<u64>() * dtype.bitsize() as u64 / 8;
+            HeaderEntry { name: format!("t{i}.weight"), dtype, shape, begin, end }
+        })
+        .collect();
+    let mut file = header::encode(&tensors);
+    file.resize(file.len() + end as usize, 0);
+    file
+}
+
+/// Reads a file as the program does; what is accepted has to be sound.
+fn accepted(file: &[u8]) -> Option<Vec<HeaderEntry>> {
+    let first = &file[..file.len().min(LENGTH_BYTES as usize)];
+    let length = header::header_bytes(first, file.len() as u64).ok()? as usize;
+    let (json, data) = file[first.len()..].split_at(length);
+    let tensors = header::parse(json, data.len() as u64).ok()?;
+
+    let mut end = 0;
+    for tensor in &tensors {
+        assert_eq!(tensor.begin, end, "no overlap, no hole");
+        end = tensor.end;
+        let bits = tensor.shape.iter().product::<u64>() * tensor.dtype.bitsize() as u64;
+        assert_eq!((tensor.end - tensor.begin) * 8, bits, "{}", tensor.name);
+    }
+    assert_eq!(end, data.len() as u64);
+    let names: BTreeSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    assert_eq!(names.len(), tensors.len());
+
+    let text = String::from_utf8_lossy(json);
+    let theirs = SafeTensors::deserialize(file);
+    let theirs = theirs.unwrap_or_else(|e| panic!("the safetensors crate says {e} of {text}"));
+    assert_eq!(theirs.len(), tensors.len(), "{text}");
+    for tensor in &tensors {
+        let view = theirs.tensor(&tensor.name).unwrap();
+        let shape: Vec<u64> = view.shape().iter().map(|&n| n as u64).collect();
+        assert_eq!((view.dtype(), shape), (tensor.dtype, tensor.shape.clone()));
+    }
+    Some(tensors)
+}
+
+#[test]
+fn headers_that_are_accepted_are_sound() {
+    let mut random = Random(1);
+    let (mut accepted_as_is, mut accepted_changed) = (0, 0);
+    for _ in 0..ROUNDS {
+        let mut file = valid_file(&mut random);
+        accepted_as_is += usize::from(accepted(&file).is_some());
+        // The length follows the header half of the time, so that most changes reach the parser.
+        let data = SafeTensors::deserialize(&file).unwrap().iter().map(|t| t.1.data().len()).sum();
+        let data_start = file.len() - Some::<usize>(data).unwrap();
+        let mut head = file[8..data_start].to_vec();
+        mutate(&mut head, &mut random);
+        let length = if random.below(2) == 0 { head.len() } else { data_start - 8 };
+        file.splice(..data_start, (length as u64).to_le_bytes().into_iter().chain(head));
+        accepted_changed += usize::from(accepted(&file).is_some());
+    }
+    assert_eq!(accepted_as_is, ROUNDS);
+    assert!((ROUNDS / 50..ROUNDS / 2).contains(&accepted_changed), "{accepted_changed}");
+}
+
+#[test]
+fn odd_headers_that_are_accepted_are_sound() {
+    let a = r#""a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}"#;
+    let extra = a.replace("}", r#","more":1}"#);
+    let twice = a.replace("}", r#","shape":[1]}"#);
+    let array = r#""a":["F32",[],[0,4]]"#;
+    for (body, ok) in [
+        (format!("{{{a}}}"), true),
+        (format!("{{ {extra} }} \n\t"), true),
+        (format!("{{{twice}}}"), false),
+        (format!("{{{a}}}{{}}"), false),
+        (format!("{{{array}}}"), true),
+        (format!("{{{},{a}}}", a.replace("\"a\"", "\"\"").replace("0,4", "4,4")), false),
+        (format!(r#"{{"__metadata__":{{}},{a}}}"#), true),
+        (format!(r#"{{"__metadata__":{{"a":1}},{a}}}"#), false),
+        (format!(r#"{{"__metadata__":{{}},"__metadata__":{{}},{a}}}"#), false),
+        (format!(r#"{{{a},"\u0061":{{"dtype":"F32","shape":[0],"data_offsets":[4,4]}}}}"#), false),
+        (a.to_owned(), false),
+        (format!("\u{FEFF}{{{a}}}"), false),
+        (format!(" {{{a}}}"), false),
+    ] {
+        let mut file = (body.len() as u64).to_le_bytes().to_vec();
+        file.extend(body.as_bytes());
+        file.extend([0; 4]);
+        assert_eq!(accepted(&file).is_some(), ok, "{body}");
+    }
+}
+
+#[test]
+fn indexes_that_are_accepted_stay_below_their_folder() {
+    let mut random = Random(2);
+    let mut accepted = 0;
+    for _ in 0..ROUNDS {
+        let tensors = (0..random.below(5))
+            .map(|i| (format!("t{i}"), format!("sub/model-{}.safetensors", random.below(3))));
+        let map: index::WeightMap = tensors.collect();
+        let mut json = index::encode(&map, 12).into_bytes();
+        assert_eq!(index::parse(&json), Ok(map));
+        mutate(&mut json, &mut random);
+        let Ok(map) = index::parse(&json) else { continue };
+        accepted += 1;
+        for shard in map.values() {
+            let path = std::path::Path::new(shard);
+            let below = path.components().all(|c| matches!(c, std::path::Component::Normal(_)));
+            assert!(below && !shard.is_empty() && !shard.contains('\\'), "{shard}");
+        }
+        let again = index::encode(&map, 12);
+        assert_eq!(index::parse(again.as_bytes()), Ok(map));
+    }
+    assert!((ROUNDS / 50..ROUNDS).contains(&accepted), "{accepted}");
+}

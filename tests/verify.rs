@@ -1,0 +1,285 @@
+//! Verification: passes what is good, and finds every single corruption.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Place, Ran, Stored, config, language_model, read_file, read_json, run, write_file};
+use safetensors::Dtype;
+use serde_json::Value;
+
+/// Verifies `out`, on its own or against `src`.
+fn verify(place: &Place, against: bool, quiet: &[&str]) -> Ran {
+    let (out, source) = (place.out().display().to_string(), place.src().display().to_string());
+    let mut args = vec![&*out, "--verify"];
+    if against {
+        args.extend(["--against", &source]);
+    }
+    run([&args, quiet].concat())
+}
+
+const CHECKS: [&str; 7] = ["files", "layers", "config", "ignore list", "ties", "scales", "groups"];
+
+#[track_caller]
+fn passes(place: &Place) {
+    for (against, checks) in [(false, 7), (true, 11)] {
+        let ran = verify(place, against, &[]).ok();
+        assert_eq!(ran.lines("pass").len(), checks, "{}", ran.stdout);
+        assert_eq!(ran.lines("FAIL"), [""; 0]);
+        assert!(CHECKS.iter().all(|name| ran.stdout.contains(&format!("pass  {name}"))));
+    }
+}
+
+/// Exactly the check `name` fails, and says each of `parts`.
+#[track_caller]
+fn fails(place: &Place, against: bool, name: &str, parts: &[&str]) {
+    let ran = verify(place, against, &["-q"]).fails(1, &["verification failed"]);
+    let lines = ran.lines("FAIL");
+    let [line] = lines.as_slice() else { panic!("not one failure: {}", ran.stdout) };
+    assert!(line.starts_with(&format!("FAIL  {name}  ")), "{line}");
+    assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+}
+
+#[test]
+fn references_pass() {
+    for name in ["llama_tied_w4a16nvfp4", "llama_w4a16nvfp4_embed", "qwen3moe_w4a16nvfp4"] {
+        let place = Place::empty();
+        for folder in ["src", "out"] {
+            fs::create_dir(place.path(folder)).unwrap();
+            let reference = common::data(&format!("modelopt/e2e/{name}/{folder}"));
+            for (file, bytes) in common::files(&reference) {
+                fs::write(place.path(folder).join(file), bytes).unwrap();
+            }
+        }
+        passes(&place);
+    }
+}
+
+/// A good export to be corrupted.
+fn exported() -> Place {
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    place.export(&["-q"]).ok();
+    place
+}
+
+#[test]
+fn exports_pass() {
+    passes(&exported());
+    let untied = Place::empty();
+    common::write_single(&untied.src(), &language_model(Dtype::F16, 1)[1..], &config(true));
+    untied.export(&["-q", "--quantize-embeddings", "--tied", "untie"]).ok();
+    passes(&untied);
+    let sharded = Place::empty();
+    common::write_sharded(&sharded.src(), &language_model(Dtype::F32, 2), 3, &config(false));
+    sharded.export(&["-q"]).ok();
+    passes(&sharded);
+}
+
+const LAYER: &str = "model.layers.0";
+
+/// Changes the tensors of `out`.
+fn edit(place: &Place, change: impl FnOnce(&mut Vec<Stored>)) {
+    let file = place.out().join("model.safetensors");
+    let mut tensors = read_file(&file);
+    change(&mut tensors);
+    write_file(&file, &tensors);
+}
+
+/// A place whose export has one tensor changed.
+fn with_changed(name: &str, change: impl FnOnce(&mut Stored)) -> Place {
+    let place = exported();
+    edit(&place, |tensors| {
+        let name = format!("{LAYER}.{name}");
+        change(tensors.iter_mut().find(|tensor| tensor.name == name).unwrap());
+    });
+    place
+}
+
+#[test]
+fn scales_that_are_no_positive_numbers_are_found() {
+    let name = "self_attn.o_proj.weight_scale";
+    for (byte, problem) in [
+        (0x7F, "0 zero and 1 NaN or negative"),
+        (0x00, "1 zero and 0 NaN or negative"),
+        (0x80, "0 zero and 1 NaN or negative"),
+        (0xB8, "0 zero and 1 NaN or negative"),
+    ] {
+        let place = with_changed(name, |scale| scale.bytes[77] = byte);
+        for against in [false, true] {
+            fails(&place, against, "scales", &["self_attn.o_proj", problem]);
+        }
+    }
+    for value in [f32::NAN, 0.0, f32::INFINITY, -1e-5] {
+        let set = |scale: &mut Stored| scale.bytes = value.to_le_bytes().to_vec();
+        let place = with_changed("self_attn.o_proj.weight_scale_2", set);
+        let problem = format!("self_attn.o_proj has the global scale {value}");
+        fails(&place, false, "scales", &[&problem]);
+    }
+}
+
+#[test]
+fn fused_layers_with_different_global_scales_are_found() {
+    let double = |scale: &mut Stored| {
+        let value = f32::from_le_bytes(scale.bytes[..].try_into().unwrap());
+        scale.bytes = (value * 1.0001).to_le_bytes().to_vec();
+    };
+    let qkv = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"];
+    let place = with_changed("self_attn.k_proj.weight_scale_2", double);
+    fails(&place, false, "groups", &qkv);
+    fails(&place, true, "groups", &qkv);
+    let place = with_changed("mlp.up_proj.weight_scale_2", double);
+    fails(&place, false, "groups", &["mlp.gate_proj", "mlp.up_proj"]);
+}
+
+#[test]
+fn layers_that_lack_a_part_or_have_another_form_are_found() {
+    let without = |part: &str| {
+        let place = exported();
+        let name = format!("{LAYER}.mlp.down_proj.{part}");
+        edit(&place, |tensors| tensors.retain(|tensor| tensor.name != name));
+        place
+    };
+    for part in ["weight_scale", "weight_scale_2", "weight"] {
+        let problem = format!("mlp.down_proj has no {part}");
+        fails(&without(part), false, "layers", &[&problem]);
+    }
+    let place = with_changed("mlp.down_proj.weight_scale", |scale| scale.shape.reverse());
+    fails(
+        &place,
+        false,
+        "layers",
+        &["down_proj.weight_scale is F8_E4M3 [8, 64], not F8_E4M3 [64, 8]"],
+    );
+    let place = with_changed("mlp.down_proj.weight_scale_2", |scale| scale.dtype = Dtype::I32);
+    fails(&place, false, "layers", &["down_proj.weight_scale_2 is I32 [], not F32 []"]);
+}
+
+/// Changes a JSON file of `out`.
+fn edit_json(file: &Path, change: impl FnOnce(&mut Value)) {
+    let mut json = read_json(file);
+    change(&mut json);
+    fs::write(file, json.to_string()).unwrap();
+}
+
+/// Changes both lists of modules that are not quantized.
+fn edit_lists(place: &Place, change: impl Fn(&mut Vec<Value>)) {
+    edit_json(&place.out().join("config.json"), |json| {
+        change(json["quantization_config"]["ignore"].as_array_mut().unwrap());
+    });
+    edit_json(&place.out().join("hf_quant_config.json"), |json| {
+        change(json["quantization"]["exclude_modules"].as_array_mut().unwrap());
+    });
+}
+
+#[test]
+fn ignore_lists_that_do_not_fit_the_tensors_are_found() {
+    for pattern in ["model.layers.0.mlp.up_proj", "model.layers.0.mlp.up*"] {
+        let place = exported();
+        edit_lists(&place, |list| list.push(pattern.into()));
+        fails(&place, false, "ignore list", &["mlp.up_proj is packed, but listed as float"]);
+    }
+    let place = exported();
+    edit_lists(&place, |list| list.retain(|name| name != "lm_head"));
+    fails(&place, false, "ignore list", &["lm_head is float, but not listed"]);
+}
+
+#[test]
+fn configs_that_contradict_are_found() {
+    let config = |change: fn(&mut Value)| {
+        let place = exported();
+        edit_json(&place.out().join("config.json"), change);
+        place
+    };
+    let file = |change: fn(&mut Value)| {
+        let place = exported();
+        edit_json(&place.out().join("hf_quant_config.json"), change);
+        place
+    };
+    let place = config(|json| json["quantization_config"]["quant_algo"] = "NVFP4".into());
+    fails(&place, false, "config", &["config.json says quant_algo NVFP4"]);
+    let place = file(|json| json["quantization"]["quant_algo"] = "FP8".into());
+    fails(&place, false, "config", &["hf_quant_config.json says quant_algo FP8"]);
+    let place = config(|json| drop(json.as_object_mut().unwrap().remove("quantization_config")));
+    fails(&place, false, "config", &["config.json has no quantization_config"]);
+    let place = file(|json| json["quantization"]["exclude_modules"] = Value::Array(Vec::new()));
+    fails(&place, false, "config", &["list different modules"]);
+}
+
+#[test]
+fn a_packed_table_that_the_head_shares_is_found() {
+    let place = Place::empty();
+    common::write_single(&place.src(), &language_model(Dtype::BF16, 1), &config(false));
+    place.export(&["-q", "--quantize-embeddings"]).ok();
+    edit_json(&place.out().join("config.json"), |json| json["tie_word_embeddings"] = true.into());
+    fails(&place, false, "ties", &["embed_tokens is packed while tie_word_embeddings is true"]);
+
+    edit_json(&place.out().join("config.json"), |json| json["tie_word_embeddings"] = false.into());
+    edit(&place, |tensors| tensors.retain(|tensor| tensor.name != "lm_head.weight"));
+    fails(&place, false, "ties", &["embed_tokens is packed, and there is no head beside it"]);
+}
+
+#[test]
+fn codes_that_are_not_those_of_the_source_are_found() {
+    let swap = |codes: &mut Stored| codes.bytes.iter_mut().for_each(|b| *b = b.rotate_left(4));
+    let place = with_changed("mlp.gate_proj.weight", swap);
+    verify(&place, false, &[]).ok();
+    fails(&place, true, "error", &["mlp.gate_proj.weight has only"]);
+    let zero = |codes: &mut Stored| codes.bytes.fill(0);
+    fails(&with_changed("mlp.gate_proj.weight", zero), true, "error", &["has only 0.0 dB"]);
+}
+
+#[test]
+fn tensors_that_differ_from_the_source_are_found() {
+    let place = with_changed("input_layernorm.weight", |norm| norm.bytes[5] ^= 1);
+    verify(&place, false, &[]).ok();
+    fails(&place, true, "kept tensors", &["input_layernorm.weight differs from the source"]);
+
+    let to_f32 = |norm: &mut Stored| {
+        *norm = Stored::weights(&norm.name, Dtype::F32, &norm.shape);
+    };
+    let place = with_changed("input_layernorm.weight", to_f32);
+    let problem = "input_layernorm.weight is F32 [64], but BF16 [64] in the source";
+    fails(&place, true, "complete", &[problem]);
+
+    let place = exported();
+    edit(&place, |tensors| tensors.retain(|tensor| tensor.name != "model.norm.weight"));
+    verify(&place, false, &[]).ok();
+    fails(&place, true, "complete", &["model.norm.weight of the source is missing"]);
+
+    let place = exported();
+    edit(&place, |tensors| tensors.push(Stored::weights("stray", Dtype::F32, &[3])));
+    fails(&place, true, "complete", &["stray is not in the source"]);
+
+    let place = Place::with(&language_model(Dtype::BF16, 2));
+    place.export(&["-q"]).ok();
+    let (one, both) = (language_model(Dtype::BF16, 1), common::read_folder(&place.src()));
+    let only = |name: &str| !one.iter().any(|tensor| tensor.name == name);
+    let mut shrunk = both;
+    shrunk.retain(|name, _| !only(name) || !name.ends_with("down_proj.weight"));
+    let shrunk: Vec<Stored> = shrunk.into_values().collect();
+    common::write_single(&place.src(), &shrunk, &config(false));
+    let problem = "the source has no float weight for model.layers.1.mlp.down_proj";
+    fails(&place, true, "complete", &[problem]);
+}
+
+#[test]
+fn the_copy_that_an_untied_head_gets_is_compared() {
+    let place = Place::empty();
+    common::write_single(&place.src(), &language_model(Dtype::BF16, 1)[1..], &config(true));
+    place.export(&["-q", "--quantize-embeddings", "--tied", "untie"]).ok();
+    edit(&place, |tensors| {
+        let head = tensors.iter_mut().find(|tensor| tensor.name == "lm_head.weight").unwrap();
+        head.bytes[0] ^= 1;
+    });
+    fails(&place, true, "kept tensors", &["lm_head.weight differs from the source"]);
+}
+
+#[test]
+fn what_cannot_be_verified_is_an_error() {
+    let place = exported();
+    let (out, source) = (place.out().display().to_string(), place.src().display().to_string());
+    run([&source, "--verify"]).fails(1, &["src: no quantized layer in it"]);
+    run([&out, "--verify", "--against", &out]).fails(1, &["out: already quantized"]);
+    run([&out, "--verify", "--against", "none"]).fails(1, &["cannot read none"]);
+}
