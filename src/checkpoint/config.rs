@@ -55,6 +55,11 @@ impl Config {
         self.first_number(&["num_hidden_layers", "n_layer", "num_layers"])
     }
 
+    /// Length of a hidden state.
+    pub fn hidden_size(&self) -> Option<u64> {
+        self.first_number(&["hidden_size", "n_embd", "d_model"])
+    }
+
     /// Number of routed experts a layer.
     pub fn expert_count(&self) -> Option<u64> {
         self.first_number(&[

@@ -189,7 +189,7 @@ impl Checkpoint {
         };
         let by_tensor = || {
             const SCALES: [&str; 4] =
-                [".weight_scale", ".weight_scale_inv", ".weight_packed", ".qweight"];
+                ["weight_scale", ".weight_scale_inv", ".weight_packed", ".qweight"];
             let gives_away = |tensor: &&Tensor| {
                 let name = &tensor.name;
                 let mxfp4_blocks = name.ends_with("_blocks") && tensor.dtype == Dtype::U8;

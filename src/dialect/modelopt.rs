@@ -22,32 +22,32 @@ pub const GLOBAL_SCALE: &str = "weight_scale_2";
 /// The dialect's name for weight-only NVFP4.
 pub const W4A16_NVFP4: &str = "W4A16_NVFP4";
 
-/// The tensors that stand for `name`, which ends in `.weight` and has the shape `[N, K]`.
+/// The tensors that stand for `name`: a layer's `.weight` `[N, K]`, or fused experts
+/// `[experts, inputs, outputs]`, whose blocks run along the inputs and whose scales hang on the
+/// name itself.
 pub fn outputs(name: &str, shape: &[u64], format: Format) -> Vec<Output> {
     let Format::Nvfp4 = format;
-    let with_columns = |divisor: u64| {
+    let (prefix, axis) = match name.strip_suffix("weight") {
+        Some(module) => (module.to_owned(), shape.len().saturating_sub(1)),
+        None => (format!("{name}_"), shape.len().saturating_sub(2)),
+    };
+    let divided = |divisor: u64| {
         let mut shape = shape.to_vec();
-        if let Some(columns) = shape.last_mut() {
-            *columns /= divisor;
+        if let Some(inputs) = shape.get_mut(axis) {
+            *inputs /= divisor;
         }
         shape
     };
-    let module = crate::model::module_of(name);
     vec![
+        Output { name: name.to_owned(), dtype: Dtype::U8, shape: divided(2), part: Part::Codes },
         Output {
-            name: name.to_owned(),
-            dtype: Dtype::U8,
-            shape: with_columns(2),
-            part: Part::Codes,
-        },
-        Output {
-            name: format!("{module}.{BLOCK_SCALE}"),
+            name: format!("{prefix}{BLOCK_SCALE}"),
             dtype: Dtype::F8_E4M3,
-            shape: with_columns(format.block_len() as u64),
+            shape: divided(format.block_len() as u64),
             part: Part::BlockScales,
         },
         Output {
-            name: format!("{module}.{GLOBAL_SCALE}"),
+            name: format!("{prefix}{GLOBAL_SCALE}"),
             dtype: Dtype::F32,
             shape: Vec::new(),
             part: Part::GlobalScale,
@@ -111,6 +111,21 @@ mod tests {
                 ("m.q_proj.weight", Dtype::U8, [256, 64].as_slice(), 256 * 64),
                 ("m.q_proj.weight_scale", Dtype::F8_E4M3, [256, 8].as_slice(), 256 * 8),
                 ("m.q_proj.weight_scale_2", Dtype::F32, [].as_slice(), 4),
+            ]
+        );
+    }
+
+    #[test]
+    fn fused_experts_keep_their_name_and_are_packed_along_the_inputs() {
+        let outputs = outputs("m.experts.gate_up_proj", &[4, 128, 512], Format::Nvfp4);
+        let described: Vec<_> =
+            outputs.iter().map(|o| (o.name.as_str(), o.shape.as_slice())).collect();
+        assert_eq!(
+            described,
+            [
+                ("m.experts.gate_up_proj", [4, 64, 512].as_slice()),
+                ("m.experts.gate_up_proj_weight_scale", [4, 8, 512].as_slice()),
+                ("m.experts.gate_up_proj_weight_scale_2", [].as_slice()),
             ]
         );
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::backend::Weights;
 use crate::checkpoint::{Checkpoint, CheckpointError, Dtype, Tensor};
+use crate::engine::transpose::weights_to_blocks;
 use crate::numeric::FloatKind;
 
 /// Memory that a worker reads chunks into, one after the other.
@@ -39,7 +40,23 @@ impl ChunkBuffer {
         Ok(())
     }
 
-    /// The bytes as they are stored.
+    /// Rearranges weights of fused experts, whole groups of 16 rows of `columns` each, so that their
+    /// blocks follow one another.
+    pub fn arrange_in_blocks(&mut self, columns: usize) {
+        let Some(weights) = self.weights() else { return };
+        let (element_bytes, length) = (weights.kind.bytes(), weights.bytes.len());
+        let mut blocks = vec![0u64; length.div_ceil(8)];
+        let into = &mut bytemuck::cast_slice_mut(&mut blocks)[..length];
+        weights_to_blocks(weights.bytes, element_bytes, columns, into);
+        if self.dtype == Some(Dtype::F64) {
+            let count = self.narrowed.len();
+            self.narrowed.copy_from_slice(&bytemuck::cast_slice(&blocks)[..count]);
+        } else {
+            self.words = blocks;
+        }
+    }
+
+    /// The bytes as they are stored, or as they were rearranged.
     pub fn bytes(&self) -> &[u8] {
         &bytemuck::cast_slice(&self.words)[..self.bytes]
     }

@@ -9,6 +9,7 @@ mod error;
 mod group;
 mod run;
 mod schedule;
+mod transpose;
 mod workers;
 
 use std::sync::atomic::AtomicBool;
@@ -19,6 +20,7 @@ pub use chunk::ChunkBuffer;
 pub use error::EngineError;
 pub use run::{Run, Sink};
 pub use schedule::CHUNK_BYTES;
+pub use transpose::codes_to_blocks;
 pub use workers::in_order;
 
 /// What work is done with.

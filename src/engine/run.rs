@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use super::chunk::ChunkBuffer;
 use super::group::GroupScale;
 use super::schedule::{Job, Task, schedule};
+use super::transpose::codes_to_rows;
 use super::workers::in_order;
 use super::{EngineError, Resources};
 use crate::backend::{Backend, Quantized, Weights};
@@ -12,6 +13,7 @@ use crate::checkpoint::{Checkpoint, Tensor};
 use crate::cpu::{Cpu, weight_sums};
 use crate::dialect::Part;
 use crate::format::nvfp4::BLOCK_LEN;
+use crate::model::InputAxis;
 use crate::numeric::FloatKind;
 use crate::plan::{Decision, Entry, Plan};
 use crate::stats::{QuantizedStats, ScaleHealth, TensorStats};
@@ -97,6 +99,12 @@ impl Shared<'_> {
         &self.run.checkpoint.tensors[self.entry(job).member.tensor]
     }
 
+    /// Row length of a tensor whose blocks run down its columns.
+    fn columns_of_blocks(&self, job: &Job) -> Option<usize> {
+        let by_columns = self.entry(job).member.input_axis == Some(InputAxis::SecondToLast);
+        self.tensor(job).shape.last().filter(|_| by_columns).map(|&columns| columns as usize)
+    }
+
     fn group_of(&self, job: &Job) -> &GroupScale {
         match self.entry(job).decision {
             Decision::Quantize { group, .. } => &self.groups[group],
@@ -110,6 +118,10 @@ impl Shared<'_> {
             return Ok(());
         }
         buffer.read(self.run.checkpoint, tensor, job.range.clone())?;
+        let columns = self.columns_of_blocks(job);
+        if let (Task::Quantize, Some(columns)) = (job.task, columns) {
+            buffer.arrange_in_blocks(columns);
+        }
         let read = buffer.bytes().len() as u64;
         match (job.task, buffer.weights()) {
             (Task::Amax, Some(weights)) => self.find_amax(job, weights)?,
@@ -166,6 +178,10 @@ impl Shared<'_> {
         let Quantized { codes, scales, weights: sums, errors } =
             self.run.resources.backend.nvfp4_quantize(weights, tables)?;
 
+        let codes = match self.columns_of_blocks(job) {
+            Some(columns) => codes_to_rows(&codes, columns),
+            None => codes,
+        };
         let block = job.range.start / BLOCK_LEN as u64;
         self.write(job, Part::Codes, block * 8, &codes)?;
         self.write(job, Part::BlockScales, block, &scales)?;

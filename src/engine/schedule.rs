@@ -3,6 +3,8 @@
 use std::ops::Range;
 
 use crate::checkpoint::Checkpoint;
+use crate::format::nvfp4::BLOCK_LEN;
+use crate::model::InputAxis;
 use crate::plan::{Decision, Plan};
 
 /// Bytes of source that one job reads, at most. A few of them a worker bound the memory of a run.
@@ -71,7 +73,15 @@ fn chunks(
     let tensor = &checkpoint.tensors[plan.entries[entry].member.tensor];
     // Elements of a float, bytes of anything else; whole blocks either way, as 8 MiB are.
     let length = if tensor.float_kind().is_some() { tensor.len() } else { tensor.bytes };
-    let step = CHUNK_BYTES * length / tensor.bytes.max(1);
+    let most = CHUNK_BYTES * length / tensor.bytes.max(1);
+    // Blocks along the second to last dimension come in groups of whole rows.
+    let step = match (plan.entries[entry].member.input_axis, tensor.shape.last()) {
+        (Some(InputAxis::SecondToLast), Some(columns)) => {
+            let group = columns * BLOCK_LEN as u64;
+            (most / group).max(1) * group
+        }
+        _ => most,
+    };
     let count = if length == 0 { 0 } else { length.div_ceil(step) };
     (0..count).map(move |i| Job {
         task,

@@ -1,10 +1,12 @@
 //! What each tensor of a checkpoint is: role, layer, expert, and which belong together.
 
+mod experts;
 mod group;
 mod natural;
 mod role;
 pub mod ties;
 
+pub use experts::{InputAxis, fused_input_axis};
 pub use group::{ScaleGroup, scale_group};
 pub use natural::natural_order;
 pub use role::{Role, role_of};
@@ -34,6 +36,9 @@ pub struct Member {
     pub layer: Option<u32>,
     /// Routed expert, if it is part of one.
     pub expert: Option<u32>,
+    /// Along which dimension its blocks run; `None` for a tensor of three dimensions or more for
+    /// which that is not known.
+    pub input_axis: Option<InputAxis>,
 }
 
 impl<'a> Model<'a> {
@@ -48,6 +53,10 @@ impl<'a> Model<'a> {
                 role: role_of(&info.name, &info.shape),
                 layer: number_after(&info.name, &["layers", "h", "blocks", "layer"]),
                 expert: number_after(&info.name, &["experts", "local_experts"]),
+                input_axis: match info.shape.len() {
+                    0..=2 => Some(InputAxis::Last),
+                    _ => fused_input_axis(checkpoint, info),
+                },
             })
             .collect();
         let name = |member: &Member| checkpoint.tensors[member.tensor].name.as_str();

@@ -4,7 +4,7 @@ use super::{Decision, Entry, Finding, FindingKind, Reason};
 use crate::checkpoint::Tensor;
 use crate::dialect::{Dialect, Output, Part};
 use crate::format::Format;
-use crate::model::{Member, Model, Role, ties::Tie};
+use crate::model::{InputAxis, Member, Model, Role, ties::Tie};
 use crate::recipe::{Action, Recipe, RuleSet, TiedOutcome};
 
 /// Entries in the model's order, and what came up.
@@ -102,15 +102,14 @@ fn why_not(tensor: &Tensor, member: &Member, format: Format) -> Option<Reason> {
     if tensor.is_empty() {
         return Some(Reason::Empty);
     }
-    match (tensor.shape.as_slice(), member.role) {
-        ([_, columns], _) if columns % block != 0 => {
-            Some(Reason::Indivisible { columns: *columns, block })
-        }
-        ([_, _], _) if !tensor.name.ends_with(".weight") => Some(Reason::NotWeight),
-        ([_, _], _) => None,
-        ([_, _, _], Role::Expert) => Some(Reason::FusedExperts),
-        (shape, _) => Some(Reason::NotMatrix { dimensions: shape.len() }),
-    }
+    let inputs = match (tensor.shape.as_slice(), member.role, member.input_axis) {
+        ([_, columns], ..) if tensor.name.ends_with(".weight") => *columns,
+        ([_, _], ..) => return Some(Reason::NotWeight),
+        ([_, inputs, _], Role::Expert, Some(InputAxis::SecondToLast)) => *inputs,
+        ([_, _, _], Role::Expert, _) => return Some(Reason::FusedExperts),
+        (shape, ..) => return Some(Reason::NotMatrix { dimensions: shape.len() }),
+    };
+    (inputs % block != 0).then_some(Reason::Indivisible { columns: inputs, block })
 }
 
 /// What in a kept tensor deserves a look: a matrix that a rule wanted and that cannot be had, or

@@ -106,7 +106,7 @@ impl fmt::Display for FindingKind {
                  Exclude them to say that this is intended"
             ),
             Self::FusedExperts => f.write_str(
-                "experts fused in one 3-D tensor are not quantized yet: kept. \
+                "experts fused as [experts, outputs, inputs] are not quantized yet: kept. \
                  Split them into one tensor an expert to quantize them",
             ),
             Self::Empty => f.write_str("no elements: carried as they are"),

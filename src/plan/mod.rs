@@ -94,17 +94,18 @@ impl Entry {
         }
     }
 
-    /// Whether it is a matrix of floats, and so counts for coverage.
+    /// Whether it is a matrix of floats that is no norm or bias, and so counts for coverage.
     pub fn is_quantizable(&self) -> bool {
         let is_float = matches!(self.dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::F64);
-        is_float && self.shape.len() >= 2 && self.bytes_before > 0
+        let is_weight = !matches!(self.member.role, Role::Norm | Role::Bias);
+        is_float && is_weight && self.shape.len() >= 2 && self.bytes_before > 0
     }
 }
 
 /// How much of what could be quantized is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Coverage {
-    /// Float tensors of two or more dimensions.
+    /// Float tensors of two or more dimensions, norms and biases aside.
     pub quantizable_tensors: u64,
     /// Their bytes.
     pub quantizable_bytes: u64,
@@ -231,8 +232,7 @@ fn exclude(entries: &[Entry], tie: &Tie) -> Vec<String> {
         if entry.format().is_some() {
             quantized.push(module_of(&entry.name).to_owned());
         }
-        let listed =
-            entry.is_quantizable() && !matches!(entry.member.role, Role::Norm | Role::Bias);
+        let listed = entry.is_quantizable();
         let verbatim =
             entry.outputs.iter().filter(|output| listed && output.part == Part::Verbatim);
         kept.extend(verbatim.map(|output| module_with(&output.name).to_owned()));

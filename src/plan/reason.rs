@@ -61,7 +61,7 @@ impl fmt::Display for Reason {
             Self::Empty => f.write_str("it has no elements"),
             Self::NotMatrix { dimensions } => write!(f, "it has {dimensions} dimensions, not 2"),
             Self::FusedExperts => {
-                f.write_str("experts fused in one 3-D tensor are not quantized yet")
+                f.write_str("experts fused as [experts, outputs, inputs] are not quantized yet")
             }
             Self::NotWeight => f.write_str("its name does not end in .weight"),
             Self::Indivisible { columns, block } => {

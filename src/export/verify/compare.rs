@@ -8,7 +8,7 @@ use super::layers::{Layer, fused};
 use super::{Check, LayerError, MIN_SQNR_DB, Opened, check};
 use crate::backend::Nvfp4Chunk;
 use crate::checkpoint::{CheckpointError, Tensor};
-use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, in_order};
+use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, codes_to_blocks, in_order};
 use crate::format::Nvfp4Tables;
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
@@ -125,9 +125,12 @@ pub fn compare(
 
 fn jobs<'a>(opened: &'a Opened<'_>, layers: &[&Layer]) -> Vec<Job<'a>> {
     // A chunk of source is at most CHUNK_BYTES, whatever its type.
-    let blocks_a_job = CHUNK_BYTES / (4 * BLOCK_LEN as u64);
+    let most = CHUNK_BYTES / (4 * BLOCK_LEN as u64);
     let mut jobs = Vec::new();
     for (i, layer) in layers.iter().enumerate() {
+        // Blocks down the columns come in groups of whole rows.
+        let group = layer.columns_of_blocks.map_or(1, |columns| columns as u64);
+        let blocks_a_job = (most / group).max(1) * group;
         let blocks = layer.scales.map_or(0, |scales| opened.checkpoint.tensors[scales].bytes);
         jobs.extend(steps(blocks, blocks_a_job).map(|blocks| Job::Blocks { layer: i, blocks }));
     }
@@ -177,6 +180,10 @@ fn read_blocks(
         checkpoint.read_at(&checkpoint.tensors[codes], &mut code_bytes, blocks.start * 8)?;
         let block_len = BLOCK_LEN as u64;
         buffer.read(source_checkpoint, source, blocks.start * block_len..blocks.end * block_len)?;
+        if let Some(columns) = layer.columns_of_blocks {
+            buffer.arrange_in_blocks(columns);
+            code_bytes = codes_to_blocks(&code_bytes, columns);
+        }
         if let Some(weights) = buffer.weights() {
             let tables = Nvfp4Tables::new(weights.kind, global_scale);
             let chunk = Nvfp4Chunk { codes: &code_bytes, scales: &scale_bytes };
@@ -260,7 +267,7 @@ fn layer_errors(opened: &Opened<'_>, layers: &[&Layer], found: &[Found]) -> Vec<
         layers.iter().zip(found).filter(|(layer, _)| source_weight(opened, layer).is_some());
     compared
         .map(|(layer, found)| LayerError {
-            name: format!("{}.weight", layer.module),
+            name: layer.weight.clone(),
             sqnr_db: found.errors.sqnr_db(found.weights.sum_squares),
             max_abs_error: found.errors.max_abs,
         })

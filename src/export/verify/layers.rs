@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::dialect::modelopt::{BLOCK_SCALE, GLOBAL_SCALE};
-use crate::format::Format;
+use crate::format::nvfp4::BLOCK_BYTES;
 use crate::model::{ScaleGroup, module_of, natural_order, scale_group};
 
 /// A layer with a scale: the parts of it that are there, and what is wrong with them.
 #[derive(Debug)]
 pub struct Layer {
-    /// The module.
+    /// The module; for fused experts their own name.
     pub module: String,
+    /// Name of the weight.
+    pub weight: String,
+    /// Row length of fused experts, whose blocks run down the columns.
+    pub columns_of_blocks: Option<usize>,
     /// Its packed weight, an index in [`Checkpoint::tensors`].
     pub codes: Option<usize>,
     /// Its block scales.
@@ -37,21 +41,32 @@ pub fn find(checkpoint: &Checkpoint) -> Vec<Layer> {
         .filter_map(|tensor| {
             let of_scale = [BLOCK_SCALE, GLOBAL_SCALE]
                 .iter()
-                .find_map(|part| tensor.name.strip_suffix(part)?.strip_suffix('.'));
+                .find_map(|part| tensor.name.strip_suffix(part)?.strip_suffix(['.', '_']));
             of_scale.or_else(|| packed(tensor).then(|| module_of(&tensor.name)))
         })
         .collect();
     modules.sort_by(|a, b| natural_order(a, b));
     modules.dedup();
 
-    let part = |module: &str, part: &str| by_name.get(format!("{module}.{part}").as_str()).copied();
+    let index_of = |name: &str| by_name.get(name).copied();
     modules
         .into_iter()
         .map(|module| {
-            let [codes, scales, global_scale] =
-                ["weight", BLOCK_SCALE, GLOBAL_SCALE].map(|name| part(module, name));
-            let mut layer =
-                Layer { module: module.to_owned(), codes, scales, global_scale, problem: None };
+            let fused = index_of(module);
+            let joint = if fused.is_some() { '_' } else { '.' };
+            let weight =
+                if fused.is_some() { module.to_owned() } else { format!("{module}.weight") };
+            let part = |part: &str| index_of(&format!("{module}{joint}{part}"));
+            let columns = fused.and_then(|i| checkpoint.tensors[i].shape.last());
+            let mut layer = Layer {
+                module: module.to_owned(),
+                codes: index_of(&weight),
+                columns_of_blocks: columns.map(|&columns| columns as usize),
+                scales: part(BLOCK_SCALE),
+                global_scale: part(GLOBAL_SCALE),
+                problem: None,
+                weight,
+            };
             layer.problem = problem(checkpoint, &layer);
             layer
         })
@@ -70,13 +85,17 @@ fn problem(checkpoint: &Checkpoint, layer: &Layer) -> Option<String> {
     let wrong = |tensor: &Tensor, expected: &str| {
         Some(format!("{} is {} {:?}, not {expected}", tensor.name, tensor.dtype, tensor.shape))
     };
-    let (rows, packed_columns) = match (codes.dtype, codes.shape.as_slice()) {
-        (Dtype::U8, [rows, columns]) if columns % 8 == 0 => (*rows, *columns),
-        _ => return wrong(codes, "U8 [rows, columns/2]"),
+    const BYTES: u64 = BLOCK_BYTES as u64;
+    let expected = match (codes.dtype, codes.shape.as_slice(), layer.columns_of_blocks) {
+        (Dtype::U8, [rows, bytes], None) if bytes % BYTES == 0 => vec![*rows, bytes / BYTES],
+        (Dtype::U8, [experts, bytes, columns], Some(_)) if bytes % BYTES == 0 => {
+            vec![*experts, bytes / BYTES, *columns]
+        }
+        (.., None) => return wrong(codes, "U8 [rows, columns/2]"),
+        (.., Some(_)) => return wrong(codes, "U8 [experts, inputs/2, outputs]"),
     };
-    let blocks = packed_columns * 2 / Format::Nvfp4.block_len() as u64;
-    if scales.dtype != Dtype::F8_E4M3 || scales.shape != [rows, blocks] {
-        return wrong(scales, &format!("F8_E4M3 [{rows}, {blocks}]"));
+    if scales.dtype != Dtype::F8_E4M3 || scales.shape != expected {
+        return wrong(scales, &format!("F8_E4M3 {expected:?}"));
     }
     if global.dtype != Dtype::F32 || global.len() != 1 {
         return wrong(global, "F32 []");

@@ -205,8 +205,7 @@ pub fn coverage(opened: &Opened<'_>) -> Coverage {
         add(true, in_source.map_or(codes.bytes * 4, |tensor| tensor.bytes));
     }
     for tensor in &opened.checkpoint.tensors {
-        let is_float = matches!(tensor.dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::F64);
-        if is_float && tensor.shape.len() >= 2 && !tensor.is_empty() {
+        if is_float_matrix(tensor.dtype, &tensor.shape, &tensor.name) && !tensor.is_empty() {
             add(false, tensor.bytes);
         }
     }
