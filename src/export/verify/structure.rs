@@ -205,7 +205,7 @@ pub fn coverage(opened: &Opened<'_>) -> Coverage {
         add(true, in_source.map_or(codes.bytes * 4, |tensor| tensor.bytes));
     }
     for tensor in &opened.checkpoint.tensors {
-        if is_float_matrix(tensor.dtype, &tensor.shape, &tensor.name) && !tensor.is_empty() {
+        if is_float_matrix(tensor) {
             add(false, tensor.bytes);
         }
     }
