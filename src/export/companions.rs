@@ -37,20 +37,23 @@ impl Companions {
         let io_error = |source| ExportError::io("list", &folder, source);
         for found in std::fs::read_dir(&folder).map_err(io_error)? {
             let found = found.map_err(io_error)?;
+            // Names need not be text, and are carried all the same.
+            let path = below.join(found.file_name());
             let name = found.file_name().to_string_lossy().into_owned();
-            let path = below.join(&name);
             // Bookkeeping of download tools and version control.
             if name.starts_with('.') {
                 continue;
             }
-            let metadata = std::fs::metadata(found.path()).map_err(io_error)?;
+            let metadata = std::fs::metadata(found.path())
+                .map_err(|source| ExportError::io("read", found.path(), source))?;
             let is_link = found.file_type().map_err(io_error)?.is_symlink();
             if metadata.is_dir() {
                 // A link to a folder could lead in a circle.
                 if !is_link {
                     self.list(checkpoint, &path)?;
                 }
-            } else if rewritten(&path) || is_source(checkpoint, &path) {
+            } else if !metadata.is_file() || rewritten(&path) || is_source(checkpoint, &path) {
+                // A pipe or a socket has no content to carry: reading it could wait for ever.
                 continue;
             } else if is_weights(&name) {
                 self.left.push(path);
