@@ -48,6 +48,27 @@ fn files_beside_the_weights_are_carried() {
     assert!(ran.lines("left")[0].contains("pytorch_model.bin, pytorch_model.bin.index.json"));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn odd_files_beside_the_weights() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    let name = OsStr::from_bytes(b"notes-\xFF.txt");
+    fs::write(place.src().join(name), "x").unwrap();
+    let pipe = std::process::Command::new("mkfifo").arg(place.src().join("pipe")).status();
+    assert!(pipe.unwrap().success());
+    place.export(&["-q"]).ok();
+    assert_eq!(fs::read_to_string(place.out().join(name)).unwrap(), "x");
+    assert!(!place.out().join("pipe").exists());
+
+    symlink("nowhere", place.src().join("broken.json")).unwrap();
+    place.export(&["-q", "--overwrite"]).fails(1, &["cannot read", "src/broken.json"]);
+    assert!(place.out().join(name).exists(), "the export before is still there");
+}
+
 #[test]
 fn numbers_of_the_config_stay_as_they_were_written() {
     let place = Place::with(&language_model(Dtype::BF16, 1));

@@ -40,9 +40,9 @@ fn arguments_that_cannot_be_meant() {
     misused(&place, &["--include", "a[b"], &["pattern \"a[b\"", "unclosed character class"]);
     misused(&place, &["--exclude", "{a"], &["pattern \"{a\""]);
     misused(&place, &["--preset", "all"], &["unknown preset \"all\"", "linear, mlp, experts"]);
-    misused(&place, &["--device", "no such device"], &["no such device"]);
     misused(&place, &["--report", "report.txt"], &["report.txt", ".json, .csv or .md"]);
     misused(&place, &["--report", "report"], &["report", ".json, .csv or .md"]);
+    misused(&place, &["--report", "none/report.md"], &["none: there is no such folder"]);
     misused(&place, &["--max-shard-size", "5XB"], &["5XB", "5GB"]);
     misused(&place, &["--max-shard-size", "0"], &["not a size"]);
     misused(&place, &["--threads", "0"], &["--threads"]);
@@ -59,6 +59,17 @@ fn arguments_that_cannot_be_meant() {
     run([&source, "--dry-run", "--overwrite"]).fails(2, &["--overwrite", "--dry-run"]);
     run([""; 0]).fails(2, &["CHECKPOINT"]);
     assert_eq!(place.listing(), ["recipe.toml", "src"]);
+}
+
+#[test]
+fn devices_that_are_not_there() {
+    let place = place();
+    let ran = place.export(&["--device", "no such device"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    // Drivers may write to standard error too.
+    let messages = ["error: there is no GPU that", "\"no such device\""];
+    assert!(messages.iter().any(|message| ran.stderr.contains(message)), "{}", ran.stderr);
+    assert_eq!(place.listing(), ["src"]);
 }
 
 #[test]

@@ -2,12 +2,10 @@
 
 mod common;
 
-use std::collections::BTreeSet;
-
-use common::Random;
+use common::{Random, accepted_file, accepted_index};
 use quantscope::checkpoint::header::{self, HeaderEntry, LENGTH_BYTES};
 use quantscope::checkpoint::index;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 
 /// Rounds of each test.
 const ROUNDS: usize = 20_000;
@@ -77,51 +75,21 @@ fn valid_file(random: &mut Random) -> Vec<u8> {
     file
 }
 
-/// Reads a file as the program does; what is accepted has to be sound.
-fn accepted(file: &[u8]) -> Option<Vec<HeaderEntry>> {
-    let first = &file[..file.len().min(LENGTH_BYTES as usize)];
-    let length = header::header_bytes(first, file.len() as u64).ok()? as usize;
-    let (json, data) = file[first.len()..].split_at(length);
-    let tensors = header::parse(json, data.len() as u64).ok()?;
-
-    let mut end = 0;
-    for tensor in &tensors {
-        assert_eq!(tensor.begin, end, "no overlap, no hole");
-        end = tensor.end;
-        let bits = tensor.shape.iter().product::<u64>() * tensor.dtype.bitsize() as u64;
-        assert_eq!((tensor.end - tensor.begin) * 8, bits, "{}", tensor.name);
-    }
-    assert_eq!(end, data.len() as u64);
-    let names: BTreeSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-    assert_eq!(names.len(), tensors.len());
-
-    let text = String::from_utf8_lossy(json);
-    let theirs = SafeTensors::deserialize(file);
-    let theirs = theirs.unwrap_or_else(|e| panic!("the safetensors crate says {e} of {text}"));
-    assert_eq!(theirs.len(), tensors.len(), "{text}");
-    for tensor in &tensors {
-        let view = theirs.tensor(&tensor.name).unwrap();
-        let shape: Vec<u64> = view.shape().iter().map(|&n| n as u64).collect();
-        assert_eq!((view.dtype(), shape), (tensor.dtype, tensor.shape.clone()));
-    }
-    Some(tensors)
-}
-
 #[test]
 fn headers_that_are_accepted_are_sound() {
     let mut random = Random(1);
     let (mut accepted_as_is, mut accepted_changed) = (0, 0);
     for _ in 0..ROUNDS {
         let mut file = valid_file(&mut random);
-        accepted_as_is += usize::from(accepted(&file).is_some());
+        accepted_as_is += usize::from(accepted_file(&file).is_some());
         // The length follows the header half of the time, so that most changes reach the parser.
-        let data = SafeTensors::deserialize(&file).unwrap().iter().map(|t| t.1.data().len()).sum();
-        let data_start = file.len() - Some::<usize>(data).unwrap();
+        let length = header::header_bytes(&file, file.len() as u64).unwrap();
+        let data_start = (LENGTH_BYTES + length) as usize;
         let mut head = file[8..data_start].to_vec();
         mutate(&mut head, &mut random);
         let length = if random.below(2) == 0 { head.len() } else { data_start - 8 };
         file.splice(..data_start, (length as u64).to_le_bytes().into_iter().chain(head));
-        accepted_changed += usize::from(accepted(&file).is_some());
+        accepted_changed += usize::from(accepted_file(&file).is_some());
     }
     assert_eq!(accepted_as_is, ROUNDS);
     assert!((ROUNDS / 50..ROUNDS / 2).contains(&accepted_changed), "{accepted_changed}");
@@ -151,7 +119,7 @@ fn odd_headers_that_are_accepted_are_sound() {
         let mut file = (body.len() as u64).to_le_bytes().to_vec();
         file.extend(body.as_bytes());
         file.extend([0; 4]);
-        assert_eq!(accepted(&file).is_some(), ok, "{body}");
+        assert_eq!(accepted_file(&file).is_some(), ok, "{body}");
     }
 }
 
@@ -166,15 +134,7 @@ fn indexes_that_are_accepted_stay_below_their_folder() {
         let mut json = index::encode(&map, 12).into_bytes();
         assert_eq!(index::parse(&json), Ok(map));
         mutate(&mut json, &mut random);
-        let Ok(map) = index::parse(&json) else { continue };
-        accepted += 1;
-        for shard in map.values() {
-            let path = std::path::Path::new(shard);
-            let below = path.components().all(|c| matches!(c, std::path::Component::Normal(_)));
-            assert!(below && !shard.is_empty() && !shard.contains('\\'), "{shard}");
-        }
-        let again = index::encode(&map, 12);
-        assert_eq!(index::parse(again.as_bytes()), Ok(map));
+        accepted += usize::from(accepted_index(&json).is_some());
     }
     assert!((ROUNDS / 50..ROUNDS).contains(&accepted), "{accepted}");
 }

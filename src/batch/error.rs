@@ -65,7 +65,9 @@ impl BatchError {
             | Self::Recipe(_)
             | Self::Plan(PlanError::Recipe(_))
             | Self::Device(_) => true,
-            Self::Report(error) => matches!(error, ReportError::UnknownEnding { .. }),
+            Self::Report(error) => {
+                matches!(error, ReportError::UnknownEnding { .. } | ReportError::NoFolder { .. })
+            }
             Self::Export(error) | Self::NotExported(NotExported::Failed(error)) => matches!(
                 error,
                 ExportError::OutputExists { .. }

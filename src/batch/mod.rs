@@ -22,7 +22,7 @@ use crate::export::{Exported, NotExported, Options, Stage, export, run_findings}
 use crate::model::{Model, ties};
 use crate::plan::{Finding, FindingKind, Plan, Sharding};
 use crate::recipe::Recipe;
-use crate::report::{GroupBy, Report, ReportFormat, grouped, rows, terminal, units};
+use crate::report::{GroupBy, Report, check_target, grouped, rows, terminal, units};
 use crate::stats::TensorStats;
 use progress::Progress;
 
@@ -50,7 +50,7 @@ pub fn run(args: &Args, cancel: &AtomicBool, out: &mut dyn Write) -> Result<(), 
     }
     let mode = args.mode()?;
     if let Some(report) = &args.report {
-        ReportFormat::of(report)?;
+        check_target(report)?;
     }
     let session = Session { args, cancel, progress: Progress::new(args.quiet) };
     match mode {

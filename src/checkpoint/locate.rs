@@ -92,7 +92,7 @@ fn sharded(folder: &Path, index_path: &Path) -> Result<Sources, CheckpointError>
 
 /// Whether a file, links followed, is in the folder, or in the store of a Hugging Face hub cache
 /// whose snapshot the folder is: there every file is a link to `../../blobs/`.
-fn lies_within(folder: &Path, path: &Path) -> bool {
+pub fn lies_within(folder: &Path, path: &Path) -> bool {
     let (Ok(folder), Ok(path)) = (folder.canonicalize(), path.canonicalize()) else {
         return false;
     };

@@ -15,6 +15,7 @@ pub use config::{CONFIG_FILE, Config};
 pub use error::{CheckpointError, HeaderProblem, IndexProblem};
 pub use file::TensorFile;
 pub use locate::SINGLE_FILE;
+pub use locate::lies_within;
 pub use safetensors::Dtype;
 
 use crate::numeric::FloatKind;

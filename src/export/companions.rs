@@ -1,9 +1,11 @@
 //! The files beside the weights: tokenizer, generation config, remote code, licence.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ExportError;
-use crate::checkpoint::{CONFIG_FILE, Checkpoint, index::INDEX_FILE};
+use crate::checkpoint::{CONFIG_FILE, Checkpoint, index::INDEX_FILE, lies_within};
+use crate::engine::EngineError;
 
 /// Endings of files that hold weights in some form: they describe the model before quantization.
 const WEIGHT_ENDINGS: [&str; 10] =
@@ -37,9 +39,13 @@ impl Companions {
         let io_error = |source| ExportError::io("list", &folder, source);
         for found in std::fs::read_dir(&folder).map_err(io_error)? {
             let found = found.map_err(io_error)?;
+            // Names need not be text, and are carried all the same.
+            let path = below.join(found.file_name());
             let name = found.file_name().to_string_lossy().into_owned();
-            let path = below.join(&name);
-            let metadata = std::fs::metadata(found.path()).map_err(io_error)?;
+            let Ok(metadata) = std::fs::metadata(found.path()) else {
+                self.left.push((path, "a link to nothing"));
+                continue;
+            };
             let is_link = found.file_type().map_err(io_error)?.is_symlink();
             if rewritten(&path) || is_source(checkpoint, &path) {
                 continue;
@@ -49,6 +55,11 @@ impl Companions {
                 self.left.push((path, "a link to a folder"));
             } else if metadata.is_dir() {
                 self.list(checkpoint, &path)?;
+            } else if !metadata.is_file() {
+                // Reading a pipe or a socket could wait for ever.
+                self.left.push((path, "not a regular file"));
+            } else if is_link && !lies_within(&checkpoint.folder, &found.path()) {
+                self.left.push((path, "a link out of the folder"));
             } else if is_weights(&name) {
                 self.left.push((path, "weights of the source"));
             } else {
@@ -60,8 +71,16 @@ impl Companions {
     }
 
     /// Copies the files to be carried into another folder.
-    pub fn copy(&self, checkpoint: &Checkpoint, to: &Path) -> Result<(), ExportError> {
+    pub fn copy(
+        &self,
+        checkpoint: &Checkpoint,
+        to: &Path,
+        cancel: &AtomicBool,
+    ) -> Result<(), ExportError> {
         for path in &self.carried {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(EngineError::Cancelled.into());
+            }
             let target = to.join(path);
             let io_error = |source| ExportError::io("copy", &target, source);
             if let Some(parent) = target.parent() {

@@ -81,7 +81,7 @@ pub fn export(
     }
     writer.finish()?;
     config::write(staging.path(), plan, run.checkpoint.config.as_ref())?;
-    companions.copy(run.checkpoint, staging.path())?;
+    companions.copy(run.checkpoint, staging.path(), run.resources.cancel)?;
 
     let opened = Opened::new(staging.path(), Some(run.checkpoint))?;
     stage(Stage::Verify, opened.bytes());
@@ -89,6 +89,8 @@ pub fn export(
     if !verification.passed() {
         return Err(NotExported::Refused(Box::new(verification)));
     }
+    // A folder with open files in it cannot be renamed on every system.
+    drop(opened);
     staging.publish()?;
     Ok(Exported { stats, findings, verification, companions })
 }

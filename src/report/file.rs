@@ -48,6 +48,12 @@ pub enum ReportError {
         /// The file.
         file: PathBuf,
     },
+    /// There is no folder to put the file into.
+    #[error("{}: there is no such folder to write the report into. Create it, or choose another --report", folder.display())]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The file cannot be written.
     #[error("cannot write report {}: {source}", file.display())]
     Io {
@@ -128,6 +134,17 @@ impl<'a> Flat<'a> {
             bytes_before: row.bytes_before,
             bytes_after: row.bytes_after,
         }
+    }
+}
+
+/// Checks, before the work is done, that a report can be written to a file.
+pub fn check_target(file: &Path) -> Result<(), ReportError> {
+    ReportFormat::of(file)?;
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            Err(ReportError::NoFolder { folder: folder.to_owned() })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,15 +1,15 @@
 //! What several test files share.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 
 mod checkpoint;
 mod program;
+mod sound;
 
 use std::path::PathBuf;
 
-#[allow(unused_imports, reason = "each test file uses its part")]
 pub use checkpoint::*;
-#[allow(unused_imports, reason = "each test file uses its part")]
 pub use program::*;
+pub use sound::*;
 
 use quantscope::numeric::FloatKind;
 use safetensors::{Dtype, SafeTensors};
