@@ -2,9 +2,9 @@
 //!
 //! The modules follow the flow of the data, and each knows only those before it:
 //!
-//! [`numeric`] and [`mod@format`] specify the arithmetic; [`checkpoint`] opens files and [`model`] tells
-//! what their tensors are; [`recipe`] says what the user wants, [`dialect`] what a runtime wants,
-//! and [`plan`] puts them together without reading a weight; [`engine`] runs a plan on a
+//! [`numeric`] and [`mod@format`] specify the arithmetic; [`checkpoint`] opens files and [`model`]
+//! tells what their tensors are; [`recipe`] says what the user wants, [`dialect`] what a runtime
+//! wants, and [`plan`] puts them together without reading a weight; [`engine`] runs a plan on a
 //! [`backend`], [`cpu`] or [`gpu`], and measures ([`stats`]); [`export`] writes and verifies;
 //! [`report`] and [`batch`] show.
 #![warn(missing_docs)]
