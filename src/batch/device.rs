@@ -1,5 +1,6 @@
 //! Who computes.
 
+use super::progress::say;
 use crate::backend::Backend;
 use crate::cpu::Cpu;
 use crate::gpu::{Choice, Gpu, OpenError};
@@ -9,10 +10,12 @@ pub fn open(name: &str) -> Result<Box<dyn Backend>, OpenError> {
     let gpu = |choice: Choice| Gpu::open(&choice).map(|gpu| Box::new(gpu) as Box<dyn Backend>);
     match name {
         "cpu" => Ok(Box::new(Cpu)),
-        "auto" => match gpu(Choice::Real) {
-            Err(OpenError::NoAdapter | OpenError::OnlySoftware { .. }) => Ok(Box::new(Cpu)),
-            opened => opened,
-        },
+        "auto" => Ok(gpu(Choice::Real).unwrap_or_else(|error| {
+            if let OpenError::Refused { .. } = error {
+                say(&format!("device    {error}"));
+            }
+            Box::new(Cpu)
+        })),
         "gpu" => gpu(Choice::Best),
         name => gpu(Choice::Named(name.to_owned())),
     }

@@ -64,14 +64,17 @@ impl BatchError {
             Self::Usage(_)
             | Self::Recipe(_)
             | Self::Plan(PlanError::Recipe(_))
-            | Self::Device(_) => true,
+            | Self::Device(OpenError::NoAdapter | OpenError::NotFound { .. }) => true,
             Self::Report(error) => {
-                matches!(error, ReportError::UnknownEnding { .. } | ReportError::NoFolder { .. })
+                matches!(error, ReportError::UnknownEnding { .. }
+                    | ReportError::NoFolder { .. }
+                    | ReportError::InInput { .. })
             }
             Self::Export(error) | Self::NotExported(NotExported::Failed(error)) => matches!(
                 error,
                 ExportError::OutputExists { .. }
                     | ExportError::OutputIsInput { .. }
+                    | ExportError::OutputIsNoExport { .. }
                     | ExportError::NoParent { .. }
             ),
             _ => false,

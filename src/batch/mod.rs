@@ -18,11 +18,11 @@ use crate::backend::Backend;
 use crate::checkpoint::Checkpoint;
 use crate::engine::{Resources, Run};
 use crate::export::verify::{Opened, Verification};
-use crate::export::{Exported, NotExported, Options, Stage, export, run_findings};
+use crate::export::{check_target, Exported, NotExported, Options, Stage, export, run_findings};
 use crate::model::{Model, ties};
 use crate::plan::{Finding, FindingKind, Plan, Sharding};
 use crate::recipe::Recipe;
-use crate::report::{GroupBy, Report, check_target, grouped, rows, terminal, units};
+use crate::report::{GroupBy, Report, check_file, grouped, rows, terminal, units};
 use crate::stats::TensorStats;
 use progress::Progress;
 
@@ -31,8 +31,13 @@ use progress::Progress;
 pub fn main(args: &Args) -> ExitCode {
     let cancel = Arc::new(AtomicBool::new(false));
     let on_signal = Arc::clone(&cancel);
-    // Without a handler Ctrl-C still ends the program, only less tidily.
-    let _ = ctrlc::set_handler(move || on_signal.store(true, Ordering::Relaxed));
+    // Without a handler a signal still ends the program, only less tidily.
+    let _ = ctrlc::set_handler(move || {
+        if on_signal.swap(true, Ordering::Relaxed) {
+            // Asked twice: at once, whatever is left behind.
+            std::process::exit(130);
+        }
+    });
 
     match run(args, &cancel, &mut WhileRead(std::io::stdout().lock())) {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,7 +55,7 @@ pub fn run(args: &Args, cancel: &AtomicBool, out: &mut dyn Write) -> Result<(), 
     }
     let mode = args.mode()?;
     if let Some(report) = &args.report {
-        check_target(report)?;
+        check_file(report, &args.checkpoint)?;
     }
     let session = Session { args, cancel, progress: Progress::new(args.quiet) };
     match mode {
@@ -93,13 +98,16 @@ impl Session<'_> {
             return Err(UsageError::NoFormat.into());
         }
         let checkpoint = Checkpoint::open(&self.args.checkpoint)?;
+        if let Mode::Export { out: folder } = mode {
+            check_target(folder, &checkpoint.path, self.args.overwrite)?;
+        }
         let mut model = Model::new(&checkpoint);
         let dialect = recipe.export.unwrap_or(crate::dialect::Dialect::Modelopt);
         let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
         let mut plan = Plan::new(&model, &recipe, dialect, sharding)?;
         let asks = |finding: &Finding| finding.kind == FindingKind::TieUnknown;
         if mode != Mode::DryRun && plan.findings.iter().any(asks) {
-            model.tie = ties::settle(&checkpoint, model.tie)?;
+            model.tie = ties::settle(&checkpoint, model.tie, self.cancel)?;
             plan = Plan::new(&model, &recipe, dialect, sharding)?;
         }
         if !self.args.quiet {

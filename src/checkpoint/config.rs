@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::error::CheckpointError;
+use super::file::read_small_file;
 use super::python_json;
 
 /// The name of the model's config.
@@ -23,7 +24,7 @@ pub struct Config {
 impl Config {
     /// Reads the file; `None` if there is none.
     pub fn read(file: &Path) -> Result<Option<Self>, CheckpointError> {
-        let text = match std::fs::read_to_string(file) {
+        let text = match read_small_file(file) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(CheckpointError::Io { path: file.to_owned(), source }),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The path is not there, or cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}{}", path.display(), advice(source))]
     Io {
         /// File or folder.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum CheckpointError {
     },
     /// A tensor stored in two files.
     #[error(
-        "tensor \"{tensor}\" is stored twice, in {first} and in {second}. Remove it from one of them"
+        "tensor {tensor:?} is stored twice, in {first} and in {second}. Remove it from one of them"
     )]
     StoredTwice {
         /// The tensor.
@@ -67,6 +67,15 @@ pub enum CheckpointError {
         /// What the parser said.
         message: String,
     },
+}
+
+/// What to do about the read errors that users meet: the end of a message, or nothing.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => ". Check the path",
+        io::ErrorKind::PermissionDenied => ". Ask for the right to read it",
+        _ => "",
+    }
 }
 
 /// What is wrong with a safetensors file.
@@ -108,7 +117,7 @@ pub enum HeaderProblem {
     },
     /// One name, two tensors.
     #[error(
-        "tensor \"{tensor}\" appears twice in the header. Which one is meant cannot be known: write the file anew"
+        "tensor {tensor:?} appears twice in the header. Which one is meant cannot be known: write the file anew"
     )]
     DuplicateName {
         /// The tensor.
@@ -116,7 +125,7 @@ pub enum HeaderProblem {
     },
     /// A dtype that the format does not have.
     #[error(
-        "tensor \"{tensor}\" has the unknown dtype \"{dtype}\". Known: BOOL, F4, F6_E2M3, F6_E3M2, U8, I8, F8_E5M2, F8_E4M3, F8_E8M0, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64, C64"
+        "tensor {tensor:?} has the unknown dtype {dtype:?}. Known: BOOL, F4, F6_E2M3, F6_E3M2, U8, I8, F8_E5M2, F8_E4M3, F8_E8M0, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64, C64"
     )]
     UnknownDtype {
         /// The tensor.
@@ -125,7 +134,7 @@ pub enum HeaderProblem {
         dtype: String,
     },
     /// The shape has more elements than can be counted.
-    #[error("tensor \"{tensor}\" has shape {shape:?}, whose size overflows. The header is damaged")]
+    #[error("tensor {tensor:?} has shape {shape:?}, whose size overflows. The header is damaged")]
     ShapeOverflow {
         /// The tensor.
         tensor: String,
@@ -133,7 +142,7 @@ pub enum HeaderProblem {
         shape: Vec<u64>,
     },
     /// Shape and byte range disagree.
-    #[error("tensor \"{tensor}\" needs {needed} bytes for its shape and dtype, but its offsets {begin}..{end} hold {}. The header is damaged", end.wrapping_sub(*begin) as i64)]
+    #[error("tensor {tensor:?} needs {needed} bytes for its shape and dtype, but its offsets {begin}..{end} hold {}. The header is damaged", end.wrapping_sub(*begin) as i64)]
     WrongSize {
         /// The tensor.
         tensor: String,
@@ -146,7 +155,7 @@ pub enum HeaderProblem {
     },
     /// Elements below a byte that do not fill their last byte.
     #[error(
-        "tensor \"{tensor}\" of dtype {dtype} has shape {shape:?}, which does not fill whole bytes"
+        "tensor {tensor:?} of dtype {dtype} has shape {shape:?}, which does not fill whole bytes"
     )]
     PartialByte {
         /// The tensor.
@@ -157,7 +166,7 @@ pub enum HeaderProblem {
         shape: Vec<u64>,
     },
     /// Data past the end of the file.
-    #[error("tensor \"{tensor}\" ends at byte {end} of the data, but the file has only {data_bytes}: {} bytes are missing. The file is cut off: download it again", end - data_bytes)]
+    #[error("tensor {tensor:?} ends at byte {end} of the data, but the file has only {data_bytes}: {} bytes are missing. The file is cut off: download it again", end - data_bytes)]
     OutOfRange {
         /// The tensor.
         tensor: String,
@@ -168,7 +177,7 @@ pub enum HeaderProblem {
     },
     /// Two tensors share bytes.
     #[error(
-        "tensors \"{first}\" and \"{second}\" overlap at byte {begin} of the data. The header is damaged"
+        "tensors {first:?} and {second:?} overlap at byte {begin} of the data. The header is damaged"
     )]
     Overlap {
         /// The one before.
@@ -200,14 +209,14 @@ pub enum IndexProblem {
         message: String,
     },
     /// One name, two shards.
-    #[error("tensor \"{tensor}\" is listed twice")]
+    #[error("tensor {tensor:?} is listed twice")]
     DuplicateName {
         /// The tensor.
         tensor: String,
     },
     /// A shard that is not there.
     #[error(
-        "shard {shard} is missing ({tensors} tensors, \"{example}\" among them). Download it into the folder"
+        "shard {shard} is missing ({tensors} tensors, {example:?} among them). Download it into the folder"
     )]
     MissingShard {
         /// The file.
@@ -219,7 +228,7 @@ pub enum IndexProblem {
     },
     /// A shard outside the checkpoint's folder.
     #[error(
-        "shard \"{shard}\" lies outside the folder. Only files of the checkpoint's own folder are read: put the file there"
+        "shard {shard:?} lies outside the folder. Only files of the checkpoint's own folder are read: put the file there"
     )]
     OutsideFolder {
         /// The file.
@@ -227,7 +236,7 @@ pub enum IndexProblem {
     },
     /// A tensor that is in no file.
     #[error(
-        "tensor \"{tensor}\" is listed in {shard}, which does not hold it. Index and shards are of different versions: download both again"
+        "tensor {tensor:?} is listed in {shard}, which does not hold it. Index and shards are of different versions: download both again"
     )]
     TensorNowhere {
         /// The tensor.

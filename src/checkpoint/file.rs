@@ -50,6 +50,19 @@ impl TensorFile {
     }
 }
 
+/// Longest config or index that is read.
+const MAX_TEXT_BYTES: u64 = 100_000_000;
+
+/// Reads a text file that describes a checkpoint.
+pub fn read_small_file(path: &Path) -> io::Result<String> {
+    let bytes = std::fs::metadata(path)?.len();
+    if bytes > MAX_TEXT_BYTES {
+        let message = format!("{bytes} bytes are too many for it, {MAX_TEXT_BYTES} is the limit");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    std::fs::read_to_string(path)
+}
+
 #[cfg(unix)]
 fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::{CheckpointError, IndexProblem};
+use super::file::read_small_file;
 use super::index::{self, INDEX_FILE, WeightMap};
 
 /// The name of weights that are not sharded: loaders find any other name through the index only.
@@ -63,9 +64,9 @@ pub fn weight_files(folder: &Path) -> Result<Sources, CheckpointError> {
 
 fn sharded(folder: &Path, index_path: &Path) -> Result<Sources, CheckpointError> {
     let problem = |problem| CheckpointError::Index { index: index_path.to_owned(), problem };
-    let json = std::fs::read(index_path)
+    let json = read_small_file(index_path)
         .map_err(|source| CheckpointError::Io { path: index_path.to_owned(), source })?;
-    let weight_map = index::parse(&json).map_err(problem)?;
+    let weight_map = index::parse(json.as_bytes()).map_err(problem)?;
 
     let mut files = BTreeMap::new();
     for (tensor, shard) in &weight_map {

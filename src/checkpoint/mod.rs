@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 pub use config::{CONFIG_FILE, Config};
 pub use error::{CheckpointError, HeaderProblem, IndexProblem};
 pub use file::TensorFile;
-pub use locate::SINGLE_FILE;
-pub use locate::lies_within;
+pub use locate::{SINGLE_FILE, lies_within};
 pub use safetensors::Dtype;
 
 use crate::numeric::FloatKind;

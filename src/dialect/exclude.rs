@@ -1,6 +1,6 @@
 //! The list of modules that are not quantized, shortened as ModelOpt shortens it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Patterns for `kept` modules that match no `quantized` one: for each the shortest `prefix*` that
 /// ends where a part of the name ends, else `prefix.*`, else the name itself. Sorted.
@@ -27,12 +27,31 @@ pub fn shortest_patterns(kept: &[String], quantized: &[String]) -> Vec<String> {
     patterns.into_iter().collect()
 }
 
-/// Whether a module is on the list: by its name, or by a pattern with a `*` at the end.
-pub fn is_excluded(module: &str, patterns: &[String]) -> bool {
-    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(prefix) => module.starts_with(prefix),
-        None => module == pattern,
-    })
+/// A list of modules and of patterns with a `*` at the end, ready to be asked.
+#[derive(Debug, Clone, Default)]
+pub struct ExcludeList {
+    names: HashSet<String>,
+    prefixes: HashSet<String>,
+}
+
+impl ExcludeList {
+    /// Takes in patterns.
+    pub fn new(patterns: &[String]) -> Self {
+        let mut list = Self::default();
+        for pattern in patterns {
+            match pattern.strip_suffix('*') {
+                Some(prefix) => list.prefixes.insert(prefix.to_owned()),
+                None => list.names.insert(pattern.clone()),
+            };
+        }
+        list
+    }
+
+    /// Whether a module is on the list.
+    pub fn contains(&self, module: &str) -> bool {
+        let prefixes = (0..=module.len()).filter_map(|end| module.get(..end));
+        self.names.contains(module) || prefixes.into_iter().any(|p| self.prefixes.contains(p))
+    }
 }
 
 #[cfg(test)]
@@ -42,8 +61,9 @@ mod tests {
     fn patterns(kept: &[&str], quantized: &[&str]) -> Vec<String> {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         let patterns = shortest_patterns(&owned(kept), &owned(quantized));
-        assert!(kept.iter().all(|name| is_excluded(name, &patterns)), "{patterns:?}");
-        assert!(!quantized.iter().any(|name| is_excluded(name, &patterns)), "{patterns:?}");
+        let list = ExcludeList::new(&patterns);
+        assert!(kept.iter().all(|name| list.contains(name)), "{patterns:?}");
+        assert!(!quantized.iter().any(|name| list.contains(name)), "{patterns:?}");
         patterns
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::Dtype;
 use crate::format::Format;
 
-pub use exclude::{is_excluded, shortest_patterns};
+pub use exclude::{ExcludeList, shortest_patterns};
 
 /// A dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

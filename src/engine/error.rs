@@ -11,13 +11,13 @@ pub enum EngineError {
     Cancelled,
     /// A weight that is to be quantized is no number.
     #[error(
-        "tensor \"{tensor}\" holds {value} at {position:?}: it cannot be quantized. Repair it, or keep the tensor with --exclude \"{tensor}\""
+        "tensor {tensor:?} holds {value} at {position:?}: it cannot be quantized. Repair it, or keep the tensor with --exclude {tensor:?}"
     )]
     NotFinite {
         /// The tensor.
         tensor: String,
-        /// NaN, inf or -inf.
-        value: f32,
+        /// NaN, inf or -inf; for F64, what it is as an f32.
+        value: String,
         /// Its indices, outermost first.
         position: Vec<u64>,
     },
@@ -25,7 +25,7 @@ pub enum EngineError {
     #[error(transparent)]
     Read(#[from] CheckpointError),
     /// The device failed.
-    #[error("{0}. Try again with --device cpu")]
+    #[error(transparent)]
     Backend(#[from] BackendError),
     /// The output cannot be written.
     #[error("cannot write {name}: {source}{}", advice(source))]
@@ -37,8 +37,8 @@ pub enum EngineError {
     },
 }
 
-/// What to do about the write errors that users meet.
-fn advice(error: &io::Error) -> &'static str {
+/// What to do about the write errors that users meet: the end of a message, or nothing.
+pub fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             ". Free space, or choose another --out"

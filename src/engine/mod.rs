@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicBool;
 use crate::backend::Backend;
 
 pub use chunk::ChunkBuffer;
-pub use error::EngineError;
+pub use error::{EngineError, advice};
 pub use run::{Run, Sink};
 pub use schedule::CHUNK_BYTES;
 pub use transpose::codes_to_blocks;

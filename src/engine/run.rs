@@ -9,7 +9,7 @@ use super::transpose::codes_to_rows;
 use super::workers::in_order;
 use super::{EngineError, Resources};
 use crate::backend::{Backend, Quantized, Weights};
-use crate::checkpoint::{Checkpoint, Tensor};
+use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::cpu::{Cpu, weight_sums};
 use crate::dialect::Part;
 use crate::format::nvfp4::BLOCK_LEN;
@@ -60,8 +60,12 @@ impl Run<'_> {
             groups: self.plan.groups.iter().map(|_| GroupScale::default()).collect(),
             measured: Mutex::default(),
         };
-        for job in shared.jobs.iter().filter(|job| job.task == Task::Amax) {
-            shared.group_of(job).expect_job();
+        for job in &shared.jobs {
+            match job.task {
+                Task::Amax => shared.group_of(job).expect_amax(),
+                Task::Quantize => shared.group_of(job).expect_quantize(),
+                Task::Copy => {}
+            }
         }
         in_order(
             &self.resources,
@@ -170,13 +174,18 @@ impl Shared<'_> {
             position.insert(0, index % length);
             index /= length;
         }
+        let value = match tensor.dtype {
+            Dtype::F64 => format!("{value} (as f32)"),
+            _ => value.to_string(),
+        };
         EngineError::NotFinite { tensor: tensor.name.clone(), value, position }
     }
 
     fn quantize(&self, job: &Job, weights: Weights<'_>) -> Result<(), EngineError> {
         let Some(tables) = self.group_of(job).tables(weights.kind) else { return Ok(()) };
         let Quantized { codes, scales, weights: sums, errors } =
-            self.run.resources.backend.nvfp4_quantize(weights, tables)?;
+            self.run.resources.backend.nvfp4_quantize(weights, &tables)?;
+        self.group_of(job).end_quantize();
 
         let codes = match self.columns_of_blocks(job) {
             Some(columns) => codes_to_rows(&codes, columns),

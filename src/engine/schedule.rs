@@ -72,8 +72,11 @@ fn chunks(
 ) -> impl Iterator<Item = Job> {
     let tensor = &checkpoint.tensors[plan.entries[entry].member.tensor];
     // Elements of a float, bytes of anything else; whole blocks either way, as 8 MiB are.
-    let length = if tensor.float_kind().is_some() { tensor.len() } else { tensor.bytes };
-    let most = CHUNK_BYTES * length / tensor.bytes.max(1);
+    let (length, unit) = match tensor.float_kind() {
+        Some(_) => (tensor.len(), tensor.dtype.bitsize() as u64 / 8),
+        None => (tensor.bytes, 1),
+    };
+    let most = CHUNK_BYTES / unit;
     // Blocks along the second to last dimension come in groups of whole rows.
     let step = match (plan.entries[entry].member.input_axis, tensor.shape.last()) {
         (Some(InputAxis::SecondToLast), Some(columns)) => {

@@ -22,6 +22,15 @@ pub fn in_order(
     let stopping = || failed.load(Ordering::Relaxed) || cancelled();
 
     let work = || {
+        let _release = OnDrop(|| {
+            if std::thread::panicking() {
+                failed.store(true, Ordering::Relaxed);
+            }
+            // A worker that merely has nothing left to do leaves the others alone.
+            if stopping() {
+                give_up();
+            }
+        });
         let mut buffer = ChunkBuffer::default();
         while !stopping() {
             let number = next.fetch_add(1, Ordering::Relaxed);
@@ -36,7 +45,6 @@ pub fn in_order(
                 failed.store(true, Ordering::Relaxed);
             }
         }
-        give_up();
     };
     std::thread::scope(|scope| {
         for _ in 0..resources.workers.clamp(1, count.max(1)) {
@@ -48,6 +56,15 @@ pub fn in_order(
         Some((_, error)) => Err(error),
         None if cancelled() => Err(EngineError::Cancelled),
         None => Ok(()),
+    }
+}
+
+/// Calls a function however its scope is left, a panic included: nobody shall wait for ever.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 

@@ -82,7 +82,7 @@ impl Companions {
                 return Err(EngineError::Cancelled.into());
             }
             let target = to.join(path);
-            let io_error = |source| ExportError::io("copy", &target, source);
+            let io_error = |source| ExportError::io("copy", path, source);
             if let Some(parent) = target.parent() {
                 std::fs::create_dir_all(parent).map_err(io_error)?;
             }

@@ -57,7 +57,7 @@ fn set_tie(json: &mut serde_json::Map<String, Value>, tied: bool) {
 pub fn write(folder: &Path, plan: &Plan, source: Option<&Config>) -> Result<(), ExportError> {
     for (name, text) in files(plan, source) {
         let path = folder.join(name);
-        std::fs::write(&path, text).map_err(|source| ExportError::io("write", path, source))?;
+        std::fs::write(&path, text).map_err(|source| ExportError::io("write", name, source))?;
     }
     Ok(())
 }

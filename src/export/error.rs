@@ -2,7 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::checkpoint::CheckpointError;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, advice};
 
 /// An export that did not happen. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,22 @@ pub enum ExportError {
     OutputExists {
         /// The target.
         out: PathBuf,
+    },
+    /// What is at the target is no export, and not to be replaced.
+    #[error("{} is neither an earlier export nor empty: --overwrite would remove what is in it. Choose another --out, or remove it yourself", out.display())]
+    OutputIsNoExport {
+        /// The target.
+        out: PathBuf,
+    },
+    /// The old folder could not be put back.
+    #[error("cannot rename the finished export to {}: {source}. What was there before is now {}", out.display(), kept.display())]
+    OldKeptAside {
+        /// The target.
+        out: PathBuf,
+        /// Where its old content is.
+        kept: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// The target would replace or fill the source.
     #[error("{} is the checkpoint that is read, or lies in it or around it. Choose another --out", out.display())]
@@ -41,7 +57,7 @@ pub enum ExportError {
     )]
     NothingToQuantize,
     /// A file cannot be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}{}", path.display(), advice(source))]
     Io {
         /// What was tried.
         action: &'static str,

@@ -16,6 +16,7 @@ use crate::engine::Run;
 use crate::plan::{Entry, Finding, FindingKind, Plan};
 use crate::stats::TensorStats;
 use staging::Staging;
+pub use staging::check_target;
 use verify::{Opened, Verification};
 use writer::Writer;
 

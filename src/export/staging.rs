@@ -1,10 +1,12 @@
 //! A folder that appears under its name only when it is complete.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
 use super::ExportError;
+use crate::dialect::modelopt::QUANT_CONFIG_FILE;
 
 /// A folder being filled beside its target. Dropped before [`Staging::publish`], it disappears.
 #[derive(Debug)]
@@ -14,48 +16,27 @@ pub struct Staging {
 }
 
 impl Staging {
-    /// Checks the target and creates the folder to fill. `source` is the checkpoint that is read,
-    /// `needed` the bytes that the export will take.
+    /// Creates the folder to fill. `source` is the checkpoint that is read, `needed` the bytes that
+    /// the export will take.
     pub fn create(
         target: &Path,
         source: &Path,
         overwrite: bool,
         needed: u64,
     ) -> Result<Self, ExportError> {
-        let named = target.file_name().is_some();
-        let parent = match target.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-            Some(parent) => parent,
-            None => target,
-        };
-        if target.symlink_metadata().is_ok() {
-            if !overwrite {
-                return Err(ExportError::OutputExists { out: target.to_owned() });
-            }
-            if overlaps(target, source) {
-                return Err(ExportError::OutputIsInput { out: target.to_owned() });
-            }
-        }
-        if !named || !parent.is_dir() {
-            return Err(ExportError::NoParent { parent: parent.to_owned() });
-        }
-        if source.is_dir() && contains(source, parent) {
-            return Err(ExportError::OutputIsInput { out: target.to_owned() });
-        }
+        let target = check_target(target, source, overwrite)?;
+        let parent = parent_of(&target);
         let io_error = |source| ExportError::io("write into", parent, source);
         let available = fs4::available_space(parent).map_err(io_error)?;
         if available < needed {
-            return Err(ExportError::NotEnoughSpace {
-                parent: parent.to_owned(),
-                available,
-                needed,
-            });
+            let parent = parent.to_owned();
+            return Err(ExportError::NotEnoughSpace { parent, available, needed });
         }
         let folder = tempfile::Builder::new()
             .prefix(".quantscope-partial-")
             .tempdir_in(parent)
             .map_err(io_error)?;
-        Ok(Self { folder, target: target.to_owned() })
+        Ok(Self { folder, target })
     }
 
     /// Where to write.
@@ -73,19 +54,64 @@ impl Staging {
             let _ = self.folder.keep();
             return Ok(());
         }
-        let parent = self.path().parent().unwrap_or(Path::new("."));
         let aside = tempfile::Builder::new()
             .prefix(".quantscope-replaced-")
-            .tempdir_in(parent)
+            .tempdir_in(parent_of(&self.target))
             .map_err(io_error)?;
         let old = aside.path().join("old");
         std::fs::rename(&self.target, &old).map_err(io_error)?;
         if let Err(error) = std::fs::rename(self.path(), &self.target) {
-            std::fs::rename(&old, &self.target).map_err(io_error)?;
+            if std::fs::rename(&old, &self.target).is_err() {
+                let kept = aside.keep().join("old");
+                return Err(ExportError::OldKeptAside { out: self.target, kept, source: error });
+            }
             return Err(io_error(error));
         }
         let _ = self.folder.keep();
         Ok(())
+    }
+}
+
+/// Whether an export may be written to `target`; gives its absolute path. `source` is the
+/// checkpoint that is read.
+pub fn check_target(target: &Path, source: &Path, overwrite: bool) -> Result<PathBuf, ExportError> {
+    let is_input = || ExportError::OutputIsInput { out: target.to_owned() };
+    // Absolute, so that it means the same whatever becomes of the current folder.
+    let parent = target.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
+    let parent = parent.or_else(|| parent_of(target).canonicalize().ok());
+    let name = target.canonicalize().ok().and_then(|path| path.file_name().map(OsStr::to_owned));
+    let name = name.or_else(|| target.file_name().map(OsStr::to_owned));
+    let (Some(parent), Some(name)) = (parent.filter(|parent| parent.is_dir()), name) else {
+        return Err(ExportError::NoParent { parent: parent_of(target).to_owned() });
+    };
+    if target.symlink_metadata().is_ok() {
+        if !overwrite {
+            return Err(ExportError::OutputExists { out: target.to_owned() });
+        }
+        if contains(target, source) || contains(source, target) {
+            return Err(is_input());
+        }
+        if !may_be_replaced(target) {
+            return Err(ExportError::OutputIsNoExport { out: target.to_owned() });
+        }
+    }
+    if source.is_dir() && contains(source, &parent) {
+        return Err(is_input());
+    }
+    Ok(parent.join(name))
+}
+
+/// Only an earlier export, or an empty folder, is worth no more than what replaces it.
+fn may_be_replaced(target: &Path) -> bool {
+    let is_empty = || std::fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
+    target.join(QUANT_CONFIG_FILE).is_file() || is_empty()
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => path,
     }
 }
 
@@ -103,11 +129,6 @@ fn allow_listing(folder: &Path) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn allow_listing(_: &Path) -> std::io::Result<()> {
     Ok(())
-}
-
-/// Whether replacing `target` would remove `source`, or the other way round.
-fn overlaps(target: &Path, source: &Path) -> bool {
-    contains(target, source) || contains(source, target)
 }
 
 fn contains(outer: &Path, inner: &Path) -> bool {

@@ -25,7 +25,7 @@ impl Writer {
         let mut files = Vec::new();
         for planned in &plan.files {
             let path = folder.join(&planned.name);
-            let io_error = |source| ExportError::io("create", &path, source);
+            let io_error = |source| ExportError::io("create", &planned.name, source);
             if let Some(parent) = path.parent() {
                 std::fs::create_dir_all(parent).map_err(io_error)?;
             }

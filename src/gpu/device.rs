@@ -81,7 +81,7 @@ impl Gpu {
     }
 
     fn error(&self, message: impl Into<String>) -> BackendError {
-        let message = format!("{}; use the CPU instead", message.into());
+        let message = format!("{}. Try again with --device cpu", message.into());
         BackendError { device: self.name.clone(), message }
     }
 

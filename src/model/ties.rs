@@ -1,5 +1,7 @@
 //! Embedding and language-model head that are one matrix.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::checkpoint::{Checkpoint, CheckpointError, Config};
 
 use super::{Member, Role};
@@ -88,14 +90,19 @@ fn head_name(embedding: &str) -> String {
 }
 
 /// Settles [`Tie::Unknown`] by comparing the two tensors byte for byte, in chunks, up to the first
-/// difference. Other ties stay as they are.
-pub fn settle(checkpoint: &Checkpoint, tie: Tie) -> Result<Tie, CheckpointError> {
+/// difference. Other ties stay as they are. Ends early, with the tie still taken for one, once the
+/// user stops the work.
+pub fn settle(
+    checkpoint: &Checkpoint,
+    tie: Tie,
+    cancel: &AtomicBool,
+) -> Result<Tie, CheckpointError> {
     const CHUNK_BYTES: usize = 4 << 20;
     let Tie::Unknown { embedding, head } = tie else { return Ok(tie) };
     let (a, b) = (&checkpoint.tensors[embedding], &checkpoint.tensors[head]);
     let (mut left, mut right) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
     let mut offset = 0;
-    while offset < a.bytes {
+    while offset < a.bytes && !cancel.load(Ordering::Relaxed) {
         let length = (a.bytes - offset).min(CHUNK_BYTES as u64) as usize;
         checkpoint.read_at(a, &mut left[..length], offset)?;
         checkpoint.read_at(b, &mut right[..length], offset)?;

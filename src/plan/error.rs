@@ -15,7 +15,7 @@ pub enum PlanError {
     },
     /// Two tensors would be stored under one name.
     #[error(
-        "\"{name}\" would be stored twice, for \"{first}\" and for \"{second}\". Keep one of them with --exclude"
+        "{name:?} would be stored twice, for {first:?} and for {second:?}. Keep one of them with --exclude"
     )]
     NameTaken {
         /// The name.

@@ -232,7 +232,9 @@ fn exclude(entries: &[Entry], tie: &Tie) -> Vec<String> {
         if entry.format().is_some() {
             quantized.push(module_of(&entry.name).to_owned());
         }
-        let listed = entry.is_quantizable();
+        // A matrix of whole numbers must not be taken for packed codes either.
+        let is_packed_lookalike = entry.dtype == Dtype::U8 && entry.name.ends_with(".weight");
+        let listed = entry.is_quantizable() || is_packed_lookalike;
         let verbatim =
             entry.outputs.iter().filter(|output| listed && output.part == Part::Verbatim);
         kept.extend(verbatim.map(|output| module_with(&output.name).to_owned()));

@@ -1,10 +1,11 @@
 //! Reports as files: JSON, CSV or Markdown, by the ending of the name.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use super::row::Row;
 use super::units::{shape, significant};
@@ -53,6 +54,12 @@ pub enum ReportError {
     NoFolder {
         /// The folder.
         folder: PathBuf,
+    },
+    /// The file is there already, in the folder of the checkpoint that is read.
+    #[error("{} exists in the checkpoint's own folder: a report does not replace what is there. Choose another --report", file.display())]
+    InInput {
+        /// The file.
+        file: PathBuf,
     },
     /// The file cannot be written.
     #[error("cannot write report {}: {source}", file.display())]
@@ -137,23 +144,36 @@ impl<'a> Flat<'a> {
     }
 }
 
-/// Checks, before the work is done, that a report can be written to a file.
-pub fn check_target(file: &Path) -> Result<(), ReportError> {
+/// Checks before any work that a report can be written to `file`, and that this does not touch the
+/// checkpoint `input`.
+pub fn check_file(file: &Path, input: &Path) -> Result<(), ReportError> {
     ReportFormat::of(file)?;
-    match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
-            Err(ReportError::NoFolder { folder: folder.to_owned() })
-        }
-        _ => Ok(()),
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let Ok(folder) = folder.canonicalize() else {
+        return Err(ReportError::NoFolder { folder: folder.to_owned() });
+    };
+    let input = if input.is_dir() { input } else { input.parent().unwrap_or(input) };
+    let in_input = input.canonicalize().is_ok_and(|input| folder.starts_with(input));
+    if in_input && file.exists() {
+        return Err(ReportError::InInput { file: file.to_owned() });
     }
+    Ok(())
 }
 
 impl Report<'_> {
     /// Writes the report; the form follows from the name's ending.
     pub fn write(&self, file: &Path) -> Result<(), ReportError> {
         let text = self.text(ReportFormat::of(file)?);
-        std::fs::write(file, text)
-            .map_err(|source| ReportError::Io { file: file.to_owned(), source })
+        let io_error = |source| ReportError::Io { file: file.to_owned(), source };
+        // Beside the file and then renamed, so that a report is never half there.
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let mut partial = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(io_error)?;
+        partial.write_all(text.as_bytes()).map_err(io_error)?;
+        partial.persist(file).map_err(|e| io_error(e.error))?;
+        Ok(())
     }
 
     /// The report's text.

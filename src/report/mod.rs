@@ -6,5 +6,5 @@ mod row;
 pub mod terminal;
 pub mod units;
 
-pub use file::{Report, ReportError, ReportFormat, check_target};
+pub use file::{Report, ReportError, ReportFormat, check_file};
 pub use row::{GroupBy, Row, grouped, rows};

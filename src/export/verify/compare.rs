@@ -202,7 +202,11 @@ pub fn source_weight<'a>(
     let source = opened.source?;
     let codes = &opened.checkpoint.tensors[layer.codes?];
     let tensor = source.tensor(&codes.name)?;
-    let fits = tensor.float_kind().is_some() && tensor.len() == codes.len() * 2;
+    // Two codes a byte along the dimension that blocks run along.
+    let mut shape = codes.shape.clone();
+    let axis = if layer.columns_of_blocks.is_some() { 2 } else { 1 };
+    *shape.iter_mut().rev().nth(axis - 1)? *= 2;
+    let fits = tensor.float_kind().is_some() && tensor.shape == shape;
     fits.then_some((source, tensor))
 }
 
@@ -275,8 +279,14 @@ fn layer_errors(opened: &Opened<'_>, layers: &[&Layer], found: &[Found]) -> Vec<
 }
 
 fn error_check(errors: &[LayerError]) -> Check {
-    let sqnr = |error: &LayerError| error.sqnr_db.unwrap_or(f64::INFINITY);
-    let lost = errors.iter().filter(|error| sqnr(error) < MIN_SQNR_DB);
+    // A layer of zeros has no ratio, and no error either.
+    let sqnr = |error: &LayerError| match error.sqnr_db {
+        None if error.max_abs_error == 0.0 => f64::INFINITY,
+        None => f64::NEG_INFINITY,
+        Some(ratio) => ratio,
+    };
+    let holds = |error: &&LayerError| sqnr(error) >= MIN_SQNR_DB;
+    let lost = errors.iter().filter(|error| !holds(error));
     let problems = lost.map(|e| format!("{} has only {:.1} dB", e.name, sqnr(e))).collect();
     let worst = errors.iter().min_by(|a, b| sqnr(a).total_cmp(&sqnr(b)));
     let detail = match worst {

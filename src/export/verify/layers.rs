@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
+use crate::dialect::ExcludeList;
 use crate::dialect::modelopt::{BLOCK_SCALE, GLOBAL_SCALE};
 use crate::format::nvfp4::BLOCK_BYTES;
 use crate::model::{ScaleGroup, module_of, natural_order, scale_group};
@@ -27,14 +28,24 @@ pub struct Layer {
 }
 
 /// Finds every module that has a part of a quantized layer.
-pub fn find(checkpoint: &Checkpoint) -> Vec<Layer> {
+///
+/// A U8 weight without any scale may be a layer that lost both, or a tensor that was never a float:
+/// it is the latter if the source has it so, or if the config lists it as not quantized.
+pub fn find(checkpoint: &Checkpoint, source: Option<&Checkpoint>, ignored: &ExcludeList) -> Vec<Layer> {
     let by_name: HashMap<&str, usize> = checkpoint
         .tensors
         .iter()
         .enumerate()
         .map(|(i, tensor)| (tensor.name.as_str(), i))
         .collect();
-    let packed = |tensor: &Tensor| tensor.dtype == Dtype::U8 && tensor.name.ends_with(".weight");
+    let packed = |tensor: &Tensor| {
+        let in_source = source.and_then(|source| source.tensor(&tensor.name));
+        let carried = match in_source {
+            Some(other) => other.dtype == tensor.dtype,
+            None => ignored.contains(module_of(&tensor.name)),
+        };
+        tensor.dtype == Dtype::U8 && tensor.name.ends_with(".weight") && !carried
+    };
     let mut modules: Vec<&str> = checkpoint
         .tensors
         .iter()

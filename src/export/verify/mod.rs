@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::ExportError;
 use crate::checkpoint::{Checkpoint, Tensor};
+use crate::dialect::ExcludeList;
 use crate::engine::Resources;
 use crate::model::{Model, ties::Tie};
 use crate::plan::Coverage;
@@ -75,7 +76,8 @@ impl<'a> Opened<'a> {
     /// [`Opened::verify`] to say.
     pub fn new(path: &Path, source: Option<&'a Checkpoint>) -> Result<Self, ExportError> {
         let checkpoint = Checkpoint::open(path)?;
-        let layers = layers::find(&checkpoint);
+        let ignored = ExcludeList::new(&structure::ignore_list(&checkpoint));
+        let layers = layers::find(&checkpoint, source, &ignored);
         if layers.is_empty() {
             let problem = match checkpoint.existing_quantization() {
                 Some(method) => {

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::compare::source_weight;
 use super::{Check, Opened, check};
-use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor, python_json};
-use crate::dialect::is_excluded;
+use crate::checkpoint::index::INDEX_FILE;
+use crate::checkpoint::{Checkpoint, Config, Dtype, SINGLE_FILE, Tensor, python_json};
+use crate::dialect::ExcludeList;
 use crate::dialect::modelopt::{QUANT_CONFIG_FILE, W4A16_NVFP4};
 use crate::model::{Role, module_of, role_of};
 use crate::plan::Coverage;
@@ -21,9 +22,9 @@ pub fn checks(opened: &Opened<'_>) -> Vec<Check> {
         checkpoint.tensors.len()
     );
     let broken = opened.layers.iter().filter_map(|layer| layer.problem.clone()).collect();
-    let listed = ignore_list(checkpoint);
+    let listed = ExcludeList::new(&ignore_list(checkpoint));
     let mut checks = vec![
-        check("files", Vec::new(), files),
+        check("files", unloadable(checkpoint), files),
         check(
             "layers",
             broken,
@@ -41,6 +42,14 @@ pub fn checks(opened: &Opened<'_>) -> Vec<Check> {
         checks.push(size(checkpoint, source));
     }
     checks
+}
+
+/// Loaders look for one file of a fixed name, or for an index.
+fn unloadable(checkpoint: &Checkpoint) -> Vec<String> {
+    let only = checkpoint.files.first().map_or("", |file| file.name.as_str());
+    let found = checkpoint.sharded || checkpoint.path.is_file() || only == SINGLE_FILE;
+    let problem = || format!("there is neither {SINGLE_FILE} nor {INDEX_FILE}, only {only}");
+    if found { Vec::new() } else { vec![problem()] }
 }
 
 /// `1 file`, `2 files`.
@@ -63,7 +72,7 @@ fn strings(list: Option<&Value>) -> Vec<String> {
 }
 
 /// The modules that the checkpoint says are not quantized.
-fn ignore_list(checkpoint: &Checkpoint) -> Vec<String> {
+pub fn ignore_list(checkpoint: &Checkpoint) -> Vec<String> {
     match quantization(checkpoint) {
         Some(config) => strings(config.get("ignore")),
         None => strings(quant_file(checkpoint).as_ref().and_then(|q| q.get("exclude_modules"))),
@@ -110,14 +119,14 @@ fn is_float_matrix(tensor: &Tensor) -> bool {
         && !matches!(role_of(&tensor.name, &tensor.shape), Role::Norm | Role::Bias)
 }
 
-fn ignore(opened: &Opened<'_>, listed: &[String]) -> Vec<String> {
-    let packed = opened.layers.iter().filter(|layer| is_excluded(&layer.module, listed));
+fn ignore(opened: &Opened<'_>, listed: &ExcludeList) -> Vec<String> {
+    let packed = opened.layers.iter().filter(|layer| listed.contains(&layer.module));
     let mut problems: Vec<String> =
         packed.map(|layer| format!("{} is packed, but listed as float", layer.module)).collect();
     let float = opened.checkpoint.tensors.iter().filter(|tensor| {
         tensor.name.ends_with(".weight")
             && is_float_matrix(tensor)
-            && !is_excluded(module_of(&tensor.name), listed)
+            && !listed.contains(module_of(&tensor.name))
     });
     problems.extend(
         float.map(|tensor| format!("{} is float, but not listed", module_of(&tensor.name))),
@@ -140,7 +149,7 @@ fn ties(opened: &Opened<'_>) -> Vec<String> {
     for packed in [packed_as(Role::Embedding), packed_as(Role::Head)].into_iter().flatten() {
         if tied == Some(true) {
             problems.push(format!("{} is packed while tie_word_embeddings is true", packed.module));
-        } else if !has_head {
+        } else if !has_head && tied != Some(false) {
             problems.push(format!("{} is packed, and there is no head beside it", packed.module));
         }
     }
