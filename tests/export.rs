@@ -10,7 +10,8 @@ use common::{Place, Stored, config, files, language_model, read_folder, read_jso
 use quantscope::gpu::adapters;
 use safetensors::Dtype;
 
-const REFERENCES: [(&str, &[&str]); 3] = [
+const REFERENCES: [(&str, &[&str]); 4] = [
+    ("gptoss_w4a16nvfp4", &[]),
     ("llama_tied_w4a16nvfp4", &[]),
     ("llama_w4a16nvfp4_embed", &["--quantize-embeddings"]),
     ("qwen3moe_w4a16nvfp4", &[]),

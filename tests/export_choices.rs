@@ -45,7 +45,8 @@ fn files_beside_the_weights_are_carried() {
     expected.sort();
     assert_eq!(after.into_keys().collect::<Vec<_>>(), expected);
     assert_eq!(ran.lines("carried"), [format!("carried   {}", carried.join(", "))]);
-    assert!(ran.lines("left")[0].contains("pytorch_model.bin, pytorch_model.bin.index.json"));
+    let left = "left      pytorch_model.bin, pytorch_model.bin.index.json";
+    assert!(ran.lines("left").iter().any(|line| line.starts_with(left)), "{}", ran.stdout);
 }
 
 #[cfg(target_os = "linux")]
@@ -65,8 +66,21 @@ fn odd_files_beside_the_weights() {
     assert!(!place.out().join("pipe").exists());
 
     symlink("nowhere", place.src().join("broken.json")).unwrap();
-    place.export(&["-q", "--overwrite"]).fails(1, &["cannot read", "src/broken.json"]);
-    assert!(place.out().join(name).exists(), "the export before is still there");
+    symlink("/etc/hostname", place.src().join("leak.json")).unwrap();
+    fs::write(place.src().join(".hidden"), "x").unwrap();
+    let ran = place.export(&["--overwrite"]).ok();
+    assert_eq!(
+        ran.lines("left"),
+        [
+            "left      leak.json (a link out of the folder)",
+            "left      broken.json (a link to nothing)",
+            "left      .hidden (hidden)",
+            "left      pipe (not a regular file)",
+        ]
+    );
+    for left in ["leak.json", "broken.json", ".hidden", "pipe"] {
+        assert!(place.out().join(left).symlink_metadata().is_err(), "{left}");
+    }
 }
 
 #[test]
@@ -97,8 +111,14 @@ fn what_is_there_is_replaced_only_on_request() {
     place.export(&[]).fails(2, &["out exists already", "--overwrite"]);
     assert_eq!(files(&place.out()).into_keys().collect::<Vec<_>>(), ["precious"]);
 
+    place.export(&["--overwrite"]).fails(2, &["out is neither an earlier export nor empty"]);
+    assert_eq!(files(&place.out()).into_keys().collect::<Vec<_>>(), ["precious"]);
+
+    fs::remove_file(place.out().join("precious")).unwrap();
     place.export(&["--overwrite"]).ok();
-    assert!(!place.out().join("precious").exists());
+    fs::write(place.out().join("stale"), "x").unwrap();
+    place.export(&["--overwrite"]).ok();
+    assert!(!place.out().join("stale").exists());
     assert_eq!(place.listing(), ["out", "src"]);
 }
 
@@ -147,7 +167,7 @@ fn a_tied_table_stays_by_default() {
         for wish in [["--quantize-embeddings", "-q"], ["--include=*embed_tokens*", "-q"]] {
             let place = tied(head_stored, says_tied);
             let ran = place.export(&wish).ok();
-            assert!(ran.finding().contains("quantizing it alone would break the tie"));
+            assert!(ran.finding().contains("quantizing one alone would break the tie"));
             assert!(ran.finding().contains("model.embed_tokens.weight"));
             let (before, after) = (read_folder(&place.src()), read_folder(&place.out()));
             assert!(before["model.embed_tokens.weight"] == after["model.embed_tokens.weight"]);
@@ -192,7 +212,7 @@ fn findings_are_failures_when_strict() {
         fs::remove_dir_all(place.out()).unwrap();
         let strict = place.export(&[args, &["-q", "--strict"]].concat());
         assert_eq!(strict.lines("finding"), [lenient.finding()]);
-        strict.fails(1, &["--strict is on: nothing was written"]);
+        strict.fails(1, &["--strict is on"]);
         assert_eq!(place.listing(), ["src"]);
         lenient.finding().to_owned()
     };
@@ -204,7 +224,7 @@ fn findings_are_failures_when_strict() {
     let found = with_finding(&[], weights("model.layers.0.extra.weight", &[8, 32]));
     assert!(found.contains("no rule matches these matrices"), "{found}");
     let found = with_finding(&[], weights("model.layers.0.mlp.experts.down_proj", &[2, 8, 32]));
-    assert!(found.contains("experts fused in one 3-D tensor"), "{found}");
+    assert!(found.contains("experts fused as [experts, outputs, inputs]"), "{found}");
     let found = with_finding(&[], weights("model.layers.0.mlp.fc1.weight", &[0, 32]));
     assert!(found.contains("no elements"), "{found}");
     // This one shows only when weights are read.
@@ -261,4 +281,53 @@ fn closing_the_pipe_does_not_stop_an_export() {
     drop(child.stderr.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(place.out().join("model.safetensors").exists());
+}
+
+#[test]
+fn a_report_never_replaces_a_file_of_the_checkpoint() {
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    let before = files(&place.src());
+    let report = place.src().join("config.json").display().to_string();
+    let source = place.src().display().to_string();
+    common::run([&source, "--stats", "--device", "cpu", "--report", &report])
+        .fails(2, &["config.json exists in the checkpoint's own folder"]);
+    assert!(files(&place.src()) == before);
+}
+
+#[test]
+fn a_matrix_of_whole_numbers_is_no_packed_layer() {
+    let bytes = Stored::new("model.layers.0.table.weight", Dtype::U8, &[2, 8], vec![7; 16]);
+    let place = Place::with(&[language_model(Dtype::BF16, 1), vec![bytes]].concat());
+    place.export(&["-q"]).ok();
+    let out = place.out().display().to_string();
+    common::run([&out, "--verify", "--device", "cpu"]).ok();
+    assert_eq!(read_folder(&place.out())["model.layers.0.table.weight"].bytes, vec![7; 16]);
+}
+
+#[test]
+fn a_model_without_a_head_may_have_its_table_packed() {
+    let mut model = language_model(Dtype::BF16, 1);
+    model.retain(|tensor| tensor.name != "lm_head.weight");
+    let place = Place::with(&model);
+    place.export(&["-q", "--quantize-embeddings"]).ok();
+    assert!(packed(&place).contains(&"model.embed_tokens".to_owned()));
+}
+
+#[test]
+fn layers_that_runtimes_fuse_are_quantized_together_or_not_at_all() {
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    let ran = place.export(&["-q", "--exclude", "*.up_proj"]).ok();
+    assert!(ran.finding().contains("runtimes fuse with them are quantized"));
+    assert!(ran.finding().contains("mlp.up_proj.weight"));
+}
+
+#[test]
+fn projections_with_inputs_first_are_kept() {
+    let attention = Stored::weights("h.0.attn.c_attn.weight", Dtype::BF16, &[64, 192]);
+    let mlp = Stored::weights("h.0.mlp.up_proj.weight", Dtype::BF16, &[64, 64]);
+    let place = Place::with(&[attention, mlp]);
+    common::edit_json(&place.src().join("config.json"), |json| json["model_type"] = "gpt2".into());
+    let ran = place.export(&["-q", "--include", "*"]).ok();
+    assert!(ran.finding().contains("stored as [inputs, outputs]"), "{}", ran.stdout);
+    assert_eq!(packed(&place), ["h.0.mlp.up_proj"]);
 }

@@ -3,9 +3,8 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
 
-use common::{Place, Ran, Stored, config, language_model, read_file, read_json, run, write_file};
+use common::{Place, Ran, Stored, config, edit_json, language_model, read_file, run, write_file};
 use safetensors::Dtype;
 use serde_json::Value;
 
@@ -156,12 +155,6 @@ fn layers_that_lack_a_part_or_have_another_form_are_found() {
 }
 
 /// Changes a JSON file of `out`.
-fn edit_json(file: &Path, change: impl FnOnce(&mut Value)) {
-    let mut json = read_json(file);
-    change(&mut json);
-    fs::write(file, json.to_string()).unwrap();
-}
-
 /// Changes both lists of modules that are not quantized.
 fn edit_lists(place: &Place, change: impl Fn(&mut Vec<Value>)) {
     edit_json(&place.out().join("config.json"), |json| {
@@ -214,7 +207,9 @@ fn a_packed_table_that_the_head_shares_is_found() {
     edit_json(&place.out().join("config.json"), |json| json["tie_word_embeddings"] = true.into());
     fails(&place, false, "ties", &["embed_tokens is packed while tie_word_embeddings is true"]);
 
-    edit_json(&place.out().join("config.json"), |json| json["tie_word_embeddings"] = false.into());
+    edit_json(&place.out().join("config.json"), |json| {
+        drop(json.as_object_mut().unwrap().remove("tie_word_embeddings"));
+    });
     edit(&place, |tensors| tensors.retain(|tensor| tensor.name != "lm_head.weight"));
     fails(&place, false, "ties", &["embed_tokens is packed, and there is no head beside it"]);
 }
@@ -282,4 +277,21 @@ fn what_cannot_be_verified_is_an_error() {
     run([&source, "--verify"]).fails(1, &["src: no quantized layer in it"]);
     run([&out, "--verify", "--against", &out]).fails(1, &["out: already quantized"]);
     run([&out, "--verify", "--against", "none"]).fails(1, &["cannot read none"]);
+}
+
+#[test]
+fn codes_for_a_layer_of_zeros_are_found() {
+    let place = Place::empty();
+    let mut model = language_model(Dtype::BF16, 1);
+    let zeros = model.iter_mut().find(|tensor| tensor.name.ends_with("o_proj.weight")).unwrap();
+    zeros.bytes.fill(0);
+    common::write_single(&place.src(), &model, &config(false));
+    place.export(&["-q"]).ok();
+    verify(&place, true, &[]).ok();
+    edit(&place, |tensors| {
+        let codes = tensors.iter_mut().find(|tensor| tensor.name.ends_with("o_proj.weight"));
+        codes.unwrap().bytes.fill(0x77);
+    });
+    // The global scale of zeros is the smallest number there is, and so are these errors.
+    fails(&place, true, "error", &["o_proj.weight has only -inf dB"]);
 }

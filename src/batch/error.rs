@@ -40,7 +40,7 @@ pub enum BatchError {
     #[error(transparent)]
     Report(#[from] ReportError),
     /// There are findings, and they count.
-    #[error("{0}, and --strict is on: nothing was written")]
+    #[error("{0}, and --strict is on")]
     Findings(String),
     /// The checkpoint is not what it should be.
     #[error("verification failed")]
@@ -66,9 +66,12 @@ impl BatchError {
             | Self::Plan(PlanError::Recipe(_))
             | Self::Device(OpenError::NoAdapter | OpenError::NotFound { .. }) => true,
             Self::Report(error) => {
-                matches!(error, ReportError::UnknownEnding { .. }
-                    | ReportError::NoFolder { .. }
-                    | ReportError::InInput { .. })
+                matches!(
+                    error,
+                    ReportError::UnknownEnding { .. }
+                        | ReportError::NoFolder { .. }
+                        | ReportError::InInput { .. }
+                )
             }
             Self::Export(error) | Self::NotExported(NotExported::Failed(error)) => matches!(
                 error,

@@ -18,7 +18,7 @@ use crate::backend::Backend;
 use crate::checkpoint::Checkpoint;
 use crate::engine::{Resources, Run};
 use crate::export::verify::{Opened, Verification};
-use crate::export::{check_target, Exported, NotExported, Options, Stage, export, run_findings};
+use crate::export::{Exported, NotExported, Options, Stage, check_target, export, run_findings};
 use crate::model::{Model, ties};
 use crate::plan::{Finding, FindingKind, Plan, Sharding};
 use crate::recipe::Recipe;
@@ -116,9 +116,14 @@ impl Session<'_> {
                 write!(out, "{}", terminal::summary(&plan))?;
             }
         }
+        if mode == Mode::DryRun {
+            // The plan is what one needs to see then.
+            write!(out, "{}", terminal::findings(&plan.findings))?;
+            self.dry_run(&plan, out)?;
+            return self.strict(&plan.findings);
+        }
         self.show_findings(&plan.findings, out)?;
         match mode {
-            Mode::DryRun => self.dry_run(&plan, out),
             Mode::Export { out: folder } => self.export(&checkpoint, &plan, folder, out),
             _ => self.stats(&checkpoint, &plan, out),
         }
@@ -245,6 +250,11 @@ impl Session<'_> {
     /// Prints findings; with `--strict` any is a failure.
     fn show_findings(&self, findings: &[Finding], out: &mut dyn Write) -> Result<(), BatchError> {
         write!(out, "{}", terminal::findings(findings))?;
+        self.strict(findings)
+    }
+
+    /// With `--strict` any finding is a failure.
+    fn strict(&self, findings: &[Finding]) -> Result<(), BatchError> {
         if self.args.strict && !findings.is_empty() {
             return Err(BatchError::Findings(units::count(findings.len() as u64, "finding")));
         }

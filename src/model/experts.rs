@@ -1,6 +1,7 @@
 //! Experts that are stored in one tensor.
 
-use crate::checkpoint::{Checkpoint, Tensor};
+use super::module_of;
+use crate::checkpoint::{Checkpoint, Config, Tensor};
 
 /// The dimension that a matrix product sums over. Blocks of weights run along it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -8,18 +9,37 @@ pub enum InputAxis {
     /// `[.., outputs, inputs]`: every linear layer, and experts of most models.
     #[default]
     Last,
-    /// `[experts, inputs, outputs]`: fused experts of gpt-oss and Llama 4.
+    /// `[experts, inputs, outputs]`: fused experts of gpt-oss and Llama 4. `[inputs, outputs]`:
+    /// GPT-2's projections.
     SecondToLast,
 }
 
 /// Families whose fused experts are `[experts, inputs, outputs]`.
 const INPUTS_FIRST: [&str; 3] = ["gpt_oss", "llama4", "llama4_text"];
 
+/// Projections that GPT-2 and its kin store as `[inputs, outputs]`.
+const CONV1D: [&str; 3] = ["c_attn", "c_proj", "c_fc"];
+
+/// Families with such projections.
+const CONV1D_FAMILIES: [&str; 4] = ["gpt2", "openai-gpt", "imagegpt", "decision_transformer"];
+
+/// The input axis of a tensor; `None` if it has three dimensions or more and that is not known.
+pub fn input_axis(checkpoint: &Checkpoint, tensor: &Tensor) -> Option<InputAxis> {
+    if tensor.shape.len() > 2 {
+        return fused_input_axis(checkpoint, tensor);
+    }
+    let family = checkpoint.config.as_ref().and_then(Config::model_type);
+    let projection = module_of(&tensor.name).rsplit('.').next().unwrap_or_default();
+    let is_conv1d =
+        CONV1D.contains(&projection) && family.is_some_and(|f| CONV1D_FAMILIES.contains(&f));
+    Some(if is_conv1d { InputAxis::SecondToLast } else { InputAxis::Last })
+}
+
 /// The input axis of fused experts `[experts, a, b]`; `None` for any other tensor.
 ///
 /// The shape decides where the model's hidden size tells the axes apart: `gate_up_proj` takes
 /// hidden states in, `down_proj` gives them out. Where it does not, the model's family does.
-pub fn fused_input_axis(checkpoint: &Checkpoint, tensor: &Tensor) -> Option<InputAxis> {
+fn fused_input_axis(checkpoint: &Checkpoint, tensor: &Tensor) -> Option<InputAxis> {
     let [_, a, b] = tensor.shape[..] else { return None };
     let projection = tensor.name.rsplit('.').next()?;
     let takes_hidden_states = match projection {

@@ -6,7 +6,7 @@ mod natural;
 mod role;
 pub mod ties;
 
-pub use experts::{InputAxis, fused_input_axis};
+pub use experts::{InputAxis, input_axis};
 pub use group::{ScaleGroup, scale_group};
 pub use natural::natural_order;
 pub use role::{Role, role_of};
@@ -53,10 +53,7 @@ impl<'a> Model<'a> {
                 role: role_of(&info.name, &info.shape),
                 layer: number_after(&info.name, &["layers", "h", "blocks", "layer"]),
                 expert: number_after(&info.name, &["experts", "local_experts"]),
-                input_axis: match info.shape.len() {
-                    0..=2 => Some(InputAxis::Last),
-                    _ => fused_input_axis(checkpoint, info),
-                },
+                input_axis: input_axis(checkpoint, info),
             })
             .collect();
         let name = |member: &Member| checkpoint.tensors[member.tensor].name.as_str();
@@ -74,7 +71,11 @@ fn mark_layers_past_the_last(checkpoint: &Checkpoint, members: &mut [Member]) {
     for member in members {
         let name = &checkpoint.tensors[member.tensor].name;
         let past_the_last = member.layer.is_some_and(|layer| u64::from(layer) >= layer_count);
-        if past_the_last && name.starts_with("model.layers.") && member.role != Role::Norm {
+        let is_decoder = name
+            .split(".layers.")
+            .next()
+            .is_some_and(|prefix| prefix.ends_with("model") && member.role != Role::Vision);
+        if past_the_last && is_decoder && member.role != Role::Norm {
             member.role = Role::Mtp;
         }
     }

@@ -72,6 +72,8 @@ const EMBEDDINGS: &[&str] = &[
     "tok_embeddings",
     "token_embedding",
     "embeddings",
+    "embed_tokens_per_layer",
+    "shared",
 ];
 const HEADS: &[&str] = &["lm_head", "embed_out", "output_layer"];
 const POSITIONS: &[&str] = &[
@@ -84,23 +86,25 @@ const POSITIONS: &[&str] = &[
     "relative_attention_bias",
 ];
 const ROUTERS: &[&str] = &["router", "shared_expert_gate", "gate", "gating"];
+/// Parts of names that only towers and their connectors have.
 const TOWERS: &[&str] = &[
-    "vision_tower",
-    "vision_model",
+    "vision",
     "visual",
-    "vision_encoder",
-    "vision_embed_tokens",
-    "embed_vision",
-    "multi_modal_projector",
-    "mm_projector",
-    "image_newline",
-    "audio_tower",
-    "audio_model",
-    "audio_encoder",
-    "embed_audio",
+    "image",
+    "audio",
+    "speech",
+    "sound",
+    "video",
+    "vpm",
+    "apm",
+    "resampler",
+    "projector",
+    "aligner",
     "patch_embed",
-    "vit",
+    "token2wav",
+    "embed_tokens_extend",
     "connector",
+    "vit",
 ];
 const EXPERT_LISTS: &[&str] = &["experts", "local_experts"];
 const ATTENTION: &[&str] = &[
@@ -178,13 +182,13 @@ pub fn role_of(name: &str, shape: &[u64]) -> Role {
 
     if parts.last() == Some(&"bias") || name.ends_with("_bias") {
         Role::Bias
-    } else if has(TOWERS) {
+    } else if parts.iter().any(|part| is_tower(part)) {
         Role::Vision
     } else if parts.iter().any(|part| part.starts_with("mtp")) {
         Role::Mtp
     } else if POSITIONS.contains(&module) {
         Role::Position
-    } else if HEADS.contains(&module) || name == "output.weight" {
+    } else if has(HEADS) || name == "output.weight" {
         Role::Head
     } else if EMBEDDINGS.contains(&module) {
         Role::Embedding
@@ -198,7 +202,7 @@ pub fn role_of(name: &str, shape: &[u64]) -> Role {
         Role::Router
     } else if has(EXPERT_LISTS) {
         Role::Expert
-    } else if KEPT_PROJECTIONS.contains(&module) {
+    } else if KEPT_PROJECTIONS.contains(&module) || parts.contains(&"indexer") {
         Role::Other
     } else if ATTENTION.contains(&module) {
         Role::Attention
@@ -207,6 +211,14 @@ pub fn role_of(name: &str, shape: &[u64]) -> Role {
     } else {
         Role::Other
     }
+}
+
+/// Whether a part of a name is one of a tower's, alone or joined with others by underscores.
+fn is_tower(part: &str) -> bool {
+    let words = |stem: &str| part.split('_').any(|word| word == stem);
+    TOWERS
+        .iter()
+        .any(|stem| part == *stem || words(stem) || (stem.contains('_') && part.contains(stem)))
 }
 
 fn is_norm(part: &str) -> bool {
@@ -246,6 +258,18 @@ mod tests {
             ("transformer.wpe.weight", Role::Position),
             ("model.visual.blocks.0.attn.qkv.weight", Role::Vision),
             ("vision_tower.embeddings.patch_embedding.weight", Role::Vision),
+            ("vision.blocks.0.attn.qkv.weight", Role::Vision),
+            ("vpm.encoder.layers.0.self_attn.q_proj.weight", Role::Vision),
+            ("resampler.kv_proj.weight", Role::Vision),
+            ("model.embed_tokens_extend.image_embed.q_proj.weight", Role::Vision),
+            ("model.vision_backbone.image_vit.wq.weight", Role::Vision),
+            ("model.aligner.fc1.weight", Role::Vision),
+            ("speech_encoder.layers.0.fc1.weight", Role::Vision),
+            ("language_model.model.layers.0.self_attn.q_proj.weight", Role::Attention),
+            ("model.embed_tokens_per_layer.weight", Role::Embedding),
+            ("shared.weight", Role::Embedding),
+            ("lm_head.dense.weight", Role::Head),
+            ("model.layers.0.self_attn.indexer.wk.weight", Role::Other),
             ("mtp.layers.0.mlp.up_proj.weight", Role::Mtp),
             ("model.layers.0.something.weight", Role::Other),
         ] {

@@ -29,11 +29,15 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
             match tie_of(model, member, recipe) {
                 TieEffect::None => {}
                 TieEffect::Compare => note(FindingKind::TieUnknown),
-                TieEffect::Keep { head } => {
+                TieEffect::Keep => {
                     let packed = dialect.outputs(&tensor.name, &tensor.shape, format);
                     let packed: u64 = packed.iter().map(Output::bytes).sum();
-                    let untied = packed + if head.is_some() { tensor.bytes } else { 0 };
-                    note(FindingKind::TiedKept { kept: tensor.bytes, untied });
+                    let head = match model.tie {
+                        Tie::HeadStored { .. } => tensor.bytes,
+                        _ => 0,
+                    };
+                    let (kept, untied) = (tensor.bytes + head, packed + tensor.bytes);
+                    note(FindingKind::TiedKept { kept, untied });
                     decision = Decision::Keep(Reason::Tied);
                 }
                 TieEffect::Untie { head } => {
@@ -103,6 +107,7 @@ fn why_not(tensor: &Tensor, member: &Member, format: Format) -> Option<Reason> {
         return Some(Reason::Empty);
     }
     let inputs = match (tensor.shape.as_slice(), member.role, member.input_axis) {
+        ([_, _], _, Some(InputAxis::SecondToLast)) => return Some(Reason::InputsFirst),
         ([_, columns], ..) if tensor.name.ends_with(".weight") => *columns,
         ([_, _], ..) => return Some(Reason::NotWeight),
         ([_, inputs, _], Role::Expert, Some(InputAxis::SecondToLast)) => *inputs,
@@ -122,6 +127,7 @@ fn finding_about(reason: &Reason, tensor: &Tensor) -> Option<FindingKind> {
         }
         Reason::FusedExperts => Some(FindingKind::FusedExperts),
         Reason::Empty => Some(FindingKind::Empty),
+        Reason::InputsFirst => Some(FindingKind::InputsFirst),
         Reason::NotWeight | Reason::NotMatrix { .. } if is_matrix => Some(FindingKind::NotAnyLayer),
         Reason::Default(Role::Attention | Role::Mlp | Role::Expert | Role::Other) if is_matrix => {
             Some(FindingKind::NoRule)
@@ -136,8 +142,8 @@ enum TieEffect {
     None,
     /// Whether it is tied was not found out.
     Compare,
-    /// It stays float; on its own, its head would need a copy of that name.
-    Keep { head: Option<String> },
+    /// It stays float.
+    Keep,
     /// It is quantized on its own; `head` is the name for the copy that the head needs.
     Untie { head: Option<String> },
 }
@@ -152,7 +158,7 @@ fn tie_of(model: &Model<'_>, member: &Member, recipe: &Recipe) -> TieEffect {
         _ => return TieEffect::None,
     };
     match recipe.tied {
-        TiedOutcome::Keep => TieEffect::Keep { head },
+        TiedOutcome::Keep => TieEffect::Keep,
         TiedOutcome::Untie => TieEffect::Untie { head },
     }
 }

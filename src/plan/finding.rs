@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::Entry;
 use crate::checkpoint::{Checkpoint, Config, index::INDEX_FILE};
-use crate::model::Model;
+use crate::model::{Model, Role, module_of, scale_group};
 use crate::recipe::RuleSet;
 
 /// Something that is not as one would expect it.
@@ -29,6 +29,8 @@ pub enum FindingKind {
         /// Length of a block.
         block: u64,
     },
+    /// A matrix that is stored as `[inputs, outputs]`.
+    InputsFirst,
     /// Several experts in one tensor.
     FusedExperts,
     /// A tensor without elements.
@@ -37,11 +39,11 @@ pub enum FindingKind {
     NotAnyLayer,
     /// A float matrix that no rule matches.
     NoRule,
-    /// A tied table was to be quantized and stays.
+    /// A tied table or head was to be quantized and stays.
     TiedKept {
-        /// Bytes that it takes so.
+        /// Bytes that table and head take so.
         kept: u64,
-        /// Bytes that quantized table and float head would take.
+        /// Bytes that a quantized one and a float one would take.
         untied: u64,
     },
     /// Whether table and head are equal is not known.
@@ -51,6 +53,8 @@ pub enum FindingKind {
         /// Where the rule stands.
         rule: String,
     },
+    /// Of layers that runtimes fuse, some are quantized and some are not.
+    PartlyQuantized,
     /// A layer has another number of experts than the config says.
     ExpertCount {
         /// Experts that the config says.
@@ -109,6 +113,10 @@ impl fmt::Display for FindingKind {
                 "experts fused as [experts, outputs, inputs] are not quantized yet: kept. \
                  Split them into one tensor an expert to quantize them",
             ),
+            Self::InputsFirst => f.write_str(
+                "stored as [inputs, outputs], and readers of the dialect expect \
+                 [outputs, inputs]: kept",
+            ),
             Self::Empty => f.write_str("no elements: carried as they are"),
             Self::NotAnyLayer => f.write_str(
                 "a rule asks to quantize these, but only two-dimensional .weight tensors can be: kept",
@@ -118,15 +126,19 @@ impl fmt::Display for FindingKind {
             ),
             Self::TiedKept { kept, untied } => write!(
                 f,
-                "the head reads this table too: quantizing it alone would break the tie, so it \
-                 stays and takes {kept} bytes. --tied untie quantizes it and stores a float head \
-                 beside it, {untied} bytes together"
+                "embedding and head are one matrix: quantizing one alone would break the tie, so \
+                 both stay and take {kept} bytes. --tied untie quantizes it for one and leaves \
+                 the other float, {untied} bytes together"
             ),
             Self::TieUnknown => f.write_str(
                 "whether the head equals this table is not known before weights are read; \
                  if it does, the table stays unless --tied untie is given",
             ),
             Self::RuleMatchesNothing { rule } => write!(f, "{rule} matches no tensor"),
+            Self::PartlyQuantized => f.write_str(
+                "kept, while layers that runtimes fuse with them are quantized: vLLM refuses such \
+                 a checkpoint. Quantize or keep them together",
+            ),
             Self::ExpertCount { expected, found } => write!(
                 f,
                 "a layer has {found} experts where config.json says {expected}: \
@@ -193,6 +205,28 @@ pub fn about_experts(model: &Model<'_>) -> Vec<Finding> {
         ..finding
     });
     Finding::merged(counted.collect())
+}
+
+/// Kept layers whose fused siblings, or fellow experts, are quantized.
+pub fn about_fused(entries: &[Entry]) -> Vec<Finding> {
+    let mut groups: BTreeMap<(String, &[&str]), Vec<&Entry>> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.is_quantizable()) {
+        let module = module_of(&entry.name);
+        if entry.member.role == Role::Expert && entry.member.expert.is_some() {
+            // A runtime holds all experts of a layer in one tensor.
+            let list = module.split(".experts.").next().unwrap_or(module).to_owned();
+            groups.entry((list, &[])).or_default().push(entry);
+        } else if let Some(group) = scale_group(module) {
+            groups.entry((group.parent, group.projections)).or_default().push(entry);
+        }
+    }
+    let torn =
+        groups.into_values().filter(|group| group.iter().any(|entry| entry.format().is_some()));
+    let kept = torn.flatten().filter(|entry| entry.format().is_none());
+    let about = |entry: &Entry| {
+        Finding::about(FindingKind::PartlyQuantized, &entry.name, entry.bytes_before)
+    };
+    Finding::merged(kept.map(about).collect())
 }
 
 /// Rules that match nothing, presets aside.

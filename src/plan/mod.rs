@@ -142,6 +142,7 @@ impl Plan {
         let exclude = exclude(&entries, &model.tie);
         findings.extend(finding::about_checkpoint(model.checkpoint));
         findings.extend(finding::about_experts(model));
+        findings.extend(finding::about_fused(&entries));
         findings.extend(finding::about_rules(&rules, &entries));
         check_names(&entries)?;
 
@@ -167,6 +168,12 @@ impl Plan {
             if entry.format().is_some() {
                 coverage.quantized_tensors += 1;
                 coverage.quantized_bytes += entry.bytes_before;
+                // The float copy that an untied head gets is a matrix of its own.
+                let copies = entry.outputs.iter().filter(|output| output.part == Part::Verbatim);
+                for copy in copies {
+                    coverage.quantizable_tensors += 1;
+                    coverage.quantizable_bytes += copy.bytes();
+                }
             }
         }
         coverage

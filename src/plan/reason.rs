@@ -21,6 +21,8 @@ pub enum Reason {
         /// Number of its dimensions.
         dimensions: usize,
     },
+    /// It is stored as `[inputs, outputs]`, which no reader of the dialect expects.
+    InputsFirst,
     /// It holds several experts in one tensor.
     FusedExperts,
     /// It is a matrix that is no module's weight.
@@ -60,6 +62,7 @@ impl fmt::Display for Reason {
             Self::NotFloat(dtype) => write!(f, "{dtype} is no float type to quantize from"),
             Self::Empty => f.write_str("it has no elements"),
             Self::NotMatrix { dimensions } => write!(f, "it has {dimensions} dimensions, not 2"),
+            Self::InputsFirst => f.write_str("it is stored as [inputs, outputs]"),
             Self::FusedExperts => {
                 f.write_str("experts fused as [experts, outputs, inputs] are not quantized yet")
             }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::row::Row;
-use super::units::{shape, significant};
+use super::units::{name, shape, significant};
 use crate::export::verify::Verification;
 use crate::plan::{Finding, Plan};
 
@@ -170,7 +170,8 @@ impl Report<'_> {
         let io_error = |source| ReportError::Io { file: file.to_owned(), source };
         // Beside the file and then renamed, so that a report is never half there.
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut partial = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(io_error)?;
+        let mut partial =
+            NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(io_error)?;
         partial.write_all(text.as_bytes()).map_err(io_error)?;
         partial.persist(file).map_err(|e| io_error(e.error))?;
         Ok(())
@@ -249,7 +250,7 @@ impl Report<'_> {
             ];
             text.push_str(&format!(
                 "| {} |\n",
-                cells.map(|cell| cell.replace('|', "\\|")).join(" | ")
+                cells.map(|cell| name(&cell).replace('|', "\\|")).join(" | ")
             ));
         }
         text

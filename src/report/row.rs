@@ -42,7 +42,7 @@ pub enum GroupBy {
     /// One row a tensor.
     #[default]
     None,
-    /// One row a decoder layer; what is in none has rows by role.
+    /// One row a decoder layer; norms, biases and what is in no layer have rows by role.
     Layer,
     /// One row a role.
     Role,
@@ -81,7 +81,10 @@ pub fn grouped(rows: Vec<Row>, by: GroupBy) -> Vec<Row> {
     for row in rows {
         let role = row.role.map_or("other", Role::name);
         let name = match (by, row.layer) {
-            (GroupBy::Layer, Some(layer)) => format!("layer {layer}"),
+            // Norms and biases have other magnitudes: among matrices they would be all one sees.
+            (GroupBy::Layer, Some(layer)) if !matches!(row.role, Some(Role::Norm | Role::Bias)) => {
+                format!("layer {layer}")
+            }
             _ => role.to_owned(),
         };
         match places.get(&name) {

@@ -1,11 +1,13 @@
 //! Text for a terminal.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::row::Row;
-use super::units::{bytes, count, shape, significant};
+use super::units::{bytes, count, name, shape, significant};
 use crate::export::Companions;
 use crate::export::verify::Verification;
 use crate::model::Model;
@@ -15,16 +17,23 @@ use crate::stats::ScaleHealth;
 /// Columns that hold text; all others are aligned to the right.
 const TEXT_COLUMNS: [&str; 7] = ["tensor", "group", "shape", "dtype", "format", "reason", "check"];
 
+/// What stands where nothing was measured. A column of nothing else is left out.
+const NOTHING: &str = "–";
+
 fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let rows: Vec<Vec<String>> = rows.collect();
+    let says_something = |column: &usize| rows.iter().any(|row| row[*column] != NOTHING);
+    let shown: Vec<usize> = (0..header.len()).filter(says_something).collect();
+
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.to_vec());
-    rows.for_each(|row| {
-        table.add_row(row);
-    });
-    for (column, name) in table.column_iter_mut().zip(header) {
+    table.set_header(shown.iter().map(|&column| header[column]));
+    for row in &rows {
+        table.add_row(shown.iter().map(|&column| name(&row[column])));
+    }
+    for (column, &place) in table.column_iter_mut().zip(&shown) {
         column.set_padding((0, 2));
-        if !TEXT_COLUMNS.contains(name) && !name.is_empty() {
+        if !TEXT_COLUMNS.contains(&header[place]) && !header[place].is_empty() {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
@@ -40,7 +49,7 @@ pub fn headline(model: &Model<'_>) -> String {
         model.members.iter().filter_map(|member| member.layer).max().map_or(0, |last| last + 1);
     let experts =
         model.members.iter().filter_map(|member| member.expert).max().map_or(0, |last| last + 1);
-    let mut parts = vec![checkpoint.path.display().to_string()];
+    let mut parts = vec![name(&checkpoint.path.display().to_string())];
     parts.extend(architecture.map(str::to_owned));
     parts.extend((layers > 0).then(|| count(layers.into(), "layer")));
     parts.extend((experts > 0).then(|| count(experts.into(), "expert")));
@@ -115,10 +124,10 @@ pub fn plan_table(plan: &Plan, rows: &[Row]) -> String {
 /// The statistics table.
 pub fn stats_table(rows: &[Row]) -> String {
     let grouped = rows.iter().any(|row| row.tensors > 1);
-    let (name, form) = if grouped { ("group", "tensors") } else { ("tensor", "shape") };
+    let (label, form) = if grouped { ("group", "tensors") } else { ("tensor", "shape") };
     table(
         &[
-            name,
+            label,
             form,
             "dtype",
             "format",
@@ -145,7 +154,7 @@ pub fn stats_table(rows: &[Row]) -> String {
 
 /// The eight measured columns; a dash where there is nothing to measure.
 fn measured(row: &Row) -> [String; 8] {
-    let dash = || "–".to_owned();
+    let dash = || NOTHING.to_owned();
     let Some(stats) = &row.stats else { return std::array::from_fn(|_| dash()) };
     let quantized = stats.quantized.as_ref();
     [
@@ -178,7 +187,7 @@ pub fn findings(findings: &[Finding]) -> String {
         if let Some(example) = finding.tensors.first() {
             let (tensors, size) =
                 (count(finding.tensors.len() as u64, "tensor"), bytes(finding.bytes));
-            let _ = write!(text, " ({tensors}, {size}: {example}");
+            let _ = write!(text, " ({tensors}, {size}: {}", name(example));
             if finding.tensors.len() > 1 {
                 let _ = write!(text, ", …");
             }
@@ -202,21 +211,29 @@ pub fn verification(verification: &Verification) -> String {
 /// The error of each layer.
 pub fn layer_errors(verification: &Verification) -> String {
     let rows = verification.errors.iter().map(|error| {
-        let sqnr = error.sqnr_db.map_or_else(|| "–".to_owned(), |db| format!("{db:.2}"));
+        let sqnr = error.sqnr_db.map_or_else(|| NOTHING.to_owned(), |db| format!("{db:.2}"));
         vec![error.name.clone(), sqnr, significant(error.max_abs_error)]
     });
     table(&["tensor", "SQNR dB", "max error"], rows)
 }
 
-/// The files beside the weights: carried, and left.
+/// The files beside the weights: carried, and left, a line for each reason.
 pub fn companions(companions: &Companions) -> String {
-    let carried = companions.carried.iter().map(|path| path.display().to_string());
-    let left = companions.left.iter().map(|(path, why)| format!("{} ({why})", path.display()));
+    let names = |paths: &[&PathBuf]| {
+        let names = paths.iter().map(|path| name(&path.display().to_string()));
+        names.collect::<Vec<_>>().join(", ")
+    };
     let mut text = String::new();
-    for (label, names) in [("carried", carried.collect::<Vec<_>>()), ("left", left.collect())] {
-        if !names.is_empty() {
-            let _ = writeln!(text, "{label:<9} {}", names.join(", "));
-        }
+    if !companions.carried.is_empty() {
+        let _ =
+            writeln!(text, "carried   {}", names(&companions.carried.iter().collect::<Vec<_>>()));
+    }
+    let mut left: BTreeMap<&str, Vec<&PathBuf>> = BTreeMap::new();
+    for (path, why) in &companions.left {
+        left.entry(why).or_default().push(path);
+    }
+    for (why, paths) in left {
+        let _ = writeln!(text, "left      {} ({why})", names(&paths));
     }
     text
 }

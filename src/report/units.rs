@@ -39,6 +39,13 @@ pub fn shape(shape: &[u64]) -> String {
     shape.iter().map(u64::to_string).collect::<Vec<_>>().join("×")
 }
 
+/// A name from a file, its control characters escaped: no name may move the cursor or end a line.
+pub fn name(name: &str) -> String {
+    let escaped =
+        |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    name.chars().map(escaped).collect()
+}
+
 /// A number of things: `1 tensor`, `2 tensors`.
 pub fn count(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
@@ -61,6 +68,11 @@ mod tests {
         ] {
             assert_eq!(bytes(n), text);
         }
+    }
+
+    #[test]
+    fn names_cannot_steer_a_terminal() {
+        assert_eq!(name("a\u{1b}[31mb\nc ü"), "a\\u{1b}[31mb\\nc ü");
     }
 
     #[test]

@@ -201,3 +201,10 @@ pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 pub fn read_json(file: &Path) -> Value {
     serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
 }
+
+/// Changes a JSON file.
+pub fn edit_json(file: &Path, change: impl FnOnce(&mut Value)) {
+    let mut json = read_json(file);
+    change(&mut json);
+    fs::write(file, json.to_string()).unwrap();
+}

@@ -31,7 +31,11 @@ pub struct Layer {
 ///
 /// A U8 weight without any scale may be a layer that lost both, or a tensor that was never a float:
 /// it is the latter if the source has it so, or if the config lists it as not quantized.
-pub fn find(checkpoint: &Checkpoint, source: Option<&Checkpoint>, ignored: &ExcludeList) -> Vec<Layer> {
+pub fn find(
+    checkpoint: &Checkpoint,
+    source: Option<&Checkpoint>,
+    ignored: &ExcludeList,
+) -> Vec<Layer> {
     let by_name: HashMap<&str, usize> = checkpoint
         .tensors
         .iter()
