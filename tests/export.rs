@@ -212,3 +212,56 @@ fn every_float_type_is_quantized_and_kept_tensors_stay_byte_for_byte() {
         }
     }
 }
+
+/// The reference with single experts, its experts fused as `[experts, outputs, inputs]`.
+fn with_fused_experts() -> Place {
+    let place = Place::empty();
+    let source = common::data("modelopt/e2e/qwen3moe_w4a16nvfp4/src");
+    let mut tensors = read_folder(&source);
+    let list = "model.layers.0.mlp.experts";
+    let mut take = |projections: &[&str]| {
+        let mut bytes = Vec::new();
+        for expert in 0..4 {
+            for projection in projections {
+                let name = format!("{list}.{expert}.{projection}.weight");
+                bytes.extend(tensors.remove(&name).unwrap().bytes);
+            }
+        }
+        bytes
+    };
+    let gate_up = take(&["gate_proj", "up_proj"]);
+    let down = take(&["down_proj"]);
+    let fused = |name: &str, rows, bytes| {
+        Stored::new(&format!("{list}.{name}"), Dtype::BF16, &[4, rows, 128], bytes)
+    };
+    let mut tensors: Vec<Stored> = tensors.into_values().collect();
+    tensors.extend([fused("gate_up_proj", 256, gate_up), fused("down_proj", 128, down)]);
+    common::write_single(&place.src(), &tensors, &read_json(&source.join("config.json")));
+    place
+}
+
+#[test]
+fn fused_experts_become_the_tensors_of_single_ones() {
+    let place = with_fused_experts();
+    place.export(&["-q", "--strict"]).ok();
+    let reference = common::data("modelopt/e2e/qwen3moe_w4a16nvfp4/out");
+    let (ours, theirs) = (read_folder(&place.out()), read_folder(&reference));
+    let names = |tensors: &BTreeMap<String, Stored>| tensors.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&ours), names(&theirs));
+    for (name, tensor) in theirs {
+        assert!(ours[&name].bytes == tensor.bytes, "{name} differs from ModelOpt's");
+    }
+    let config = |folder: &Path| read_json(&folder.join("hf_quant_config.json"));
+    assert_eq!(config(&place.out()), config(&reference));
+}
+
+#[test]
+fn fused_experts_that_are_kept_stay_fused() {
+    let place = with_fused_experts();
+    let ran = place.export(&["-q", "--exclude", "*.experts.gate_up_proj"]).ok();
+    assert!(ran.finding().contains("runtimes fuse with them are quantized"), "{}", ran.stdout);
+    let (before, after) = (read_folder(&place.src()), read_folder(&place.out()));
+    let name = "model.layers.0.mlp.experts.gate_up_proj";
+    assert!(after[name].bytes == before[name].bytes);
+    assert_eq!(after["model.layers.0.mlp.experts.2.down_proj.weight"].dtype, Dtype::U8);
+}

@@ -56,7 +56,7 @@ impl Run<'_> {
     pub fn execute(&self) -> Result<Vec<Option<TensorStats>>, EngineError> {
         let shared = Shared {
             run: self,
-            jobs: schedule(self.checkpoint, self.plan),
+            jobs: schedule(self.plan),
             groups: self.plan.groups.iter().map(|_| GroupScale::default()).collect(),
             measured: Mutex::default(),
         };
@@ -100,7 +100,7 @@ impl Shared<'_> {
     }
 
     fn tensor(&self, job: &Job) -> &Tensor {
-        &self.run.checkpoint.tensors[self.entry(job).member.tensor]
+        &self.entry(job).member.tensor
     }
 
     /// Row length of a tensor whose blocks run down its columns.

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use crate::checkpoint::Checkpoint;
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::model::InputAxis;
 use crate::plan::{Decision, Plan};
@@ -38,20 +37,19 @@ pub enum Task {
 /// All jobs, in order. A group's amax jobs precede those of the group after it, and its quantize
 /// jobs follow them: so one group's amax is being found while the one before is quantized, and the
 /// second reading of a chunk mostly comes from the system's page cache.
-pub fn schedule(checkpoint: &Checkpoint, plan: &Plan) -> Vec<Job> {
+pub fn schedule(plan: &Plan) -> Vec<Job> {
     let mut units: Vec<Vec<usize>> = plan.groups.clone();
     let kept = |i: &usize| matches!(plan.entries[*i].decision, Decision::Keep(_));
     units.extend((0..plan.entries.len()).filter(kept).map(|i| vec![i]));
     units.sort_by_key(|unit| {
-        let first = unit.first().map(|&i| &checkpoint.tensors[plan.entries[i].member.tensor]);
+        let first = unit.first().map(|&i| &plan.entries[i].member.tensor);
         first.map(|tensor| (tensor.file, tensor.offset))
     });
 
     let mut jobs = Vec::new();
     let mut waiting: Vec<Job> = Vec::new();
     for unit in units {
-        let of_unit =
-            |task: Task| unit.iter().flat_map(move |&entry| chunks(checkpoint, plan, entry, task));
+        let of_unit = |task: Task| unit.iter().flat_map(move |&entry| chunks(plan, entry, task));
         if kept(&unit[0]) {
             jobs.extend(of_unit(Task::Copy));
         } else {
@@ -64,13 +62,8 @@ pub fn schedule(checkpoint: &Checkpoint, plan: &Plan) -> Vec<Job> {
     jobs
 }
 
-fn chunks(
-    checkpoint: &Checkpoint,
-    plan: &Plan,
-    entry: usize,
-    task: Task,
-) -> impl Iterator<Item = Job> {
-    let tensor = &checkpoint.tensors[plan.entries[entry].member.tensor];
+fn chunks(plan: &Plan, entry: usize, task: Task) -> impl Iterator<Item = Job> {
+    let tensor = &plan.entries[entry].member.tensor;
     // Elements of a float, bytes of anything else; whole blocks either way, as 8 MiB are.
     let (length, unit) = match tensor.float_kind() {
         Some(_) => (tensor.len(), tensor.dtype.bitsize() as u64 / 8),

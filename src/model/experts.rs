@@ -62,3 +62,40 @@ fn fused_input_axis(checkpoint: &Checkpoint, tensor: &Tensor) -> Option<InputAxi
         (false, false) => None,
     }
 }
+
+/// The matrices of single experts that a tensor `[experts, outputs, inputs]` holds, by the names
+/// that they have where every expert is a tensor of its own: `experts.3.up_proj.weight`, or `w3` in
+/// Mixtral's family. Empty for any other tensor.
+///
+/// `gate_up_proj` holds the gate's rows of an expert before those of the up projection.
+pub fn split_experts(checkpoint: &Checkpoint, tensor: &Tensor) -> Vec<Tensor> {
+    let ([experts, rows, columns], Some(InputAxis::Last), false) =
+        (&tensor.shape[..], input_axis(checkpoint, tensor), tensor.is_empty())
+    else {
+        return Vec::new();
+    };
+    let Some((list, fused)) = tensor.name.rsplit_once('.') else { return Vec::new() };
+    let [gate, up, down] = match list.contains("block_sparse_moe") {
+        true => ["w1", "w3", "w2"],
+        false => ["gate_proj", "up_proj", "down_proj"],
+    };
+    let projections: &[&str] = match fused {
+        "gate_up_proj" if rows % 2 == 0 => &[gate, up],
+        "gate_proj" => &[gate],
+        "up_proj" => &[up],
+        "down_proj" => &[down],
+        _ => return Vec::new(),
+    };
+    let rows = rows / projections.len() as u64;
+    let bytes = tensor.bytes / experts / projections.len() as u64;
+    let part = |expert: u64, (place, projection): (usize, &&str)| Tensor {
+        name: format!("{list}.{expert}.{projection}.weight"),
+        dtype: tensor.dtype,
+        shape: vec![rows, *columns],
+        file: tensor.file,
+        offset: tensor.offset + (expert * projections.len() as u64 + place as u64) * bytes,
+        bytes,
+    };
+    let of_expert = |expert| projections.iter().enumerate().map(move |p| part(expert, p));
+    (0..*experts).flat_map(of_expert).collect()
+}

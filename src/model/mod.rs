@@ -6,12 +6,12 @@ mod natural;
 mod role;
 pub mod ties;
 
-pub use experts::{InputAxis, input_axis};
+pub use experts::{InputAxis, input_axis, split_experts};
 pub use group::{ScaleGroup, scale_group};
 pub use natural::natural_order;
 pub use role::{Role, role_of};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Tensor};
 use ties::Tie;
 
 /// A checkpoint, understood.
@@ -25,11 +25,13 @@ pub struct Model<'a> {
     pub tie: Tie,
 }
 
-/// One tensor, understood.
+/// One tensor, understood; or the part of one that runtimes know as a tensor of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Index in [`Checkpoint::tensors`].
-    pub tensor: usize,
+    /// Index of the stored tensor in [`Checkpoint::tensors`].
+    pub index: usize,
+    /// Name, type, shape and place: those of the stored tensor, or of a part of it.
+    pub tensor: Tensor,
     /// What it is.
     pub role: Role,
     /// Decoder layer, if it is part of one.
@@ -41,27 +43,45 @@ pub struct Member {
     pub input_axis: Option<InputAxis>,
 }
 
+impl Member {
+    /// Understands a stored tensor as a whole.
+    pub fn whole(checkpoint: &Checkpoint, index: usize) -> Self {
+        let tensor = &checkpoint.tensors[index];
+        Self::of(index, tensor.clone(), input_axis(checkpoint, tensor))
+    }
+
+    fn of(index: usize, tensor: Tensor, input_axis: Option<InputAxis>) -> Self {
+        Self {
+            index,
+            role: role_of(&tensor.name, &tensor.shape),
+            layer: number_after(&tensor.name, &["layers", "h", "blocks", "layer"]),
+            expert: number_after(&tensor.name, &["experts", "local_experts"]),
+            input_axis,
+            tensor,
+        }
+    }
+}
+
 impl<'a> Model<'a> {
     /// Understands a checkpoint from its names, shapes and config.
     pub fn new(checkpoint: &'a Checkpoint) -> Self {
-        let mut members: Vec<Member> = checkpoint
-            .tensors
-            .iter()
-            .enumerate()
-            .map(|(tensor, info)| Member {
-                tensor,
-                role: role_of(&info.name, &info.shape),
-                layer: number_after(&info.name, &["layers", "h", "blocks", "layer"]),
-                expert: number_after(&info.name, &["experts", "local_experts"]),
-                input_axis: input_axis(checkpoint, info),
-            })
-            .collect();
-        let name = |member: &Member| checkpoint.tensors[member.tensor].name.as_str();
-        members.sort_by(|a, b| natural_order(name(a), name(b)));
+        let mut members: Vec<Member> =
+            (0..checkpoint.tensors.len()).flat_map(|index| members_of(checkpoint, index)).collect();
+        members.sort_by(|a, b| natural_order(&a.tensor.name, &b.tensor.name));
         mark_layers_past_the_last(checkpoint, &mut members);
         let tie = ties::find(checkpoint, &members);
         Self { checkpoint, members, tie }
     }
+}
+
+/// A stored tensor, or the experts that are fused in it where each can be told apart.
+fn members_of(checkpoint: &Checkpoint, index: usize) -> Vec<Member> {
+    let parts = split_experts(checkpoint, &checkpoint.tensors[index]);
+    if parts.is_empty() {
+        return vec![Member::whole(checkpoint, index)];
+    }
+    let part = |tensor| Member::of(index, tensor, Some(InputAxis::Last));
+    parts.into_iter().map(part).collect()
 }
 
 /// Multi-token-prediction layers are stored as if they followed the last decoder layer.
@@ -69,7 +89,7 @@ fn mark_layers_past_the_last(checkpoint: &Checkpoint, members: &mut [Member]) {
     let layer_count = checkpoint.config.as_ref().and_then(|config| config.layer_count());
     let Some(layer_count) = layer_count else { return };
     for member in members {
-        let name = &checkpoint.tensors[member.tensor].name;
+        let name = &member.tensor.name;
         let past_the_last = member.layer.is_some_and(|layer| u64::from(layer) >= layer_count);
         let is_decoder = name
             .split(".layers.")

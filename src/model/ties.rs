@@ -52,10 +52,8 @@ pub fn find(checkpoint: &Checkpoint, members: &[Member]) -> Tie {
     let first = |role| {
         members
             .iter()
-            .find(|member| {
-                member.role == role && checkpoint.tensors[member.tensor].shape.len() == 2
-            })
-            .map(|member| member.tensor)
+            .find(|member| member.role == role && member.tensor.shape.len() == 2)
+            .map(|member| member.index)
     };
     let says_tied = checkpoint.config.as_ref().and_then(Config::tie_word_embeddings);
     match (first(Role::Embedding), first(Role::Head)) {

@@ -1,10 +1,12 @@
 //! The decision about each tensor.
 
+use std::collections::HashSet;
+
 use super::{Decision, Entry, Finding, FindingKind, Reason};
 use crate::checkpoint::Tensor;
 use crate::dialect::{Dialect, Output, Part};
 use crate::format::Format;
-use crate::model::{InputAxis, Member, Model, Role, ties::Tie};
+use crate::model::{InputAxis, Member, Model, Role, natural_order, ties::Tie};
 use crate::recipe::{Action, Recipe, RuleSet, TiedOutcome};
 
 /// Entries in the model's order, and what came up.
@@ -17,16 +19,16 @@ pub struct Decided {
 
 pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dialect) -> Decided {
     let mut decided = Decided { entries: Vec::new(), findings: Vec::new(), untied: false };
-    for member in &model.members {
-        let tensor = &model.checkpoint.tensors[member.tensor];
-        let mut decision = by_rules(tensor, member, recipe, rules);
+    let decisions = model.members.iter().map(|member| by_rules(model, member, recipe, rules));
+    for (member, mut decision) in whole_where_kept(model, decisions.collect()) {
+        let tensor = &member.tensor;
         let mut outputs = Vec::new();
 
         if let Decision::Quantize { format, .. } = decision {
             let mut note = |kind| {
                 decided.findings.push(Finding::about(kind, &tensor.name, tensor.bytes));
             };
-            match tie_of(model, member, recipe) {
+            match tie_of(model, &member, recipe) {
                 TieEffect::None => {}
                 TieEffect::Compare => note(FindingKind::TieUnknown),
                 TieEffect::Keep => {
@@ -59,17 +61,37 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
             }
         }
         decided.entries.push(Entry {
-            member: member.clone(),
             name: tensor.name.clone(),
             dtype: tensor.dtype,
             shape: tensor.shape.clone(),
             bytes_before: tensor.bytes,
             decision,
             outputs,
+            member,
         });
     }
     decided.findings = Finding::merged(decided.findings);
     decided
+}
+
+/// Members with their decisions. Parts of a tensor none of which is quantized are the whole again:
+/// it stays as it is stored.
+fn whole_where_kept(model: &Model<'_>, decisions: Vec<Decision>) -> Vec<(Member, Decision)> {
+    let decided = || model.members.iter().zip(&decisions);
+    let quantized = decided().filter(|(_, decision)| matches!(decision, Decision::Quantize { .. }));
+    let split: HashSet<usize> = quantized.map(|(member, _)| member.index).collect();
+    let mut seen = HashSet::new();
+    let mut result = Vec::new();
+    for (member, decision) in decided() {
+        let is_part = member.tensor.name != model.checkpoint.tensors[member.index].name;
+        if !is_part || split.contains(&member.index) {
+            result.push((member.clone(), decision.clone()));
+        } else if seen.insert(member.index) {
+            result.push((Member::whole(model.checkpoint, member.index), decision.clone()));
+        }
+    }
+    result.sort_by(|(a, _), (b, _)| natural_order(&a.tensor.name, &b.tensor.name));
+    result
 }
 
 fn verbatim(tensor: &Tensor) -> Output {
@@ -81,8 +103,10 @@ fn verbatim(tensor: &Tensor) -> Output {
     }
 }
 
-fn by_rules(tensor: &Tensor, member: &Member, recipe: &Recipe, rules: &RuleSet) -> Decision {
-    let Some((_, rule)) = rules.decide(&tensor.name, member.role) else {
+fn by_rules(model: &Model<'_>, member: &Member, recipe: &Recipe, rules: &RuleSet) -> Decision {
+    let tensor = &member.tensor;
+    let stored = &model.checkpoint.tensors[member.index];
+    let Some((_, rule)) = rules.decide([&tensor.name, &stored.name], member.role) else {
         return Decision::Keep(Reason::Default(member.role));
     };
     let format = match rule.rule.action {
@@ -150,11 +174,11 @@ enum TieEffect {
 
 fn tie_of(model: &Model<'_>, member: &Member, recipe: &Recipe) -> TieEffect {
     let head = match &model.tie {
-        Tie::HeadAbsent { embedding, head_name } if *embedding == member.tensor => {
+        Tie::HeadAbsent { embedding, head_name } if *embedding == member.index => {
             Some(head_name.clone())
         }
-        Tie::HeadStored { embedding, head } if [*embedding, *head].contains(&member.tensor) => None,
-        Tie::Unknown { embedding, .. } if *embedding == member.tensor => return TieEffect::Compare,
+        Tie::HeadStored { embedding, head } if [*embedding, *head].contains(&member.index) => None,
+        Tie::Unknown { embedding, .. } if *embedding == member.index => return TieEffect::Compare,
         _ => return TieEffect::None,
     };
     match recipe.tied {

@@ -110,8 +110,8 @@ impl fmt::Display for FindingKind {
                  Exclude them to say that this is intended"
             ),
             Self::FusedExperts => f.write_str(
-                "experts fused as [experts, outputs, inputs] are not quantized yet: kept. \
-                 Split them into one tensor an expert to quantize them",
+                "experts fused in a layout that is not known: kept. The hidden_size of config.json \
+                 tells inputs from outputs, in tensors called gate_up_proj and down_proj",
             ),
             Self::InputsFirst => f.write_str(
                 "stored as [inputs, outputs], and readers of the dialect expect \
@@ -191,7 +191,7 @@ pub fn about_experts(model: &Model<'_>) -> Vec<Finding> {
     let mut layers: BTreeMap<u32, (BTreeSet<u32>, Finding)> = BTreeMap::new();
     for member in &model.members {
         let (Some(layer), Some(expert)) = (member.layer, member.expert) else { continue };
-        let tensor = &model.checkpoint.tensors[member.tensor];
+        let tensor = &member.tensor;
         let none =
             || (BTreeSet::new(), Finding::general(FindingKind::ExpertCount { expected, found: 0 }));
         let (experts, finding) = layers.entry(layer).or_insert_with(none);
@@ -212,7 +212,7 @@ pub fn about_fused(entries: &[Entry]) -> Vec<Finding> {
     let mut groups: BTreeMap<(String, &[&str]), Vec<&Entry>> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry.is_quantizable()) {
         let module = module_of(&entry.name);
-        if entry.member.role == Role::Expert && entry.member.expert.is_some() {
+        if entry.member.role == Role::Expert {
             // A runtime holds all experts of a layer in one tensor.
             let list = module.split(".experts.").next().unwrap_or(module).to_owned();
             groups.entry((list, &[])).or_default().push(entry);
@@ -230,11 +230,14 @@ pub fn about_fused(entries: &[Entry]) -> Vec<Finding> {
 }
 
 /// Rules that match nothing, presets aside.
-pub fn about_rules(rules: &RuleSet, entries: &[Entry]) -> Vec<Finding> {
-    let unused = rules.iter().enumerate().filter(|(i, rule)| {
-        !rule.optional
-            && !entries.iter().any(|entry| rules.matches(*i, &entry.name, entry.member.role))
-    });
+pub fn about_rules(rules: &RuleSet, checkpoint: &Checkpoint, entries: &[Entry]) -> Vec<Finding> {
+    let matched = |i: usize| {
+        entries.iter().any(|entry| {
+            let stored = &checkpoint.tensors[entry.member.index];
+            rules.matches(i, [&entry.name, &stored.name], entry.member.role)
+        })
+    };
+    let unused = rules.iter().enumerate().filter(|(i, rule)| !rule.optional && !matched(*i));
     let kind = |rule: &str| FindingKind::RuleMatchesNothing { rule: rule.to_owned() };
     unused.map(|(_, rule)| Finding::general(kind(&rule.source))).collect()
 }

@@ -49,7 +49,7 @@ pub fn layout(entries: &[Entry], checkpoint: &Checkpoint, sharding: Sharding) ->
         Sharding::AsSource => {
             let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
             for (i, entry) in entries.iter().enumerate() {
-                members.entry(checkpoint.tensors[entry.member.tensor].file).or_default().push(i);
+                members.entry(entry.member.tensor.file).or_default().push(i);
             }
             let name = |file: usize| match checkpoint.sharded {
                 true => checkpoint.files[file].name.clone(),

@@ -143,7 +143,7 @@ impl Plan {
         findings.extend(finding::about_checkpoint(model.checkpoint));
         findings.extend(finding::about_experts(model));
         findings.extend(finding::about_fused(&entries));
-        findings.extend(finding::about_rules(&rules, &entries));
+        findings.extend(finding::about_rules(&rules, model.checkpoint, &entries));
         check_names(&entries)?;
 
         Ok(Self {

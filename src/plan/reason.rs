@@ -23,7 +23,7 @@ pub enum Reason {
     },
     /// It is stored as `[inputs, outputs]`, which no reader of the dialect expects.
     InputsFirst,
-    /// It holds several experts in one tensor.
+    /// It holds several experts in one tensor, and which dimension is which is not known.
     FusedExperts,
     /// It is a matrix that is no module's weight.
     NotWeight,
@@ -64,7 +64,7 @@ impl fmt::Display for Reason {
             Self::NotMatrix { dimensions } => write!(f, "it has {dimensions} dimensions, not 2"),
             Self::InputsFirst => f.write_str("it is stored as [inputs, outputs]"),
             Self::FusedExperts => {
-                f.write_str("experts fused as [experts, outputs, inputs] are not quantized yet")
+                f.write_str("its experts are fused in a layout that is not known")
             }
             Self::NotWeight => f.write_str("its name does not end in .weight"),
             Self::Indivisible { columns, block } => {

@@ -220,7 +220,8 @@ mod tests {
             ..Default::default()
         };
         let rules = recipe.rule_set().unwrap();
-        let action = |name, role| rules.decide(name, role).map(|(_, rule)| rule.rule.action);
+        let action =
+            |name, role| rules.decide([name, name], role).map(|(_, rule)| rule.rule.action);
         assert_eq!(action("m.layers.1.q_proj.weight", Role::Attention), Some(Action::Quantize));
         assert_eq!(action("m.layers.0.q_proj.weight", Role::Attention), Some(Action::Keep));
         assert_eq!(action("m.layers.0.mlp.down_proj.weight", Role::Mlp), Some(Action::Quantize));

@@ -96,18 +96,20 @@ impl RuleSet {
         Ok(Self { rules: rules.into_iter().map(compile).collect::<Result<_, _>>()? })
     }
 
-    /// The rule that decides about a tensor and its number; `None` if none matches.
-    pub fn decide(&self, tensor: &str, role: Role) -> Option<(usize, &SourcedRule)> {
-        let last = (0..self.rules.len()).rev().find(|&i| self.matches(i, tensor, role))?;
+    /// The rule that decides about a tensor and its number; `None` if none matches. A part of a
+    /// stored tensor has two names, its own and that of the whole.
+    pub fn decide(&self, names: [&str; 2], role: Role) -> Option<(usize, &SourcedRule)> {
+        let last = (0..self.rules.len()).rev().find(|&i| self.matches(i, names, role))?;
         Some((last, &self.rules[last].0))
     }
 
     /// Whether rule `i` matches a tensor.
-    pub fn matches(&self, i: usize, tensor: &str, role: Role) -> bool {
+    pub fn matches(&self, i: usize, names: [&str; 2], role: Role) -> bool {
         let (SourcedRule { rule, .. }, glob) = &self.rules[i];
         let by_role = rule.roles.is_empty() || rule.roles.contains(&role);
-        let by_name =
-            |glob: &GlobMatcher| glob.is_match(tensor) || glob.is_match(module_of(tensor));
+        let by_name = |glob: &GlobMatcher| {
+            names.iter().any(|name| glob.is_match(name) || glob.is_match(module_of(name)))
+        };
         by_role && glob.as_ref().is_none_or(by_name)
     }
 

@@ -47,7 +47,7 @@ pub fn work_bytes(opened: &Opened<'_>) -> u64 {
 /// Tensors that both checkpoints have in one form.
 fn kept_pairs<'a>(opened: &'a Opened<'_>) -> Vec<(&'a Tensor, &'a Tensor)> {
     let pairs = opened.checkpoint.tensors.iter().filter_map(|tensor| {
-        let other = opened.origin(tensor)?;
+        let other = opened.origin(&tensor.name)?;
         (tensor.dtype == other.dtype && tensor.shape == other.shape).then_some((tensor, other))
     });
     pairs.collect()
@@ -196,12 +196,12 @@ fn read_blocks(
 
 /// The float weight that a layer was made from, if it fits it.
 pub fn source_weight<'a>(
-    opened: &Opened<'a>,
+    opened: &'a Opened<'_>,
     layer: &Layer,
 ) -> Option<(&'a crate::checkpoint::Checkpoint, &'a Tensor)> {
     let source = opened.source?;
     let codes = &opened.checkpoint.tensors[layer.codes?];
-    let tensor = source.tensor(&codes.name)?;
+    let tensor = opened.origin(&codes.name)?;
     // Two codes a byte along the dimension that blocks run along.
     let mut shape = codes.shape.clone();
     let axis = if layer.columns_of_blocks.is_some() { 2 } else { 1 };

@@ -4,6 +4,7 @@ mod compare;
 mod layers;
 mod structure;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -25,8 +26,9 @@ pub const MIN_SQNR_DB: f64 = 3.0;
 pub struct Opened<'a> {
     checkpoint: Checkpoint,
     source: Option<&'a Checkpoint>,
-    /// The head that a tied source does not store, and the table that it is: their name and index.
-    untied_head: Option<(String, usize)>,
+    /// What an export may make of the source's tensors besides those themselves, by name: single
+    /// experts of fused ones, and the head that a tied source does not store.
+    derived: BTreeMap<String, Tensor>,
     layers: Vec<Layer>,
 }
 
@@ -93,21 +95,13 @@ impl<'a> Opened<'a> {
                 format!("already quantized ({method}). Pass the float checkpoint to compare with");
             return Err(ExportError::NotVerifiable { path, problem });
         }
-        let untied_head = source.and_then(|source| match Model::new(source).tie {
-            Tie::HeadAbsent { embedding, head_name } => Some((head_name, embedding)),
-            _ => None,
-        });
-        Ok(Self { checkpoint, source, untied_head, layers })
+        let derived = source.map(derived).unwrap_or_default();
+        Ok(Self { checkpoint, source, derived, layers })
     }
 
-    /// The tensor of the source that one of the output comes from.
-    fn origin(&self, tensor: &Tensor) -> Option<&'a Tensor> {
-        let source = self.source?;
-        let table = || match &self.untied_head {
-            Some((head, table)) if *head == tensor.name => source.tensors.get(*table),
-            _ => None,
-        };
-        source.tensor(&tensor.name).or_else(table)
+    /// The tensor of the source, or the part of one, that a tensor of the output comes from.
+    fn origin(&self, name: &str) -> Option<&Tensor> {
+        self.source?.tensor(name).or_else(|| self.derived.get(name))
     }
 
     /// Bytes that verifying will read: all scales, and with a source everything in both.
@@ -124,6 +118,20 @@ impl<'a> Opened<'a> {
         checks.extend(compared.checks);
         Ok(Verification { checks, coverage: structure::coverage(self), errors: compared.errors })
     }
+}
+
+fn derived(source: &Checkpoint) -> BTreeMap<String, Tensor> {
+    let model = Model::new(source);
+    let head = match &model.tie {
+        Tie::HeadAbsent { embedding, head_name } => {
+            Some((head_name.clone(), source.tensors[*embedding].clone()))
+        }
+        _ => None,
+    };
+    let members =
+        model.members.into_iter().map(|member| (member.tensor.name.clone(), member.tensor));
+    let parts = members.filter(|(name, _)| source.tensor(name).is_none());
+    parts.chain(head).collect()
 }
 
 /// A check over a list of what does not hold; `detail` is said when nothing is on it.

@@ -10,7 +10,7 @@ use crate::checkpoint::index::INDEX_FILE;
 use crate::checkpoint::{Checkpoint, Config, Dtype, SINGLE_FILE, Tensor, python_json};
 use crate::dialect::ExcludeList;
 use crate::dialect::modelopt::{QUANT_CONFIG_FILE, W4A16_NVFP4};
-use crate::model::{Role, module_of, role_of};
+use crate::model::{Role, module_of, role_of, split_experts};
 use crate::plan::Coverage;
 
 /// All checks that need no weights.
@@ -159,7 +159,14 @@ fn ties(opened: &Opened<'_>) -> Vec<String> {
 /// Nothing of the source may be missing or in another form, and nothing may come from nowhere.
 fn complete(opened: &Opened<'_>, source: &Checkpoint) -> Check {
     let checkpoint = &opened.checkpoint;
-    let lost = source.tensors.iter().filter(|tensor| checkpoint.tensor(&tensor.name).is_none());
+    // A tensor of the source is there by its own name, or in parts.
+    let is_there = |tensor: &&Tensor| {
+        let parts = split_experts(source, tensor);
+        let in_parts =
+            !parts.is_empty() && parts.iter().all(|part| checkpoint.tensor(&part.name).is_some());
+        in_parts || checkpoint.tensor(&tensor.name).is_some()
+    };
+    let lost = source.tensors.iter().filter(|tensor| !is_there(tensor));
     let mut problems: Vec<String> =
         lost.map(|tensor| format!("{} of the source is missing", tensor.name)).collect();
 
@@ -178,7 +185,7 @@ fn complete(opened: &Opened<'_>, source: &Checkpoint) -> Check {
         .flatten()
         .collect();
     let kept = checkpoint.tensors.iter().enumerate().filter(|(i, _)| !parts.contains(i));
-    problems.extend(kept.filter_map(|(_, tensor)| match opened.origin(tensor) {
+    problems.extend(kept.filter_map(|(_, tensor)| match opened.origin(&tensor.name) {
         None => Some(format!("{} is not in the source", tensor.name)),
         Some(other) if (other.dtype, &other.shape) != (tensor.dtype, &tensor.shape) => {
             let (dtype, shape) = (tensor.dtype, &tensor.shape);
@@ -210,7 +217,7 @@ pub fn coverage(opened: &Opened<'_>) -> Coverage {
     };
     for layer in &opened.layers {
         let Some(codes) = layer.codes.map(|i| &opened.checkpoint.tensors[i]) else { continue };
-        let in_source = opened.source.and_then(|source| source.tensor(&codes.name));
+        let in_source = opened.origin(&codes.name);
         add(true, in_source.map_or(codes.bytes * 4, |tensor| tensor.bytes));
     }
     for tensor in &opened.checkpoint.tensors {
