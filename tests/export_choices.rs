@@ -331,3 +331,41 @@ fn projections_with_inputs_first_are_kept() {
     assert!(ran.finding().contains("stored as [inputs, outputs]"), "{}", ran.stdout);
     assert_eq!(packed(&place), ["h.0.mlp.up_proj"]);
 }
+
+#[test]
+fn fused_experts_that_are_no_floats_are_carried_whole() {
+    let name = "model.layers.0.mlp.experts.gate_up_proj";
+    let bytes: Vec<u8> = (0..3 * 64 * 96 / 2).map(|i| (i % 251) as u8).collect();
+    for (dtype, experts) in [(Dtype::F4, 3), (Dtype::U8, 0), (Dtype::I16, 1)] {
+        let count = experts * 64 * 96 * dtype.bitsize() / 8;
+        let data: Vec<u8> = bytes.iter().copied().cycle().take(count).collect();
+        let fused = Stored::new(name, dtype, &[experts as u64, 64, 96], data);
+        let place = Place::with(&[language_model(Dtype::BF16, 1), vec![fused.clone()]].concat());
+        common::edit_json(&place.src().join("config.json"), |json| json["hidden_size"] = 64.into());
+        place.export(&["-q"]).ok();
+        assert!(read_folder(&place.out())[name].bytes == fused.bytes, "{dtype}");
+    }
+}
+
+#[test]
+fn each_expert_of_a_fused_tensor_has_a_row() {
+    let source = common::data("modelopt/e2e/gptoss_w4a16nvfp4/src").display().to_string();
+    let place = Place::empty();
+    let report = place.path("stats.csv").display().to_string();
+    common::run([&source, "--stats", "-q", "--format", "nvfp4", "--report", &report]).ok();
+    let text = fs::read_to_string(report).unwrap();
+    let fused = "model.layers.0.mlp.experts.down_proj";
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    let column = |name| rows[0].iter().position(|column| *column == name).unwrap();
+    let number = |row: &Vec<&str>, name| row[column(name)].parse::<f64>().unwrap();
+    let whole = rows.iter().find(|row| row[0] == fused).unwrap();
+    let experts: Vec<_> = rows.iter().filter(|row| row[column("part_of")] == fused).collect();
+    assert_eq!(experts.len(), 4);
+    let largest = experts.iter().map(|row| number(row, "amax")).fold(0.0, f64::max);
+    assert_eq!(largest, number(whole, "amax"));
+    for total in ["scales_saturated", "bytes_before", "bytes_after"] {
+        let sum: f64 = experts.iter().map(|row| number(row, total)).sum();
+        // The one global scale is nobody's share.
+        assert!((number(whole, total) - sum).abs() <= 4.0, "{total}");
+    }
+}

@@ -48,7 +48,7 @@ struct Shared<'a> {
     run: &'a Run<'a>,
     jobs: Vec<Job>,
     groups: Vec<GroupScale>,
-    measured: Mutex<Vec<(usize, usize, TensorStats)>>,
+    measured: Mutex<Vec<Measured>>,
 }
 
 impl Run<'_> {
@@ -78,17 +78,25 @@ impl Run<'_> {
     }
 }
 
+/// What was measured of one job.
+struct Measured {
+    entry: usize,
+    chunk: usize,
+    expert: Option<usize>,
+    stats: TensorStats,
+}
+
 /// Adds up chunks in their order, so that the sums do not depend on which worker was faster.
-fn merge(
-    entries: usize,
-    mut measured: Vec<(usize, usize, TensorStats)>,
-) -> Vec<Option<TensorStats>> {
-    measured.sort_by_key(|(entry, chunk, _)| (*entry, *chunk));
+fn merge(entries: usize, mut measured: Vec<Measured>) -> Vec<Option<TensorStats>> {
+    measured.sort_by_key(|part| (part.entry, part.chunk));
     let mut stats: Vec<Option<TensorStats>> = vec![None; entries];
-    for (entry, _, part) in &measured {
-        match &mut stats[*entry] {
-            Some(total) => total.merge(part),
-            none => *none = Some(part.clone()),
+    for part in measured {
+        let total = stats[part.entry].get_or_insert_default();
+        total.merge(&part.stats);
+        if let Some(expert) = part.expert {
+            let known = total.experts.len();
+            total.experts.resize_with(known.max(expert + 1), TensorStats::default);
+            total.experts[expert].merge(&part.stats);
         }
     }
     stats
@@ -204,19 +212,30 @@ impl Shared<'_> {
             errors,
         };
         // The amax is known from the first reading.
-        self.add_stats(job, TensorStats { amax: 0.0, weights: sums, quantized: Some(quantized) });
+        self.add_stats(
+            job,
+            TensorStats {
+                amax: 0.0,
+                weights: sums,
+                quantized: Some(quantized),
+                ..Default::default()
+            },
+        );
         Ok(())
     }
 
     fn measure(&self, job: &Job, weights: Option<Weights<'_>>) {
         let Some(weights) = weights else { return };
         let amax = Cpu.amax(weights).map_or(f32::NAN, |pattern| weights.kind.widen(pattern));
-        self.add_stats(job, TensorStats { amax, weights: weight_sums(weights), quantized: None });
+        self.add_stats(
+            job,
+            TensorStats { amax, weights: weight_sums(weights), ..Default::default() },
+        );
     }
 
     fn add_stats(&self, job: &Job, stats: TensorStats) {
         let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
-        measured.push((job.entry, job.chunk, stats));
+        measured.push(Measured { entry: job.entry, chunk: job.chunk, expert: job.expert, stats });
     }
 
     /// Writes the source's bytes for every output that is a copy of them.

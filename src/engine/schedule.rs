@@ -21,6 +21,8 @@ pub struct Job {
     pub range: Range<u64>,
     /// Number of this chunk among those of its tensor.
     pub chunk: usize,
+    /// The expert that it is part of, if the tensor holds several.
+    pub expert: Option<usize>,
 }
 
 /// What to do with a chunk.
@@ -63,26 +65,34 @@ pub fn schedule(plan: &Plan) -> Vec<Job> {
 }
 
 fn chunks(plan: &Plan, entry: usize, task: Task) -> impl Iterator<Item = Job> {
-    let tensor = &plan.entries[entry].member.tensor;
+    let member = &plan.entries[entry].member;
+    let tensor = &member.tensor;
     // Elements of a float, bytes of anything else; whole blocks either way, as 8 MiB are.
     let (length, unit) = match tensor.float_kind() {
         Some(_) => (tensor.len(), tensor.dtype.bitsize() as u64 / 8),
         None => (tensor.bytes, 1),
     };
     let most = CHUNK_BYTES / unit;
-    // Blocks along the second to last dimension come in groups of whole rows.
-    let step = match (plan.entries[entry].member.input_axis, tensor.shape.last()) {
-        (Some(InputAxis::SecondToLast), Some(columns)) => {
-            let group = columns * BLOCK_LEN as u64;
-            (most / group).max(1) * group
+    // Blocks down the columns come in groups of whole rows, and a chunk is of one expert.
+    let axis = member.input_axis.filter(|_| tensor.float_kind().is_some());
+    let (span, step, fused) = match (axis, tensor.shape.as_slice()) {
+        (Some(InputAxis::SecondToLast), [_, rows, columns]) => {
+            let group = (columns * BLOCK_LEN as u64).max(1);
+            (rows * columns, (most / group).max(1) * group, true)
         }
-        _ => most,
+        _ => (length, most, false),
     };
-    let count = if length == 0 { 0 } else { length.div_ceil(step) };
-    (0..count).map(move |i| Job {
-        task,
-        entry,
-        range: i * step..((i + 1) * step).min(length),
-        chunk: i as usize,
+    let spans = if length == 0 { 0 } else { length / span };
+    let chunks_in_span = span.div_ceil(step);
+    (0..spans * chunks_in_span).map(move |i| {
+        let (expert, chunk) = (i / chunks_in_span, i % chunks_in_span);
+        let start = expert * span;
+        Job {
+            task,
+            entry,
+            range: start + chunk * step..start + ((chunk + 1) * step).min(span),
+            chunk: i as usize,
+            expert: fused.then_some(expert as usize),
+        }
     })
 }

@@ -88,6 +88,7 @@ impl ReportFormat {
 struct Flat<'a> {
     name: &'a str,
     tensors: u64,
+    part_of: Option<&'a str>,
     shape: String,
     dtype: &'a str,
     role: Option<&'a str>,
@@ -118,6 +119,7 @@ impl<'a> Flat<'a> {
         Self {
             name: &row.name,
             tensors: row.tensors,
+            part_of: row.part_of.as_deref(),
             shape: shape(&row.shape),
             dtype: &row.dtype,
             role: row.role.map(|role| role.name()),

@@ -13,6 +13,8 @@ pub struct Row {
     pub name: String,
     /// Number of tensors in it.
     pub tensors: u64,
+    /// The tensor that this row is an expert of; its own row comes before and holds them all.
+    pub part_of: Option<String>,
     /// Dimensions; empty for a group.
     pub shape: Vec<u64>,
     /// Stored type, or the types of a group.
@@ -48,12 +50,39 @@ pub enum GroupBy {
     Role,
 }
 
-/// One row a tensor of the plan. `stats` are in the order of its entries; empty if nothing was
-/// measured.
+/// One row a tensor of the plan, followed by a row for each expert where a tensor holds several and
+/// was measured. `stats` are in the order of the plan's entries; empty if nothing was measured.
 pub fn rows(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Row> {
-    let row = |(i, entry): (usize, &Entry)| Row {
+    let mut rows = Vec::with_capacity(plan.entries.len());
+    for (i, entry) in plan.entries.iter().enumerate() {
+        let mut row = row(entry);
+        let mut measured = stats.get(i).cloned().flatten();
+        let experts = measured.as_mut().map(|stats| std::mem::take(&mut stats.experts));
+        row.stats = measured;
+        rows.push(row.clone());
+
+        let experts = experts.unwrap_or_default();
+        let count = experts.len().max(1) as u64;
+        rows.extend(experts.into_iter().enumerate().map(|(expert, stats)| Row {
+            name: format!("{}[{expert}]", row.name),
+            part_of: Some(row.name.clone()),
+            shape: row.shape[1..].to_vec(),
+            expert: Some(expert as u32),
+            bytes_before: row.bytes_before / count,
+            bytes_after: row.bytes_after / count,
+            stats: Some(stats),
+            ..row.clone()
+        }));
+    }
+    rows
+}
+
+/// What the plan says of a tensor.
+fn row(entry: &Entry) -> Row {
+    Row {
         name: entry.name.clone(),
         tensors: 1,
+        part_of: None,
         shape: entry.shape.clone(),
         dtype: entry.dtype.to_string(),
         role: Some(entry.member.role),
@@ -66,9 +95,8 @@ pub fn rows(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Row> {
         },
         bytes_before: entry.bytes_before,
         bytes_after: entry.bytes_after(),
-        stats: stats.get(i).cloned().flatten(),
-    };
-    plan.entries.iter().enumerate().map(row).collect()
+        stats: None,
+    }
 }
 
 /// Puts rows together, in natural order of the groups' names.
@@ -78,7 +106,8 @@ pub fn grouped(rows: Vec<Row>, by: GroupBy) -> Vec<Row> {
     }
     let mut groups: Vec<Row> = Vec::new();
     let mut places = std::collections::HashMap::new();
-    for row in rows {
+    // An expert's row adds nothing to that of its tensor.
+    for row in rows.into_iter().filter(|row| row.part_of.is_none()) {
         let role = row.role.map_or("other", Role::name);
         let name = match (by, row.layer) {
             // Norms and biases have other magnitudes: among matrices they would be all one sees.

@@ -11,6 +11,8 @@ pub struct TensorStats {
     pub weights: WeightSums,
     /// What quantizing it did, if it is quantized.
     pub quantized: Option<QuantizedStats>,
+    /// The same of each expert, if it holds several.
+    pub experts: Vec<TensorStats>,
 }
 
 /// Measurements of what quantizing did to a tensor.
@@ -27,7 +29,7 @@ pub struct QuantizedStats {
 }
 
 impl TensorStats {
-    /// Adds another part of the same tensor.
+    /// Adds another part of the same tensor. Its experts, if it has any, are left aside.
     pub fn merge(&mut self, other: &Self) {
         // As bit patterns, so that NaN, which is above infinity there, is not lost.
         self.amax = f32::from_bits(self.amax.to_bits().max(other.amax.to_bits()));
