@@ -46,7 +46,7 @@ pub struct Args {
         conflicts_with_all = ["out", "dry_run", "stats"])]
     pub against: Option<PathBuf>,
 
-    /// Replace --out if it exists
+    /// Replace --out if it is an earlier export, or empty
     #[arg(long, help_heading = "What to do", requires = "out",
         conflicts_with_all = ["dry_run", "stats", "verify"])]
     pub overwrite: bool,
