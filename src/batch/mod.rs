@@ -57,10 +57,10 @@ pub fn run(args: &Args, cancel: &AtomicBool, out: &mut dyn Write) -> Result<(), 
     if let Some(report) = &args.report {
         check_file(report, &args.checkpoint)?;
     }
-    let session = Session { args, cancel, progress: Progress::new(args.quiet) };
+    let batch = Batch { args, cancel, progress: Progress::new(args.quiet) };
     match mode {
-        Mode::Verify => session.verify(out),
-        _ => session.quantize(mode, out),
+        Mode::Verify => batch.verify(out),
+        _ => batch.quantize(mode, out),
     }
 }
 
@@ -85,13 +85,13 @@ impl<W: Write> Write for WhileRead<W> {
 }
 
 /// One run of the program.
-struct Session<'a> {
+struct Batch<'a> {
     args: &'a Args,
     cancel: &'a AtomicBool,
     progress: Progress,
 }
 
-impl Session<'_> {
+impl Batch<'_> {
     fn quantize(&self, mode: Mode<'_>, out: &mut dyn Write) -> Result<(), BatchError> {
         let recipe = self.recipe()?;
         if recipe.format.is_none() && matches!(mode, Mode::Export { .. }) {
