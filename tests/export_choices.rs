@@ -369,3 +369,50 @@ fn each_expert_of_a_fused_tensor_has_a_row() {
         assert!((number(whole, total) - sum).abs() <= 4.0, "{total}");
     }
 }
+
+#[test]
+fn empty_tensors_of_any_shape_are_carried() {
+    for (name, shape) in [
+        ("model.layers.0.mlp.experts.gate_up_proj", vec![4, 64, 0]),
+        ("model.layers.0.mlp.experts.gate_up_proj", vec![0, 64, 1 << 60]),
+        ("h.0.attn.c_attn.weight", vec![64, 0]),
+        ("h.0.attn.c_attn.weight", vec![0, 1 << 60]),
+    ] {
+        let empty = Stored::new(name, Dtype::BF16, &shape, Vec::new());
+        let place = Place::with(&[language_model(Dtype::BF16, 1), vec![empty]].concat());
+        common::edit_json(&place.src().join("config.json"), |json| {
+            json["hidden_size"] = 64.into();
+            json["model_type"] = if name.starts_with("h.") { "gpt2" } else { "gpt_oss" }.into();
+        });
+        place.export(&["-q"]).ok();
+        assert_eq!(read_folder(&place.out())[name].shape, shape);
+    }
+}
+
+#[test]
+fn a_name_that_two_tensors_would_get_is_an_error() {
+    let list = "model.layers.0.mlp.experts";
+    let fused = Stored::weights(&format!("{list}.gate_up_proj"), Dtype::BF16, &[2, 96, 64]);
+    let single = Stored::weights(&format!("{list}.1.gate_proj.weight"), Dtype::BF16, &[48, 64]);
+    let place = Place::with(&[language_model(Dtype::BF16, 1), vec![fused, single]].concat());
+    common::edit_json(&place.src().join("config.json"), |json| json["hidden_size"] = 64.into());
+    let both = ["experts.gate_up_proj\"", "experts.1.gate_proj.weight\""];
+    place.export(&["-q"]).fails(1, &both);
+    place.export(&["-q", "--exclude", "*.experts.gate_up_proj"]).ok();
+}
+
+#[test]
+fn rules_match_single_experts_of_a_fused_tensor() {
+    let fused = |name: &str, shape: &[u64]| {
+        Stored::weights(&format!("model.layers.0.mlp.experts.{name}"), Dtype::BF16, shape)
+    };
+    // down_proj is square: its sibling tells inputs from outputs.
+    let tensors = [fused("gate_up_proj", &[2, 128, 64]), fused("down_proj", &[2, 64, 64])];
+    let place = Place::with(&[language_model(Dtype::BF16, 1), tensors.to_vec()].concat());
+    common::edit_json(&place.src().join("config.json"), |json| json["hidden_size"] = 64.into());
+    place.export(&["-q", "--strict", "--exclude", "*.experts.[0-9]*"]).ok();
+    assert!(read_folder(&place.out()).contains_key("model.layers.0.mlp.experts.down_proj"));
+    place.export(&["-q", "--strict", "--overwrite"]).ok();
+    let packed = packed(&place);
+    assert!(packed.contains(&"model.layers.0.mlp.experts.1.down_proj".to_owned()), "{packed:?}");
+}

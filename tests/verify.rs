@@ -40,18 +40,24 @@ fn fails(place: &Place, against: bool, name: &str, parts: &[&str]) {
     assert!(parts.iter().all(|part| line.contains(part)), "{line}");
 }
 
+/// Checkpoint and export of a reference.
+fn reference(name: &str) -> Place {
+    let place = Place::empty();
+    for folder in ["src", "out"] {
+        fs::create_dir(place.path(folder)).unwrap();
+        let reference = common::data(&format!("modelopt/e2e/{name}/{folder}"));
+        for (file, bytes) in common::files(&reference) {
+            fs::write(place.path(folder).join(file), bytes).unwrap();
+        }
+    }
+    place
+}
+
 #[test]
 fn references_pass() {
-    for name in ["llama_tied_w4a16nvfp4", "llama_w4a16nvfp4_embed", "qwen3moe_w4a16nvfp4"] {
-        let place = Place::empty();
-        for folder in ["src", "out"] {
-            fs::create_dir(place.path(folder)).unwrap();
-            let reference = common::data(&format!("modelopt/e2e/{name}/{folder}"));
-            for (file, bytes) in common::files(&reference) {
-                fs::write(place.path(folder).join(file), bytes).unwrap();
-            }
-        }
-        passes(&place);
+    for name in ["llama_tied", "llama", "qwen3moe", "gptoss"] {
+        let embed = if name == "llama" { "_embed" } else { "" };
+        passes(&reference(&format!("{name}_w4a16nvfp4{embed}")));
     }
 }
 
@@ -294,4 +300,11 @@ fn codes_for_a_layer_of_zeros_are_found() {
     });
     // The global scale of zeros is the smallest number there is, and so are these errors.
     fails(&place, true, "error", &["o_proj.weight has only -inf dB"]);
+}
+
+#[test]
+fn fused_experts_without_scales_are_found() {
+    let place = reference("gptoss_w4a16nvfp4");
+    edit(&place, |tensors| tensors.retain(|t| !t.name.contains("gate_up_proj_weight_scale")));
+    fails(&place, false, "layers", &["experts.gate_up_proj has no weight_scale"]);
 }

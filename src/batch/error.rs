@@ -71,6 +71,7 @@ impl BatchError {
                     ReportError::UnknownEnding { .. }
                         | ReportError::NoFolder { .. }
                         | ReportError::InInput { .. }
+                        | ReportError::IsFolder { .. }
                 )
             }
             Self::Export(error) | Self::NotExported(NotExported::Failed(error)) => matches!(

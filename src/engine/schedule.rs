@@ -74,10 +74,10 @@ fn chunks(plan: &Plan, entry: usize, task: Task) -> impl Iterator<Item = Job> {
     };
     let most = CHUNK_BYTES / unit;
     // Blocks down the columns come in groups of whole rows, and a chunk is of one expert.
-    let axis = member.input_axis.filter(|_| tensor.float_kind().is_some());
+    let axis = member.input_axis.filter(|_| task != Task::Copy);
     let (span, step, fused) = match (axis, tensor.shape.as_slice()) {
         (Some(InputAxis::SecondToLast), [_, rows, columns]) => {
-            let group = (columns * BLOCK_LEN as u64).max(1);
+            let group = columns * BLOCK_LEN as u64;
             (rows * columns, (most / group).max(1) * group, true)
         }
         _ => (length, most, false),

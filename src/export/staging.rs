@@ -13,6 +13,8 @@ use crate::dialect::modelopt::QUANT_CONFIG_FILE;
 pub struct Staging {
     folder: TempDir,
     target: PathBuf,
+    source: PathBuf,
+    overwrite: bool,
 }
 
 impl Staging {
@@ -36,7 +38,7 @@ impl Staging {
             .prefix(".quantscope-partial-")
             .tempdir_in(parent)
             .map_err(io_error)?;
-        Ok(Self { folder, target })
+        Ok(Self { folder, target, source: source.to_owned(), overwrite })
     }
 
     /// Where to write.
@@ -44,8 +46,10 @@ impl Staging {
         self.folder.path()
     }
 
-    /// Gives the folder its name. What had the name is removed only after that.
+    /// Gives the folder its name. What had the name is removed only after that. The target is
+    /// checked once more: somebody may have put something there meanwhile.
     pub fn publish(self) -> Result<(), ExportError> {
+        check_target(&self.target, &self.source, self.overwrite)?;
         let io_error =
             |source| ExportError::io("rename the finished export to", &self.target, source);
         allow_listing(self.path()).map_err(io_error)?;
@@ -135,5 +139,30 @@ fn contains(outer: &Path, inner: &Path) -> bool {
     match (outer.canonicalize(), inner.canonicalize()) {
         (Ok(outer), Ok(inner)) => inner.starts_with(outer),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_appears_at_the_target_meanwhile_is_not_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let (target, source) = (place.path().join("out"), place.path().join("src"));
+        std::fs::create_dir(&source).unwrap();
+        for overwrite in [false, true] {
+            let staging = Staging::create(&target, &source, overwrite, 0).unwrap();
+            std::fs::create_dir_all(&target).unwrap();
+            std::fs::write(target.join("thesis"), "x").unwrap();
+            let result = staging.publish();
+            let expected =
+                if overwrite { "is neither an earlier export" } else { "exists already" };
+            assert!(result.unwrap_err().to_string().contains(expected));
+            assert_eq!(std::fs::read_to_string(target.join("thesis")).unwrap(), "x");
+            std::fs::remove_dir_all(&target).unwrap();
+        }
+        let left: Vec<_> = std::fs::read_dir(place.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "only the source");
     }
 }

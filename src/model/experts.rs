@@ -35,33 +35,52 @@ pub fn input_axis(checkpoint: &Checkpoint, tensor: &Tensor) -> Option<InputAxis>
     Some(if is_conv1d { InputAxis::SecondToLast } else { InputAxis::Last })
 }
 
+/// Projections that fused experts are stored under, and whether they take hidden states in.
+const FUSED: [(&str, bool); 4] =
+    [("gate_up_proj", true), ("gate_proj", true), ("up_proj", true), ("down_proj", false)];
+
 /// The input axis of fused experts `[experts, a, b]`; `None` for any other tensor.
 ///
 /// The shape decides where the model's hidden size tells the axes apart: `gate_up_proj` takes
-/// hidden states in, `down_proj` gives them out. Where it does not, the model's family does.
+/// hidden states in, `down_proj` gives them out. Where it does not, the shape of a sibling does,
+/// and without one the model's family.
 fn fused_input_axis(checkpoint: &Checkpoint, tensor: &Tensor) -> Option<InputAxis> {
-    let [_, a, b] = tensor.shape[..] else { return None };
-    let projection = tensor.name.rsplit('.').next()?;
-    let takes_hidden_states = match projection {
-        "gate_up_proj" | "gate_proj" | "up_proj" => true,
-        "down_proj" => false,
-        _ => return None,
-    };
+    let (list, _) = tensor.name.rsplit_once('.')?;
+    let siblings =
+        || FUSED.iter().filter_map(|(name, _)| checkpoint.tensor(&format!("{list}.{name}")));
     let config = checkpoint.config.as_ref()?;
     let hidden = config.hidden_size()?;
+    if !fits_hidden(tensor, hidden) {
+        return None;
+    }
     let by_family = || match config.model_type() {
-        Some(family) if INPUTS_FIRST.contains(&family) => InputAxis::SecondToLast,
-        _ => InputAxis::Last,
+        Some(family) if INPUTS_FIRST.contains(&family) => Some(InputAxis::SecondToLast),
+        _ => None,
     };
+    let by_siblings = || siblings().find_map(|sibling| axis_by_shape(sibling, hidden));
+    axis_by_shape(tensor, hidden).or_else(by_siblings).or_else(by_family)
+}
+
+fn fits_hidden(tensor: &Tensor, hidden: u64) -> bool {
+    let is_fused = FUSED.iter().any(|(name, _)| tensor.name.rsplit('.').next() == Some(*name));
+    is_fused && matches!(tensor.shape[..], [_, a, b] if a == hidden || b == hidden)
+}
+
+/// The axis where hidden size and shape tell it; `None` where both dimensions fit, or none does.
+fn axis_by_shape(tensor: &Tensor, hidden: u64) -> Option<InputAxis> {
+    let [_, a, b] = tensor.shape[..] else { return None };
+    let projection = tensor.name.rsplit('.').next()?;
+    let (_, takes_hidden) = FUSED.iter().find(|(name, _)| *name == projection)?;
     match (a == hidden, b == hidden) {
-        (true, true) => Some(by_family()),
-        (true, false) if takes_hidden_states => Some(InputAxis::SecondToLast),
-        (true, false) => Some(InputAxis::Last),
-        (false, true) if takes_hidden_states => Some(InputAxis::Last),
-        (false, true) => Some(InputAxis::SecondToLast),
-        (false, false) => None,
+        (true, false) if *takes_hidden => Some(InputAxis::SecondToLast),
+        (false, true) if !takes_hidden => Some(InputAxis::SecondToLast),
+        (true, false) | (false, true) => Some(InputAxis::Last),
+        _ => None,
     }
 }
+
+/// Most experts that a fused tensor is split into; no model has nearly as many.
+pub const MAX_EXPERTS: u32 = 1 << 16;
 
 /// The matrices of single experts that a tensor `[experts, outputs, inputs]` holds, by the names
 /// that they have where every expert is a tensor of its own: `experts.3.up_proj.weight`, or `w3` in
@@ -69,12 +88,15 @@ fn fused_input_axis(checkpoint: &Checkpoint, tensor: &Tensor) -> Option<InputAxi
 ///
 /// `gate_up_proj` holds the gate's rows of an expert before those of the up projection.
 pub fn split_experts(checkpoint: &Checkpoint, tensor: &Tensor) -> Vec<Tensor> {
-    let ([experts, rows, columns], Some(InputAxis::Last), false) =
-        (&tensor.shape[..], input_axis(checkpoint, tensor), tensor.is_empty())
+    let ([experts, rows, columns], Some(InputAxis::Last), Some((list, fused))) =
+        (&tensor.shape[..], input_axis(checkpoint, tensor), tensor.name.rsplit_once('.'))
     else {
         return Vec::new();
     };
-    let Some((list, fused)) = tensor.name.rsplit_once('.') else { return Vec::new() };
+    let is_list = list.ends_with("experts") && *experts <= u64::from(MAX_EXPERTS);
+    if !is_list || tensor.is_empty() || tensor.float_kind().is_none() {
+        return Vec::new();
+    }
     let [gate, up, down] = match list.contains("block_sparse_moe") {
         true => ["w1", "w3", "w2"],
         false => ["gate_proj", "up_proj", "down_proj"],

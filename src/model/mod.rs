@@ -6,7 +6,7 @@ mod natural;
 mod role;
 pub mod ties;
 
-pub use experts::{InputAxis, input_axis, split_experts};
+pub use experts::{InputAxis, MAX_EXPERTS, input_axis, split_experts};
 pub use group::{ScaleGroup, scale_group};
 pub use natural::natural_order;
 pub use role::{Role, role_of};
@@ -107,6 +107,15 @@ fn number_after(name: &str, lists: &[&str]) -> Option<u32> {
     parts
         .windows(2)
         .find_map(|pair| if lists.contains(&pair[0]) { pair[1].parse().ok() } else { None })
+}
+
+/// The module that a matrix belongs to: for a bare parameter, such as fused experts, the one that
+/// holds it.
+pub fn owner_of(name: &str) -> &str {
+    match name.strip_suffix(".weight") {
+        Some(module) => module,
+        None => name.rsplit_once('.').map_or(name, |(module, _)| module),
+    }
 }
 
 /// The module that a tensor belongs to: its name without a last `.weight` or `.bias`.

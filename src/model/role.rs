@@ -192,7 +192,8 @@ pub fn role_of(name: &str, shape: &[u64]) -> Role {
         Role::Head
     } else if EMBEDDINGS.contains(&module) {
         Role::Embedding
-    } else if parts.iter().any(|part| is_norm(part))
+    } else if is_norm(module)
+        || (shape.len() < 2 && parts.iter().any(|part| is_norm(part)))
         || (shape.len() == 1 && module.starts_with("ln_"))
     {
         Role::Norm

@@ -34,18 +34,6 @@ pub enum Tie {
     },
 }
 
-impl Tie {
-    /// The embedding table that a head depends on, if one does for certain.
-    pub fn tied_embedding(&self) -> Option<usize> {
-        match self {
-            Self::HeadAbsent { embedding, .. } | Self::HeadStored { embedding, .. } => {
-                Some(*embedding)
-            }
-            Self::Untied | Self::Unknown { .. } => None,
-        }
-    }
-}
-
 /// Finds the tie. A model without a config and without a head is tied only if it looks like a
 /// language model at all: it has an embedding table.
 pub fn find(checkpoint: &Checkpoint, members: &[Member]) -> Tie {

@@ -87,7 +87,8 @@ fn whole_where_kept(model: &Model<'_>, decisions: Vec<Decision>) -> Vec<(Member,
         if !is_part || split.contains(&member.index) {
             result.push((member.clone(), decision.clone()));
         } else if seen.insert(member.index) {
-            result.push((Member::whole(model.checkpoint, member.index), decision.clone()));
+            let whole = Member::whole(model.checkpoint, member.index);
+            result.push((Member { role: member.role, ..whole }, decision.clone()));
         }
     }
     result.sort_by(|(a, _), (b, _)| natural_order(&a.tensor.name, &b.tensor.name));
@@ -121,6 +122,9 @@ fn by_rules(model: &Model<'_>, member: &Member, recipe: &Recipe, rules: &RuleSet
     }
 }
 
+/// Most bytes that the rows of one line of blocks may take.
+const MAX_ROWS_BYTES: u64 = 64 << 20;
+
 /// Why a tensor cannot be in a format, whatever the rules say.
 fn why_not(tensor: &Tensor, member: &Member, format: Format) -> Option<Reason> {
     let block = format.block_len() as u64;
@@ -134,7 +138,13 @@ fn why_not(tensor: &Tensor, member: &Member, format: Format) -> Option<Reason> {
         ([_, _], _, Some(InputAxis::SecondToLast)) => return Some(Reason::InputsFirst),
         ([_, columns], ..) if tensor.name.ends_with(".weight") => *columns,
         ([_, _], ..) => return Some(Reason::NotWeight),
-        ([_, inputs, _], Role::Expert, Some(InputAxis::SecondToLast)) => *inputs,
+        ([_, inputs, columns], Role::Expert, Some(InputAxis::SecondToLast)) => {
+            // The rows of a block are read together, and memory is to be bounded.
+            if tensor.bytes / tensor.len() * block * columns > MAX_ROWS_BYTES {
+                return Some(Reason::TooWide { columns: *columns });
+            }
+            *inputs
+        }
         ([_, _, _], Role::Expert, _) => return Some(Reason::FusedExperts),
         (shape, ..) => return Some(Reason::NotMatrix { dimensions: shape.len() }),
     };
@@ -150,6 +160,7 @@ fn finding_about(reason: &Reason, tensor: &Tensor) -> Option<FindingKind> {
             Some(FindingKind::Indivisible { columns: *columns, block: *block })
         }
         Reason::FusedExperts => Some(FindingKind::FusedExperts),
+        Reason::TooWide { columns } => Some(FindingKind::TooWide { columns: *columns }),
         Reason::Empty => Some(FindingKind::Empty),
         Reason::InputsFirst => Some(FindingKind::InputsFirst),
         Reason::NotWeight | Reason::NotMatrix { .. } if is_matrix => Some(FindingKind::NotAnyLayer),

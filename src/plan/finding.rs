@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::Entry;
 use crate::checkpoint::{Checkpoint, Config, index::INDEX_FILE};
-use crate::model::{Model, Role, module_of, scale_group};
+use crate::model::{MAX_EXPERTS, Model, Role, module_of, scale_group};
 use crate::recipe::RuleSet;
 
 /// Something that is not as one would expect it.
@@ -33,6 +33,11 @@ pub enum FindingKind {
     InputsFirst,
     /// Several experts in one tensor.
     FusedExperts,
+    /// Rows that are too long.
+    TooWide {
+        /// Length of a row.
+        columns: u64,
+    },
     /// A tensor without elements.
     Empty,
     /// A rule wants to quantize something that is no layer's weight.
@@ -117,6 +122,10 @@ impl fmt::Display for FindingKind {
                 "stored as [inputs, outputs], and readers of the dialect expect \
                  [outputs, inputs]: kept",
             ),
+            Self::TooWide { columns } => write!(
+                f,
+                "rows of {columns} are too long for blocks that run down the columns: kept"
+            ),
             Self::Empty => f.write_str("no elements: carried as they are"),
             Self::NotAnyLayer => f.write_str(
                 "a rule asks to quantize these, but only two-dimensional .weight tensors can be: kept",
@@ -190,12 +199,19 @@ pub fn about_experts(model: &Model<'_>) -> Vec<Finding> {
     let Some(expected) = config.and_then(Config::expert_count) else { return Vec::new() };
     let mut layers: BTreeMap<u32, (BTreeSet<u32>, Finding)> = BTreeMap::new();
     for member in &model.members {
-        let (Some(layer), Some(expert)) = (member.layer, member.expert) else { continue };
         let tensor = &member.tensor;
+        let stored = match (member.expert, &tensor.shape[..], member.role, member.input_axis) {
+            (Some(expert), ..) => vec![expert],
+            (None, [experts, _, _], Role::Expert, Some(_)) => {
+                (0..u32::try_from(*experts).unwrap_or(0).min(MAX_EXPERTS)).collect()
+            }
+            _ => continue,
+        };
+        let Some(layer) = member.layer else { continue };
         let none =
             || (BTreeSet::new(), Finding::general(FindingKind::ExpertCount { expected, found: 0 }));
         let (experts, finding) = layers.entry(layer).or_insert_with(none);
-        experts.insert(expert);
+        experts.extend(stored);
         finding.tensors.push(tensor.name.clone());
         finding.bytes += tensor.bytes;
     }
@@ -230,11 +246,11 @@ pub fn about_fused(entries: &[Entry]) -> Vec<Finding> {
 }
 
 /// Rules that match nothing, presets aside.
-pub fn about_rules(rules: &RuleSet, checkpoint: &Checkpoint, entries: &[Entry]) -> Vec<Finding> {
+pub fn about_rules(rules: &RuleSet, model: &Model<'_>) -> Vec<Finding> {
     let matched = |i: usize| {
-        entries.iter().any(|entry| {
-            let stored = &checkpoint.tensors[entry.member.index];
-            rules.matches(i, [&entry.name, &stored.name], entry.member.role)
+        model.members.iter().any(|member| {
+            let stored = &model.checkpoint.tensors[member.index];
+            rules.matches(i, [&member.tensor.name, &stored.name], member.role)
         })
     };
     let unused = rules.iter().enumerate().filter(|(i, rule)| !rule.optional && !matched(*i));

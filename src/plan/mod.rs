@@ -15,10 +15,10 @@ pub use finding::{Finding, FindingKind};
 pub use layout::{PlannedFile, Sharding};
 pub use reason::Reason;
 
-use crate::checkpoint::Dtype;
+use crate::checkpoint::{Checkpoint, Dtype};
 use crate::dialect::{Dialect, Output, Part, shortest_patterns};
 use crate::format::Format;
-use crate::model::{Member, Model, Role, module_of, scale_group, ties::Tie};
+use crate::model::{Member, Model, Role, module_of, owner_of, role_of, scale_group, ties::Tie};
 use crate::recipe::Recipe;
 
 /// What will happen to a checkpoint.
@@ -143,8 +143,8 @@ impl Plan {
         findings.extend(finding::about_checkpoint(model.checkpoint));
         findings.extend(finding::about_experts(model));
         findings.extend(finding::about_fused(&entries));
-        findings.extend(finding::about_rules(&rules, model.checkpoint, &entries));
-        check_names(&entries)?;
+        findings.extend(finding::about_rules(&rules, model));
+        check_names(model.checkpoint, &entries)?;
 
         Ok(Self {
             dialect,
@@ -240,11 +240,11 @@ fn exclude(entries: &[Entry], tie: &Tie) -> Vec<String> {
             quantized.push(module_of(&entry.name).to_owned());
         }
         // A matrix of whole numbers must not be taken for packed codes either.
-        let is_packed_lookalike = entry.dtype == Dtype::U8 && entry.name.ends_with(".weight");
+        let is_packed_lookalike = is_packed_lookalike(entry.dtype, &entry.name, &entry.shape);
         let listed = entry.is_quantizable() || is_packed_lookalike;
         let verbatim =
             entry.outputs.iter().filter(|output| listed && output.part == Part::Verbatim);
-        kept.extend(verbatim.map(|output| module_with(&output.name).to_owned()));
+        kept.extend(verbatim.map(|output| owner_of(&output.name).to_owned()));
     }
     if let Tie::HeadAbsent { head_name, .. } = tie {
         kept.push(module_of(head_name).to_owned());
@@ -254,24 +254,23 @@ fn exclude(entries: &[Entry], tie: &Tie) -> Vec<String> {
     shortest_patterns(&kept, &quantized)
 }
 
-/// The module of a matrix: for a bare parameter, such as fused experts, the one that holds it.
-fn module_with(name: &str) -> &str {
-    match name.strip_suffix(".weight") {
-        Some(module) => module,
-        None => name.rsplit_once('.').map_or(name, |(module, _)| module),
-    }
+/// Whether a tensor, if nothing said otherwise, could be taken for packed codes.
+pub fn is_packed_lookalike(dtype: Dtype, name: &str, shape: &[u64]) -> bool {
+    let is_fused_experts = shape.len() == 3 && role_of(name, shape) == Role::Expert;
+    dtype == Dtype::U8 && (name.ends_with(".weight") || is_fused_experts)
 }
 
 /// No two outputs may have one name: a tensor of the source could be called like a scale.
-fn check_names(entries: &[Entry]) -> Result<(), PlanError> {
+fn check_names(checkpoint: &Checkpoint, entries: &[Entry]) -> Result<(), PlanError> {
     let mut seen = HashMap::new();
     for entry in entries {
         for output in &entry.outputs {
-            if let Some(other) = seen.insert(output.name.as_str(), entry.name.as_str()) {
+            let stored = &checkpoint.tensors[entry.member.index].name;
+            if let Some(other) = seen.insert(output.name.as_str(), stored) {
                 return Err(PlanError::NameTaken {
                     name: output.name.clone(),
-                    first: other.to_owned(),
-                    second: entry.name.clone(),
+                    first: other.clone(),
+                    second: stored.clone(),
                 });
             }
         }

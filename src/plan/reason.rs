@@ -34,6 +34,11 @@ pub enum Reason {
         /// Length of a block.
         block: u64,
     },
+    /// Its blocks run down columns of which a row has too many to be read at once.
+    TooWide {
+        /// Length of a row.
+        columns: u64,
+    },
     /// It is shared by embedding and head.
     Tied,
 }
@@ -69,6 +74,9 @@ impl fmt::Display for Reason {
             Self::NotWeight => f.write_str("its name does not end in .weight"),
             Self::Indivisible { columns, block } => {
                 write!(f, "rows of {columns} are no multiple of the block of {block}")
+            }
+            Self::TooWide { columns } => {
+                write!(f, "rows of {columns} are too long for blocks that run down the columns")
             }
             Self::Tied => f.write_str("embedding and head share it (--tied untie)"),
         }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tempfile::NamedTempFile;
 
 use super::row::Row;
 use super::units::{name, shape, significant};
@@ -59,6 +58,12 @@ pub enum ReportError {
     #[error("{} exists in the checkpoint's own folder: a report does not replace what is there. Choose another --report", file.display())]
     InInput {
         /// The file.
+        file: PathBuf,
+    },
+    /// There is a folder of that name.
+    #[error("{} is a folder. Choose another --report", file.display())]
+    IsFolder {
+        /// The folder.
         file: PathBuf,
     },
     /// The file cannot be written.
@@ -162,6 +167,9 @@ pub fn check_file(file: &Path, input: &Path) -> Result<(), ReportError> {
     if in_input && file.exists() {
         return Err(ReportError::InInput { file: file.to_owned() });
     }
+    if file.is_dir() {
+        return Err(ReportError::IsFolder { file: file.to_owned() });
+    }
     Ok(())
 }
 
@@ -172,8 +180,12 @@ impl Report<'_> {
         let io_error = |source| ReportError::Io { file: file.to_owned(), source };
         // Beside the file and then renamed, so that a report is never half there.
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut partial =
-            NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(io_error)?;
+        let mut builder = tempfile::Builder::new();
+        // The rights of any new file, where temporary ones are private.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let folder = folder.unwrap_or(Path::new("."));
+        let mut partial = builder.tempfile_in(folder).map_err(io_error)?;
         partial.write_all(text.as_bytes()).map_err(io_error)?;
         partial.persist(file).map_err(|e| io_error(e.error))?;
         Ok(())

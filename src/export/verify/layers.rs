@@ -6,7 +6,8 @@ use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::dialect::ExcludeList;
 use crate::dialect::modelopt::{BLOCK_SCALE, GLOBAL_SCALE};
 use crate::format::nvfp4::BLOCK_BYTES;
-use crate::model::{ScaleGroup, module_of, natural_order, scale_group};
+use crate::model::{ScaleGroup, natural_order, owner_of, scale_group};
+use crate::plan::is_packed_lookalike;
 
 /// A layer with a scale: the parts of it that are there, and what is wrong with them.
 #[derive(Debug)]
@@ -46,46 +47,47 @@ pub fn find(
         let in_source = source.and_then(|source| source.tensor(&tensor.name));
         let carried = match in_source {
             Some(other) => other.dtype == tensor.dtype,
-            None => ignored.contains(module_of(&tensor.name)),
+            None => ignored.contains(owner_of(&tensor.name)),
         };
-        tensor.dtype == Dtype::U8 && tensor.name.ends_with(".weight") && !carried
+        is_packed_lookalike(tensor.dtype, &tensor.name, &tensor.shape) && !carried
     };
-    let mut modules: Vec<&str> = checkpoint
-        .tensors
-        .iter()
-        .filter_map(|tensor| {
-            let of_scale = [BLOCK_SCALE, GLOBAL_SCALE]
-                .iter()
-                .find_map(|part| tensor.name.strip_suffix(part)?.strip_suffix(['.', '_']));
-            of_scale.or_else(|| packed(tensor).then(|| module_of(&tensor.name)))
-        })
-        .collect();
-    modules.sort_by(|a, b| natural_order(a, b));
+    // A layer's name, and what joins the names of its scales to it: fused experts have no module.
+    let of_tensor = |tensor: &'_ Tensor| -> Option<(String, char)> {
+        let scale = [BLOCK_SCALE, GLOBAL_SCALE].iter().find_map(|part| {
+            let module = tensor.name.strip_suffix(part)?;
+            let joint = module.chars().next_back().filter(|joint| matches!(joint, '.' | '_'))?;
+            Some((module[..module.len() - 1].to_owned(), joint))
+        });
+        let codes = || match tensor.name.strip_suffix(".weight") {
+            Some(module) => (module.to_owned(), '.'),
+            None => (tensor.name.clone(), '_'),
+        };
+        scale.or_else(|| packed(tensor).then(codes))
+    };
+    let mut modules: Vec<(String, char)> =
+        checkpoint.tensors.iter().filter_map(of_tensor).collect();
+    modules.sort_by(|a, b| natural_order(&a.0, &b.0).then(a.1.cmp(&b.1)));
     modules.dedup();
 
-    let index_of = |name: &str| by_name.get(name).copied();
-    modules
-        .into_iter()
-        .map(|module| {
-            let fused = index_of(module);
-            let joint = if fused.is_some() { '_' } else { '.' };
-            let weight =
-                if fused.is_some() { module.to_owned() } else { format!("{module}.weight") };
-            let part = |part: &str| index_of(&format!("{module}{joint}{part}"));
-            let columns = fused.and_then(|i| checkpoint.tensors[i].shape.last());
-            let mut layer = Layer {
-                module: module.to_owned(),
-                codes: index_of(&weight),
-                columns_of_blocks: columns.map(|&columns| columns as usize),
-                scales: part(BLOCK_SCALE),
-                global_scale: part(GLOBAL_SCALE),
-                problem: None,
-                weight,
-            };
-            layer.problem = problem(checkpoint, &layer);
-            layer
-        })
-        .collect()
+    let layer = |(module, joint): (String, char)| {
+        let part = |part: &str| by_name.get(format!("{module}{joint}{part}").as_str()).copied();
+        let weight = if joint == '_' { module.clone() } else { format!("{module}.weight") };
+        let codes = by_name.get(weight.as_str()).copied();
+        let columns =
+            codes.filter(|_| joint == '_').and_then(|i| checkpoint.tensors[i].shape.last());
+        let mut layer = Layer {
+            codes,
+            columns_of_blocks: columns.map(|&columns| columns as usize),
+            scales: part(BLOCK_SCALE),
+            global_scale: part(GLOBAL_SCALE),
+            problem: None,
+            weight,
+            module,
+        };
+        layer.problem = problem(checkpoint, &layer);
+        layer
+    };
+    modules.into_iter().map(layer).collect()
 }
 
 fn problem(checkpoint: &Checkpoint, layer: &Layer) -> Option<String> {
@@ -100,6 +102,9 @@ fn problem(checkpoint: &Checkpoint, layer: &Layer) -> Option<String> {
     let wrong = |tensor: &Tensor, expected: &str| {
         Some(format!("{} is {} {:?}, not {expected}", tensor.name, tensor.dtype, tensor.shape))
     };
+    if codes.is_empty() {
+        return Some(format!("{} has no elements", codes.name));
+    }
     const BYTES: u64 = BLOCK_BYTES as u64;
     let expected = match (codes.dtype, codes.shape.as_slice(), layer.columns_of_blocks) {
         (Dtype::U8, [rows, bytes], None) if bytes % BYTES == 0 => vec![*rows, bytes / BYTES],

@@ -10,7 +10,7 @@ use crate::checkpoint::index::INDEX_FILE;
 use crate::checkpoint::{Checkpoint, Config, Dtype, SINGLE_FILE, Tensor, python_json};
 use crate::dialect::ExcludeList;
 use crate::dialect::modelopt::{QUANT_CONFIG_FILE, W4A16_NVFP4};
-use crate::model::{Role, module_of, role_of, split_experts};
+use crate::model::{Role, owner_of, role_of, split_experts};
 use crate::plan::Coverage;
 
 /// All checks that need no weights.
@@ -123,14 +123,13 @@ fn ignore(opened: &Opened<'_>, listed: &ExcludeList) -> Vec<String> {
     let packed = opened.layers.iter().filter(|layer| listed.contains(&layer.module));
     let mut problems: Vec<String> =
         packed.map(|layer| format!("{} is packed, but listed as float", layer.module)).collect();
-    let float = opened.checkpoint.tensors.iter().filter(|tensor| {
-        tensor.name.ends_with(".weight")
-            && is_float_matrix(tensor)
-            && !listed.contains(module_of(&tensor.name))
-    });
-    problems.extend(
-        float.map(|tensor| format!("{} is float, but not listed", module_of(&tensor.name))),
-    );
+    let float = opened
+        .checkpoint
+        .tensors
+        .iter()
+        .filter(|tensor| is_float_matrix(tensor) && !listed.contains(owner_of(&tensor.name)));
+    problems
+        .extend(float.map(|tensor| format!("{} is float, but not listed", owner_of(&tensor.name))));
     problems
 }
 
