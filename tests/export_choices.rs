@@ -416,3 +416,13 @@ fn rules_match_single_experts_of_a_fused_tensor() {
     let packed = packed(&place);
     assert!(packed.contains(&"model.layers.0.mlp.experts.1.down_proj".to_owned()), "{packed:?}");
 }
+
+#[test]
+fn a_stored_head_that_differs_is_said_before_it_is_untied() {
+    let place = Place::empty();
+    common::write_single(&place.src(), &language_model(Dtype::BF16, 1), &config(true));
+    let ran = place.export(&["-q", "--quantize-embeddings", "--tied", "untie"]).ok();
+    assert!(ran.finding().contains("the stored head has other bytes"), "{}", ran.stdout);
+    let ran = place.export(&["-q", "--quantize-embeddings", "--overwrite"]).ok();
+    assert!(ran.finding().contains("would break the tie"), "{}", ran.stdout);
+}

@@ -106,7 +106,8 @@ impl Batch<'_> {
         let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
         let mut plan = Plan::new(&model, &recipe, dialect, sharding)?;
         let asks = |finding: &Finding| finding.kind == FindingKind::TieUnknown;
-        if mode != Mode::DryRun && plan.findings.iter().any(asks) {
+        let matters = plan.findings.iter().any(asks) || plan.tie_word_embeddings.is_some();
+        if mode != Mode::DryRun && matters {
             model.tie = ties::settle(&checkpoint, model.tie, self.cancel)?;
             plan = Plan::new(&model, &recipe, dialect, sharding)?;
         }

@@ -24,6 +24,8 @@ pub enum Tie {
         embedding: usize,
         /// The head, likewise.
         head: usize,
+        /// Whether their bytes were compared and found to differ.
+        differs: bool,
     },
     /// Config says untied, but the stored head may equal the table: only its bytes can tell.
     Unknown {
@@ -55,7 +57,7 @@ pub fn find(checkpoint: &Checkpoint, members: &[Member]) -> Tie {
             let (a, b) = (&checkpoint.tensors[embedding], &checkpoint.tensors[head]);
             let same_form = a.shape == b.shape && a.dtype == b.dtype;
             match says_tied {
-                Some(true) => Tie::HeadStored { embedding, head },
+                Some(true) => Tie::HeadStored { embedding, head, differs: false },
                 _ if same_form => Tie::Unknown { embedding, head },
                 _ => Tie::Untied,
             }
@@ -75,17 +77,39 @@ fn head_name(embedding: &str) -> String {
     }
 }
 
-/// Settles [`Tie::Unknown`] by comparing the two tensors byte for byte, in chunks, up to the first
-/// difference. Other ties stay as they are. Ends early, with the tie still taken for one, once the
-/// user stops the work.
+/// Compares a stored head with the table, byte for byte: [`Tie::Unknown`] becomes one of the others,
+/// and [`Tie::HeadStored`] learns whether the two differ. Ends early, with the tie still taken for
+/// one, once the user stops the work.
 pub fn settle(
     checkpoint: &Checkpoint,
     tie: Tie,
     cancel: &AtomicBool,
 ) -> Result<Tie, CheckpointError> {
+    match tie {
+        Tie::Unknown { embedding, head } => match equal(checkpoint, embedding, head, cancel)? {
+            true => Ok(Tie::HeadStored { embedding, head, differs: false }),
+            false => Ok(Tie::Untied),
+        },
+        Tie::HeadStored { embedding, head, .. } => {
+            let differs = !equal(checkpoint, embedding, head, cancel)?;
+            Ok(Tie::HeadStored { embedding, head, differs })
+        }
+        tie => Ok(tie),
+    }
+}
+
+/// Whether two tensors are the same, in chunks, up to the first difference.
+fn equal(
+    checkpoint: &Checkpoint,
+    a: usize,
+    b: usize,
+    cancel: &AtomicBool,
+) -> Result<bool, CheckpointError> {
     const CHUNK_BYTES: usize = 4 << 20;
-    let Tie::Unknown { embedding, head } = tie else { return Ok(tie) };
-    let (a, b) = (&checkpoint.tensors[embedding], &checkpoint.tensors[head]);
+    let (a, b) = (&checkpoint.tensors[a], &checkpoint.tensors[b]);
+    if (a.dtype, &a.shape) != (b.dtype, &b.shape) {
+        return Ok(false);
+    }
     let (mut left, mut right) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
     let mut offset = 0;
     while offset < a.bytes && !cancel.load(Ordering::Relaxed) {
@@ -93,11 +117,11 @@ pub fn settle(
         checkpoint.read_at(a, &mut left[..length], offset)?;
         checkpoint.read_at(b, &mut right[..length], offset)?;
         if left[..length] != right[..length] {
-            return Ok(Tie::Untied);
+            return Ok(false);
         }
         offset += length as u64;
     }
-    Ok(Tie::HeadStored { embedding, head })
+    Ok(true)
 }
 
 #[cfg(test)]

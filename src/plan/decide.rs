@@ -44,6 +44,9 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
                 }
                 TieEffect::Untie { head } => {
                     decided.untied = true;
+                    if let Tie::HeadStored { differs: true, .. } = model.tie {
+                        note(FindingKind::HeadDiffers);
+                    }
                     outputs.extend(head.map(|name| Output { name, ..verbatim(tensor) }));
                 }
             }
@@ -188,7 +191,9 @@ fn tie_of(model: &Model<'_>, member: &Member, recipe: &Recipe) -> TieEffect {
         Tie::HeadAbsent { embedding, head_name } if *embedding == member.index => {
             Some(head_name.clone())
         }
-        Tie::HeadStored { embedding, head } if [*embedding, *head].contains(&member.index) => None,
+        Tie::HeadStored { embedding, head, .. } if [*embedding, *head].contains(&member.index) => {
+            None
+        }
         Tie::Unknown { embedding, .. } if *embedding == member.index => return TieEffect::Compare,
         _ => return TieEffect::None,
     };

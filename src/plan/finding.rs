@@ -51,6 +51,9 @@ pub enum FindingKind {
         /// Bytes that a quantized one and a float one would take.
         untied: u64,
     },
+    /// A head that the config ties to the table, and that a model untied from it will read, is
+    /// another matrix.
+    HeadDiffers,
     /// Whether table and head are equal is not known.
     TieUnknown,
     /// A rule matches nothing.
@@ -138,6 +141,11 @@ impl fmt::Display for FindingKind {
                 "embedding and head are one matrix: quantizing one alone would break the tie, so \
                  both stay and take {kept} bytes. --tied untie quantizes it for one and leaves \
                  the other float, {untied} bytes together"
+            ),
+            Self::HeadDiffers => f.write_str(
+                "the config ties the head to this table, but the stored head has other bytes, and \
+                 once untied the model reads those. Remove the stored head to go on with a copy \
+                 of the table",
             ),
             Self::TieUnknown => f.write_str(
                 "whether the head equals this table is not known before weights are read; \
