@@ -24,3 +24,4 @@ pub mod plan;
 pub mod recipe;
 pub mod report;
 pub mod stats;
+pub mod units;

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 /// What each module may know. `report` and `batch` show what all others do.
-const MAY_KNOW: [(&str, &[&str]); 16] = [
+const MAY_KNOW: [(&str, &[&str]); 17] = [
+    ("units", &[]),
     ("numeric", &[]),
     ("format", &["numeric"]),
     ("stats", &["numeric"]),
@@ -21,8 +22,21 @@ const MAY_KNOW: [(&str, &[&str]); 16] = [
         "engine",
         &["backend", "checkpoint", "cpu", "dialect", "format", "model", "numeric", "plan", "stats"],
     ),
-    ("export", &["backend", "checkpoint", "dialect", "engine", "format", "model", "plan", "stats"]),
-    ("report", &["export", "model", "plan", "stats"]),
+    (
+        "export",
+        &[
+            "backend",
+            "checkpoint",
+            "dialect",
+            "engine",
+            "format",
+            "model",
+            "plan",
+            "stats",
+            "units",
+        ],
+    ),
+    ("report", &["export", "model", "plan", "stats", "units"]),
     (
         "batch",
         &[
@@ -39,6 +53,7 @@ const MAY_KNOW: [(&str, &[&str]); 16] = [
             "recipe",
             "report",
             "stats",
+            "units",
         ],
     ),
     ("main", &["batch"]),

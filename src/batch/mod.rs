@@ -22,8 +22,9 @@ use crate::export::{Exported, NotExported, Options, Stage, check_target, export,
 use crate::model::{Model, ties};
 use crate::plan::{Finding, FindingKind, Plan, Sharding};
 use crate::recipe::Recipe;
-use crate::report::{GroupBy, Report, check_file, grouped, rows, terminal, units};
+use crate::report::{GroupBy, Report, check_file, grouped, rows, terminal};
 use crate::stats::TensorStats;
+use crate::units;
 use progress::Progress;
 
 /// Does what the arguments say and gives the exit code. Results go to standard output, progress
@@ -108,8 +109,11 @@ impl Batch<'_> {
         let asks = |finding: &Finding| finding.kind == FindingKind::TieUnknown;
         let matters = plan.findings.iter().any(asks) || plan.tie_word_embeddings.is_some();
         if mode != Mode::DryRun && matters {
-            model.tie = ties::settle(&checkpoint, model.tie, self.cancel)?;
-            plan = Plan::new(&model, &recipe, dialect, sharding)?;
+            let settled = ties::settle(&checkpoint, model.tie.clone(), self.cancel)?;
+            if settled != model.tie {
+                model.tie = settled;
+                plan = Plan::new(&model, &recipe, dialect, sharding)?;
+            }
         }
         if !self.args.quiet {
             writeln!(out, "{}", terminal::headline(&model))?;
@@ -168,7 +172,8 @@ impl Batch<'_> {
     ) -> Result<(), BatchError> {
         let backend = device::open(&self.args.device)?;
         self.show_device(backend.name(), out)?;
-        self.progress.begin("measure", plan.entries.iter().map(|entry| entry.bytes_before).sum());
+        self.progress
+            .begin("measure", plan.entries.iter().map(|entry| entry.member.tensor.bytes).sum());
         let resources = self.resources(backend.as_ref());
         let stats = Run { checkpoint, plan, sink: None, resources }.execute()?;
         self.progress.end();
@@ -211,9 +216,7 @@ impl Batch<'_> {
             Err(error) => return Err(error.into()),
         };
         self.progress.end();
-        for finding in &findings {
-            write!(out, "{}", terminal::findings(std::slice::from_ref(finding)))?;
-        }
+        write!(out, "{}", terminal::findings(&findings))?;
         self.show_stats(plan, &stats, GroupBy::Layer, out)?;
         if !self.args.quiet {
             writeln!(out, "\n{}", terminal::verification(&verification))?;

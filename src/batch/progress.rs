@@ -8,7 +8,7 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::engine;
-use crate::report::units::bytes;
+use crate::units::bytes;
 
 /// Writes a line to standard error. That nobody reads it is no reason to fail.
 pub fn say(line: &str) {

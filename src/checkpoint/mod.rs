@@ -70,6 +70,11 @@ impl Tensor {
         self.len() == 0
     }
 
+    /// Bytes of what its chunks count in: elements of a float, single bytes of anything else.
+    pub fn unit_bytes(&self) -> u64 {
+        if self.float_kind().is_some() { self.dtype.bitsize() as u64 / 8 } else { 1 }
+    }
+
     /// How its elements are read as weights; `None` if they are no floats to quantize from. F64 is
     /// rounded to f32 on reading.
     pub fn float_kind(&self) -> Option<FloatKind> {
@@ -169,9 +174,14 @@ impl Checkpoint {
         self.files[tensor.file].read_at(buffer, tensor.offset + offset)
     }
 
+    /// The index of the tensor of that name in [`Checkpoint::tensors`].
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
     /// The tensor of that name.
     pub fn tensor(&self, name: &str) -> Option<&Tensor> {
-        self.by_name.get(name).map(|&i| &self.tensors[i])
+        self.index_of(name).map(|i| &self.tensors[i])
     }
 
     /// Bytes of all weight files, headers included.

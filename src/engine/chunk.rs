@@ -24,8 +24,7 @@ impl ChunkBuffer {
         tensor: &Tensor,
         range: Range<u64>,
     ) -> Result<(), CheckpointError> {
-        let unit =
-            if tensor.float_kind().is_some() { tensor.dtype.bitsize() as u64 / 8 } else { 1 };
+        let unit = tensor.unit_bytes();
         self.bytes = ((range.end - range.start) * unit) as usize;
         self.words.resize(self.bytes.div_ceil(8), 0);
         let buffer = &mut bytemuck::cast_slice_mut(&mut self.words)[..self.bytes];

@@ -243,10 +243,7 @@ impl Shared<'_> {
         if job.task == Task::Amax {
             return Ok(());
         }
-        let tensor = self.tensor(job);
-        let unit =
-            if tensor.float_kind().is_some() { tensor.dtype.bitsize() as u64 / 8 } else { 1 };
-        self.write(job, Part::Verbatim, job.range.start * unit, bytes)
+        self.write(job, Part::Verbatim, job.range.start * self.tensor(job).unit_bytes(), bytes)
     }
 
     fn write(&self, job: &Job, part: Part, offset: u64, bytes: &[u8]) -> Result<(), EngineError> {

@@ -67,12 +67,9 @@ pub fn schedule(plan: &Plan) -> Vec<Job> {
 fn chunks(plan: &Plan, entry: usize, task: Task) -> impl Iterator<Item = Job> {
     let member = &plan.entries[entry].member;
     let tensor = &member.tensor;
-    // Elements of a float, bytes of anything else; whole blocks either way, as 8 MiB are.
-    let (length, unit) = match tensor.float_kind() {
-        Some(_) => (tensor.len(), tensor.dtype.bitsize() as u64 / 8),
-        None => (tensor.bytes, 1),
-    };
-    let most = CHUNK_BYTES / unit;
+    // Whole blocks, as 8 MiB of any float are.
+    let length = tensor.bytes / tensor.unit_bytes();
+    let most = CHUNK_BYTES / tensor.unit_bytes();
     // Blocks down the columns come in groups of whole rows, and a chunk is of one expert.
     let axis = member.input_axis.filter(|_| task != Task::Copy);
     let (span, step, fused) = match (axis, tensor.shape.as_slice()) {

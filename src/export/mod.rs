@@ -73,7 +73,7 @@ pub fn export(
     let needed = plan.bytes_after + companions.bytes;
     let staging = Staging::create(options.out, &run.checkpoint.path, options.overwrite, needed)?;
 
-    stage(Stage::Quantize, plan.entries.iter().map(|entry| entry.bytes_before).sum());
+    stage(Stage::Quantize, plan.entries.iter().map(|entry| entry.member.tensor.bytes).sum());
     let writer = Writer::create(staging.path(), plan)?;
     let stats = Run { sink: Some(&writer), ..*run }.execute().map_err(ExportError::from)?;
     let findings = run_findings(plan, &stats);
@@ -104,7 +104,7 @@ pub fn run_findings(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Finding> 
         .zip(stats)
         .filter(|(_, stats)| stats.as_ref().is_some_and(|stats| !stats.amax.is_finite()));
     let about = |(entry, _): (&Entry, _)| {
-        Finding::about(FindingKind::NotFinite, &entry.name, entry.bytes_before)
+        Finding::about(FindingKind::NotFinite, &entry.member.tensor.name, entry.member.tensor.bytes)
     };
     Finding::merged(not_finite.map(about).collect())
 }

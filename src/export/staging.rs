@@ -1,6 +1,5 @@
 //! A folder that appears under its name only when it is complete.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -81,11 +80,9 @@ impl Staging {
 pub fn check_target(target: &Path, source: &Path, overwrite: bool) -> Result<PathBuf, ExportError> {
     let is_input = || ExportError::OutputIsInput { out: target.to_owned() };
     // Absolute, so that it means the same whatever becomes of the current folder.
-    let parent = target.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
-    let parent = parent.or_else(|| parent_of(target).canonicalize().ok());
-    let name = target.canonicalize().ok().and_then(|path| path.file_name().map(OsStr::to_owned));
-    let name = name.or_else(|| target.file_name().map(OsStr::to_owned));
-    let (Some(parent), Some(name)) = (parent.filter(|parent| parent.is_dir()), name) else {
+    let resolved = target.canonicalize().unwrap_or_else(|_| target.to_owned());
+    let parent = parent_of(&resolved).canonicalize().ok().filter(|parent| parent.is_dir());
+    let (Some(parent), Some(name)) = (parent, resolved.file_name()) else {
         return Err(ExportError::NoParent { parent: parent_of(target).to_owned() });
     };
     if target.symlink_metadata().is_ok() {

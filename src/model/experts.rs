@@ -4,10 +4,9 @@ use super::module_of;
 use crate::checkpoint::{Checkpoint, Config, Tensor};
 
 /// The dimension that a matrix product sums over. Blocks of weights run along it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputAxis {
     /// `[.., outputs, inputs]`: every linear layer, and experts of most models.
-    #[default]
     Last,
     /// `[experts, inputs, outputs]`: fused experts of gpt-oss and Llama 4. `[inputs, outputs]`:
     /// GPT-2's projections.

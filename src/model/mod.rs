@@ -109,6 +109,13 @@ fn number_after(name: &str, lists: &[&str]) -> Option<u32> {
         .find_map(|pair| if lists.contains(&pair[0]) { pair[1].parse().ok() } else { None })
 }
 
+/// Whether a tensor is a matrix of floats that is no norm or bias: what coverage counts, and what a
+/// config lists if it is not quantized.
+pub fn is_quantizable(tensor: &Tensor, role: Role) -> bool {
+    let is_matrix = tensor.float_kind().is_some() && tensor.shape.len() >= 2 && !tensor.is_empty();
+    is_matrix && !matches!(role, Role::Norm | Role::Bias)
+}
+
 /// The module that a matrix belongs to: for a bare parameter, such as fused experts, the one that
 /// holds it.
 pub fn owner_of(name: &str) -> &str {

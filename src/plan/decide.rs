@@ -63,15 +63,7 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
                 outputs.insert(0, verbatim(tensor));
             }
         }
-        decided.entries.push(Entry {
-            name: tensor.name.clone(),
-            dtype: tensor.dtype,
-            shape: tensor.shape.clone(),
-            bytes_before: tensor.bytes,
-            decision,
-            outputs,
-            member,
-        });
+        decided.entries.push(Entry { member, decision, outputs });
     }
     decided.findings = Finding::merged(decided.findings);
     decided

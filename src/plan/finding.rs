@@ -235,7 +235,7 @@ pub fn about_experts(model: &Model<'_>) -> Vec<Finding> {
 pub fn about_fused(entries: &[Entry]) -> Vec<Finding> {
     let mut groups: BTreeMap<(String, &[&str]), Vec<&Entry>> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry.is_quantizable()) {
-        let module = module_of(&entry.name);
+        let module = module_of(&entry.member.tensor.name);
         if entry.member.role == Role::Expert {
             // A runtime holds all experts of a layer in one tensor.
             let list = module.split(".experts.").next().unwrap_or(module).to_owned();
@@ -248,7 +248,11 @@ pub fn about_fused(entries: &[Entry]) -> Vec<Finding> {
         groups.into_values().filter(|group| group.iter().any(|entry| entry.format().is_some()));
     let kept = torn.flatten().filter(|entry| entry.format().is_none());
     let about = |entry: &Entry| {
-        Finding::about(FindingKind::PartlyQuantized, &entry.name, entry.bytes_before)
+        Finding::about(
+            FindingKind::PartlyQuantized,
+            &entry.member.tensor.name,
+            entry.member.tensor.bytes,
+        )
     };
     Finding::merged(kept.map(about).collect())
 }

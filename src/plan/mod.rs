@@ -18,7 +18,9 @@ pub use reason::Reason;
 use crate::checkpoint::{Checkpoint, Dtype};
 use crate::dialect::{Dialect, Output, Part, shortest_patterns};
 use crate::format::Format;
-use crate::model::{Member, Model, Role, module_of, owner_of, role_of, scale_group, ties::Tie};
+use crate::model::{
+    Member, Model, Role, is_quantizable, module_of, owner_of, role_of, scale_group, ties::Tie,
+};
 use crate::recipe::Recipe;
 
 /// What will happen to a checkpoint.
@@ -48,16 +50,8 @@ pub struct Plan {
 /// What will happen to one tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// What the tensor is.
+    /// The tensor, and what it is.
     pub member: Member,
-    /// Its name.
-    pub name: String,
-    /// Type of its elements.
-    pub dtype: Dtype,
-    /// Its dimensions.
-    pub shape: Vec<u64>,
-    /// Bytes of its data.
-    pub bytes_before: u64,
     /// Format, or kept, and why.
     pub decision: Decision,
     /// What is stored for it.
@@ -96,9 +90,7 @@ impl Entry {
 
     /// Whether it is a matrix of floats that is no norm or bias, and so counts for coverage.
     pub fn is_quantizable(&self) -> bool {
-        let is_float = matches!(self.dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::F64);
-        let is_weight = !matches!(self.member.role, Role::Norm | Role::Bias);
-        is_float && is_weight && self.shape.len() >= 2 && self.bytes_before > 0
+        is_quantizable(&self.member.tensor, self.member.role)
     }
 }
 
@@ -164,10 +156,10 @@ impl Plan {
         let mut coverage = Coverage::default();
         for entry in self.entries.iter().filter(|entry| entry.is_quantizable()) {
             coverage.quantizable_tensors += 1;
-            coverage.quantizable_bytes += entry.bytes_before;
+            coverage.quantizable_bytes += entry.member.tensor.bytes;
             if entry.format().is_some() {
                 coverage.quantized_tensors += 1;
-                coverage.quantized_bytes += entry.bytes_before;
+                coverage.quantized_bytes += entry.member.tensor.bytes;
                 // The float copy that an untied head gets is a matrix of its own.
                 let copies = entry.outputs.iter().filter(|output| output.part == Part::Verbatim);
                 for copy in copies {
@@ -191,7 +183,7 @@ impl Plan {
             if let Decision::Keep(reason) = &entry.decision {
                 let (tensors, bytes) = kept.entry((reason, entry.member.role)).or_default();
                 *tensors += 1;
-                *bytes += entry.bytes_before;
+                *bytes += entry.member.tensor.bytes;
             }
         }
         let mut kept: Vec<_> =
@@ -206,7 +198,7 @@ impl Plan {
         for entry in self.entries.iter().filter(|entry| entry.format().is_some()) {
             let stored = entry.outputs.iter().filter(|output| output.part != Part::Verbatim);
             bits += 8 * stored.map(Output::bytes).sum::<u64>();
-            weights += entry.shape.iter().product::<u64>();
+            weights += entry.member.tensor.shape.iter().product::<u64>();
         }
         (weights > 0).then(|| bits as f64 / weights as f64)
     }
@@ -218,7 +210,7 @@ fn group(entries: &mut [Entry]) -> Vec<Vec<usize>> {
     let mut numbers = BTreeMap::new();
     for (i, entry) in entries.iter_mut().enumerate() {
         let Decision::Quantize { group, format, .. } = &mut entry.decision else { continue };
-        let number = match scale_group(module_of(&entry.name)) {
+        let number = match scale_group(module_of(&entry.member.tensor.name)) {
             Some(key) => *numbers.entry((key, format.name())).or_insert(groups.len()),
             None => groups.len(),
         };
@@ -237,10 +229,14 @@ fn exclude(entries: &[Entry], tie: &Tie) -> Vec<String> {
     let (mut kept, mut quantized) = (Vec::new(), Vec::new());
     for entry in entries {
         if entry.format().is_some() {
-            quantized.push(module_of(&entry.name).to_owned());
+            quantized.push(module_of(&entry.member.tensor.name).to_owned());
         }
         // A matrix of whole numbers must not be taken for packed codes either.
-        let is_packed_lookalike = is_packed_lookalike(entry.dtype, &entry.name, &entry.shape);
+        let is_packed_lookalike = is_packed_lookalike(
+            entry.member.tensor.dtype,
+            &entry.member.tensor.name,
+            &entry.member.tensor.shape,
+        );
         let listed = entry.is_quantizable() || is_packed_lookalike;
         let verbatim =
             entry.outputs.iter().filter(|output| listed && output.part == Part::Verbatim);

@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::row::Row;
-use super::units::{name, shape, significant};
 use crate::export::verify::Verification;
 use crate::plan::{Finding, Plan};
+use crate::units::{name, shape, significant};
 
 /// Everything that a report says.
 #[derive(Debug, Clone)]

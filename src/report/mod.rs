@@ -4,7 +4,6 @@
 mod file;
 mod row;
 pub mod terminal;
-pub mod units;
 
 pub use file::{Report, ReportError, ReportFormat, check_file};
 pub use row::{GroupBy, Row, grouped, rows};

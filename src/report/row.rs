@@ -80,11 +80,11 @@ pub fn rows(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Row> {
 /// What the plan says of a tensor.
 fn row(entry: &Entry) -> Row {
     Row {
-        name: entry.name.clone(),
+        name: entry.member.tensor.name.clone(),
         tensors: 1,
         part_of: None,
-        shape: entry.shape.clone(),
-        dtype: entry.dtype.to_string(),
+        shape: entry.member.tensor.shape.clone(),
+        dtype: entry.member.tensor.dtype.to_string(),
         role: Some(entry.member.role),
         layer: entry.member.layer,
         expert: entry.member.expert,
@@ -93,7 +93,7 @@ fn row(entry: &Entry) -> Row {
             Decision::Quantize { rule, .. } => rule.clone(),
             Decision::Keep(reason) => reason.to_string(),
         },
-        bytes_before: entry.bytes_before,
+        bytes_before: entry.member.tensor.bytes,
         bytes_after: entry.bytes_after(),
         stats: None,
     }

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::row::Row;
-use super::units::{bytes, count, name, shape, significant};
 use crate::export::Companions;
 use crate::export::verify::Verification;
 use crate::model::Model;
 use crate::plan::{Coverage, Finding, Plan};
 use crate::stats::ScaleHealth;
+use crate::units::{bytes, count, name, shape, significant};
 
 /// Columns that hold text; all others are aligned to the right.
 const TEXT_COLUMNS: [&str; 7] = ["tensor", "group", "shape", "dtype", "format", "reason", "check"];

@@ -1,6 +1,6 @@
 //! The quantized layers of a checkpoint, told from its tensors alone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::dialect::ExcludeList;
@@ -37,12 +37,6 @@ pub fn find(
     source: Option<&Checkpoint>,
     ignored: &ExcludeList,
 ) -> Vec<Layer> {
-    let by_name: HashMap<&str, usize> = checkpoint
-        .tensors
-        .iter()
-        .enumerate()
-        .map(|(i, tensor)| (tensor.name.as_str(), i))
-        .collect();
     let packed = |tensor: &Tensor| {
         let in_source = source.and_then(|source| source.tensor(&tensor.name));
         let carried = match in_source {
@@ -52,7 +46,7 @@ pub fn find(
         is_packed_lookalike(tensor.dtype, &tensor.name, &tensor.shape) && !carried
     };
     // A layer's name, and what joins the names of its scales to it: fused experts have no module.
-    let of_tensor = |tensor: &'_ Tensor| -> Option<(String, char)> {
+    let of_tensor = |tensor: &Tensor| -> Option<(String, char)> {
         let scale = [BLOCK_SCALE, GLOBAL_SCALE].iter().find_map(|part| {
             let module = tensor.name.strip_suffix(part)?;
             let joint = module.chars().next_back().filter(|joint| matches!(joint, '.' | '_'))?;
@@ -70,9 +64,9 @@ pub fn find(
     modules.dedup();
 
     let layer = |(module, joint): (String, char)| {
-        let part = |part: &str| by_name.get(format!("{module}{joint}{part}").as_str()).copied();
+        let part = |part: &str| checkpoint.index_of(&format!("{module}{joint}{part}"));
         let weight = if joint == '_' { module.clone() } else { format!("{module}.weight") };
-        let codes = by_name.get(weight.as_str()).copied();
+        let codes = checkpoint.index_of(&weight);
         let columns =
             codes.filter(|_| joint == '_').and_then(|i| checkpoint.tensors[i].shape.last());
         let mut layer = Layer {

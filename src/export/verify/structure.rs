@@ -7,18 +7,19 @@ use serde_json::Value;
 use super::compare::source_weight;
 use super::{Check, Opened, check};
 use crate::checkpoint::index::INDEX_FILE;
-use crate::checkpoint::{Checkpoint, Config, Dtype, SINGLE_FILE, Tensor, python_json};
+use crate::checkpoint::{Checkpoint, Config, SINGLE_FILE, Tensor, python_json};
 use crate::dialect::ExcludeList;
 use crate::dialect::modelopt::{QUANT_CONFIG_FILE, W4A16_NVFP4};
-use crate::model::{Role, owner_of, role_of, split_experts};
+use crate::model::{Role, is_quantizable, owner_of, role_of, split_experts};
 use crate::plan::Coverage;
+use crate::units::count;
 
 /// All checks that need no weights.
 pub fn checks(opened: &Opened<'_>) -> Vec<Check> {
     let checkpoint = &opened.checkpoint;
     let files = format!(
         "{} of {} tensors, none missing",
-        count(checkpoint.files.len(), "file"),
+        count(checkpoint.files.len() as u64, "file"),
         checkpoint.tensors.len()
     );
     let broken = opened.layers.iter().filter_map(|layer| layer.problem.clone()).collect();
@@ -30,7 +31,7 @@ pub fn checks(opened: &Opened<'_>) -> Vec<Check> {
             broken,
             format!(
                 "{} with codes, block scales and global scale",
-                count(opened.layers.len(), "layer")
+                count(opened.layers.len() as u64, "layer")
             ),
         ),
         config(checkpoint),
@@ -50,11 +51,6 @@ fn unloadable(checkpoint: &Checkpoint) -> Vec<String> {
     let found = checkpoint.sharded || checkpoint.path.is_file() || only == SINGLE_FILE;
     let problem = || format!("there is neither {SINGLE_FILE} nor {INDEX_FILE}, only {only}");
     if found { Vec::new() } else { vec![problem()] }
-}
-
-/// `1 file`, `2 files`.
-fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn quantization(checkpoint: &Checkpoint) -> Option<&Value> {
@@ -113,10 +109,7 @@ fn config(checkpoint: &Checkpoint) -> Check {
 }
 
 fn is_float_matrix(tensor: &Tensor) -> bool {
-    matches!(tensor.dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32 | Dtype::F64)
-        && tensor.shape.len() >= 2
-        && !tensor.is_empty()
-        && !matches!(role_of(&tensor.name, &tensor.shape), Role::Norm | Role::Bias)
+    is_quantizable(tensor, role_of(&tensor.name, &tensor.shape))
 }
 
 fn ignore(opened: &Opened<'_>, listed: &ExcludeList) -> Vec<String> {
