@@ -2,7 +2,7 @@
 //! the same names. Codes, scales and values are bit-identical on both; only sums, which are for
 //! display, may differ in their last digits.
 
-use crate::format::Nvfp4Tables;
+use crate::format::{Coder, GroupScale, Nvfp4Tables, Scheme};
 use crate::numeric::FloatKind;
 use crate::stats::{ErrorSums, WeightSums};
 
@@ -34,6 +34,44 @@ pub struct Nvfp4Chunk<'a> {
     pub codes: &'a [u8],
     /// One E4M3 scale a block.
     pub scales: &'a [u8],
+}
+
+/// A chunk under one level of scales: whole rows, beginning where scales do.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupedChunk<'a> {
+    /// Length of a row.
+    pub columns: usize,
+    /// A code a byte, as [`crate::format::Element`] has them.
+    pub codes: &'a [u8],
+    /// The scales, as [`crate::format::Scope::index`] numbers them.
+    pub scales: &'a [GroupScale],
+}
+
+/// What quantizing whole rows gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grouped {
+    /// A code a byte.
+    pub codes: Vec<u8>,
+    /// The scales.
+    pub scales: Vec<GroupScale>,
+    /// Largest magnitude, as [`Backend::amax`] gives it. Where it is not finite, nothing else here
+    /// has a meaning.
+    pub amax: u32,
+    /// Sums over the weights.
+    pub weights: WeightSums,
+    /// Sums over their quantization errors.
+    pub errors: ErrorSums,
+}
+
+/// How a matrix compares with what codes stand for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TieMatch {
+    /// Weights that were compared.
+    pub weights: u64,
+    /// Weights that are further away than half a step (at the largest and smallest codes: a step).
+    pub apart: u64,
+    /// The first of them.
+    pub first: Option<u64>,
 }
 
 /// What quantizing a chunk gives.
@@ -73,7 +111,7 @@ pub trait Backend: Send + Sync {
     /// length; 0 for no weights.
     fn amax(&self, weights: Weights<'_>) -> Result<u32, BackendError>;
 
-    /// Quantizes finite weights. `tables.kind` is `weights.kind`.
+    /// Quantizes finite weights. `tables.scaling.kind` is `weights.kind`.
     fn nvfp4_quantize(
         &self,
         weights: Weights<'_>,
@@ -94,4 +132,43 @@ pub trait Backend: Send + Sync {
         chunk: Nvfp4Chunk<'_>,
         tables: &Nvfp4Tables,
     ) -> Result<(WeightSums, ErrorSums), BackendError>;
+
+    /// Compares weights with what codes stand for, as [`crate::format::nvfp4::matches`] says.
+    fn nvfp4_match(
+        &self,
+        weights: Weights<'_>,
+        chunk: Nvfp4Chunk<'_>,
+        tables: &Nvfp4Tables,
+    ) -> Result<TieMatch, BackendError>;
+
+    /// Quantizes whole rows of `columns` weights, of type `coder.kind`.
+    fn grouped_quantize(
+        &self,
+        weights: Weights<'_>,
+        columns: usize,
+        coder: &Coder,
+    ) -> Result<Grouped, BackendError>;
+
+    /// The f32 values that codes stand for.
+    fn grouped_dequantize(
+        &self,
+        chunk: GroupedChunk<'_>,
+        scheme: &Scheme,
+    ) -> Result<Vec<f32>, BackendError>;
+
+    /// Sums over weights and over their differences from what the codes stand for.
+    fn grouped_errors(
+        &self,
+        weights: Weights<'_>,
+        chunk: GroupedChunk<'_>,
+        scheme: &Scheme,
+    ) -> Result<(WeightSums, ErrorSums), BackendError>;
+
+    /// Compares weights with what codes stand for, as [`Scheme::matches`] says.
+    fn grouped_match(
+        &self,
+        weights: Weights<'_>,
+        chunk: GroupedChunk<'_>,
+        scheme: &Scheme,
+    ) -> Result<TieMatch, BackendError>;
 }

@@ -2,15 +2,19 @@
 //! several instruction sets and chosen at run time. Each call runs on the calling thread.
 
 mod amax;
+mod grouped;
 mod nvfp4_dequantize;
+mod nvfp4_match;
 mod nvfp4_quantize;
 mod sums;
 
 use bytemuck::{Pod, cast_slice};
 use half::{bf16, f16};
 
-use crate::backend::{Backend, BackendError, Nvfp4Chunk, Quantized, Weights};
-use crate::format::Nvfp4Tables;
+use crate::backend::{
+    Backend, BackendError, Grouped, GroupedChunk, Nvfp4Chunk, Quantized, TieMatch, Weights,
+};
+use crate::format::{Coder, Nvfp4Tables, Scheme};
 use crate::numeric::FloatKind;
 use crate::stats::{ErrorSums, WeightSums};
 
@@ -74,6 +78,50 @@ impl Backend for Cpu {
         chunk: Nvfp4Chunk<'_>,
         tables: &Nvfp4Tables,
     ) -> Result<(WeightSums, ErrorSums), BackendError> {
-        Ok(dispatch!(weights, sums::nvfp4_errors, chunk, tables.global_scale()))
+        Ok(dispatch!(weights, sums::nvfp4_errors, chunk, &tables.scaling))
+    }
+
+    fn nvfp4_match(
+        &self,
+        weights: Weights<'_>,
+        chunk: Nvfp4Chunk<'_>,
+        tables: &Nvfp4Tables,
+    ) -> Result<TieMatch, BackendError> {
+        Ok(dispatch!(weights, nvfp4_match::nvfp4_match, chunk, &tables.scaling))
+    }
+
+    fn grouped_quantize(
+        &self,
+        weights: Weights<'_>,
+        columns: usize,
+        coder: &Coder,
+    ) -> Result<Grouped, BackendError> {
+        Ok(dispatch!(weights, grouped::quantize, columns, coder))
+    }
+
+    fn grouped_dequantize(
+        &self,
+        chunk: GroupedChunk<'_>,
+        scheme: &Scheme,
+    ) -> Result<Vec<f32>, BackendError> {
+        Ok(grouped::dequantize(chunk, scheme))
+    }
+
+    fn grouped_errors(
+        &self,
+        weights: Weights<'_>,
+        chunk: GroupedChunk<'_>,
+        scheme: &Scheme,
+    ) -> Result<(WeightSums, ErrorSums), BackendError> {
+        Ok(dispatch!(weights, grouped::errors, chunk, scheme))
+    }
+
+    fn grouped_match(
+        &self,
+        weights: Weights<'_>,
+        chunk: GroupedChunk<'_>,
+        scheme: &Scheme,
+    ) -> Result<TieMatch, BackendError> {
+        Ok(dispatch!(weights, grouped::compare, chunk, scheme))
     }
 }

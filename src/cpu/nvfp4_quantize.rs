@@ -1,6 +1,6 @@
 use multiversion::multiversion;
 
-use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, block_scale};
+use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Scaling};
 use crate::format::{Nvfp4Tables, SCALE_CODES};
 use crate::numeric::SourceFloat;
 
@@ -16,7 +16,7 @@ pub fn nvfp4_quantize<F: SourceFloat>(weights: &[F], tables: &Nvfp4Tables) -> (V
     quantize_blocks(
         blocks,
         code_starts.as_slice().try_into().expect("the tables hold every scale code"),
-        tables.global_scale(),
+        &tables.scaling,
         codes.as_chunks_mut::<BLOCK_BYTES>().0,
         &mut scales,
     );
@@ -31,14 +31,14 @@ fn narrow<F: SourceFloat>(starts: &[u32; 7]) -> CodeStarts<F> {
 fn quantize_blocks<F: SourceFloat>(
     blocks: &[[F; BLOCK_LEN]],
     code_starts: &[CodeStarts<F>; SCALE_CODES],
-    global_scale: f32,
+    scaling: &Scaling,
     codes: &mut [[u8; BLOCK_BYTES]],
     scales: &mut [u8],
 ) {
     for ((block, packed), scale) in blocks.iter().zip(codes).zip(scales) {
         let magnitudes = block.map(F::magnitude);
         let amax = magnitudes.into_iter().max().expect("a block has weights");
-        *scale = block_scale(F::from_magnitude(amax).to_f32(), global_scale);
+        *scale = scaling.block_scale(F::from_magnitude(amax).to_f32());
         let starts = &code_starts[usize::from(*scale) % SCALE_CODES];
 
         // A code is the number of thresholds that the magnitude has reached.

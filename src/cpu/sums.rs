@@ -2,7 +2,7 @@ use multiversion::multiversion;
 
 use super::{dispatch, elements};
 use crate::backend::{Nvfp4Chunk, Weights};
-use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, dequantize_block, step};
+use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Scaling, dequantize_block};
 use crate::numeric::{FloatKind, SourceFloat};
 use crate::stats::{ErrorSums, WeightSums};
 use half::{bf16, f16};
@@ -31,12 +31,12 @@ fn sums_of<F: SourceFloat>(weights: &[F]) -> WeightSums {
 pub fn nvfp4_errors<F: SourceFloat>(
     weights: &[F],
     chunk: Nvfp4Chunk<'_>,
-    global_scale: f32,
+    scaling: &Scaling,
 ) -> (WeightSums, ErrorSums) {
     let blocks = weights.as_chunks::<BLOCK_LEN>().0;
     let codes = chunk.codes.as_chunks::<BLOCK_BYTES>().0;
     let mut lanes = Lanes::default();
-    add_errors(&mut lanes, blocks, codes, chunk.scales, global_scale);
+    add_errors(&mut lanes, blocks, codes, chunk.scales, scaling);
     (lanes.weight_sums(), lanes.error_sums())
 }
 
@@ -114,11 +114,11 @@ fn add_errors<F: SourceFloat>(
     blocks: &[[F; BLOCK_LEN]],
     codes: &[[u8; BLOCK_BYTES]],
     scales: &[u8],
-    global_scale: f32,
+    scaling: &Scaling,
 ) {
     for ((block, packed), &scale) in blocks.iter().zip(codes).zip(scales) {
         let weights = widen(block);
         lanes.add(&weights);
-        lanes.add_errors(&weights, &dequantize_block(packed, step(scale, global_scale)));
+        lanes.add_errors(&weights, &dequantize_block(packed, scaling.step(scale)));
     }
 }

@@ -26,7 +26,6 @@ pub const W4A16_NVFP4: &str = "W4A16_NVFP4";
 /// `[experts, inputs, outputs]`, whose blocks run along the inputs and whose scales hang on the
 /// name itself.
 pub fn outputs(name: &str, shape: &[u64], format: Format) -> Vec<Output> {
-    let Format::Nvfp4 = format;
     let (prefix, axis) = match name.strip_suffix("weight") {
         Some(module) => (module.to_owned(), shape.len().saturating_sub(1)),
         None => (format!("{name}_"), shape.len().saturating_sub(2)),

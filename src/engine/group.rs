@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::format::Nvfp4Tables;
-use crate::format::nvfp4::global_scale;
+use crate::format::nvfp4::{Rule, Scaling};
 use crate::numeric::FloatKind;
 
 /// What the jobs of one group share.
@@ -66,10 +66,10 @@ impl GroupScale {
         if state.abandoned {
             return None;
         }
-        if let Some(tables) = state.tables.iter().find(|tables| tables.kind == kind) {
+        if let Some(tables) = state.tables.iter().find(|tables| tables.scaling.kind == kind) {
             return Some(Arc::clone(tables));
         }
-        let tables = Arc::new(Nvfp4Tables::new(kind, global_scale(state.amax)));
+        let tables = Arc::new(Nvfp4Tables::new(Scaling::new(Rule::Dynamic, kind, state.amax)));
         state.tables.push(Arc::clone(&tables));
         Some(tables)
     }

@@ -203,10 +203,10 @@ impl Shared<'_> {
         self.write(job, Part::Codes, block * 8, &codes)?;
         self.write(job, Part::BlockScales, block, &scales)?;
         if job.chunk == 0 {
-            self.write(job, Part::GlobalScale, 0, &tables.global_scale().to_le_bytes())?;
+            self.write(job, Part::GlobalScale, 0, &tables.scaling.global_scale.to_le_bytes())?;
         }
         let quantized = QuantizedStats {
-            global_scale: tables.global_scale(),
+            global_scale: tables.scaling.global_scale,
             scales: ScaleHealth::of(&scales),
             signal_squares: sums.sum_squares,
             errors,

@@ -5,8 +5,8 @@
 //! itself, which leaves the backends nothing to compute: a backend that compares bit patterns with
 //! these tables cannot round differently, whatever its division, subnormals or contraction do.
 
-use super::nvfp4::{block_scale, decode, encode, step};
-use crate::numeric::{FloatKind, e4m3};
+use super::nvfp4::{Scaling, decode, encode};
+use crate::numeric::{e2m1, e4m3};
 
 /// Scale codes a table has room for: 0 is never used, 126 is the largest.
 pub const SCALE_CODES: usize = e4m3::MAX_CODE as usize + 1;
@@ -15,14 +15,12 @@ const INFINITY: u32 = 0x7F80_0000;
 
 /// All that a backend needs to quantize and dequantize under one global scale. Magnitudes are bit
 /// patterns of the weights' own kind, sign bit clear.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Nvfp4Tables {
-    /// The kind of weight whose patterns the thresholds are.
-    pub kind: FloatKind,
-    /// The f32 scale of the tensor.
-    pub global_scale_bits: u32,
+    /// The scales of the tensor, and the kind of weight whose patterns the thresholds are.
+    pub scaling: Scaling,
     /// `scale_starts[c]`: smallest block amax whose scale code is at least `c`. A block amax below
-    /// `scale_starts[1]` (zero, or so small that its quotient is) has the scale code of 1.0.
+    /// `scale_starts[1]` has the scale code of a block of zeros.
     pub scale_starts: [u32; SCALE_CODES],
     /// `code_starts[c][k]`: under scale code `c`, smallest magnitude whose code is above `k`.
     pub code_starts: Vec<[u32; 7]>,
@@ -31,22 +29,19 @@ pub struct Nvfp4Tables {
 }
 
 impl Nvfp4Tables {
-    /// Tables for weights of `kind` under `global_scale`, which is above zero and finite.
-    pub fn new(kind: FloatKind, global_scale: f32) -> Self {
-        let in_kind = |f32_bits: u32| kind.first_pattern_at_least(f32_bits);
+    /// The tables of a tensor.
+    pub fn new(scaling: Scaling) -> Self {
+        let in_kind = |f32_bits: u32| scaling.kind.first_pattern_at_least(f32_bits);
 
-        let divisor = 6.0 * global_scale;
         let scale_starts = std::array::from_fn(|c| {
-            let reaches = |bits: u32| {
-                let amax = f32::from_bits(bits);
-                amax / divisor != 0.0 && usize::from(block_scale(amax, global_scale)) >= c
-            };
-            let guess = if c <= 1 { 0.0 } else { e4m3::decode(c as u8) * divisor };
+            let reaches =
+                |bits: u32| usize::from(scaling.nonzero_block_scale(f32::from_bits(bits))) >= c;
+            let guess = if c <= 1 { 0.0 } else { scaling.step(c as u8) * e2m1::MAX };
             in_kind(first_that(reaches, guess.to_bits()))
         });
 
         let code_starts = (0..SCALE_CODES).map(|c| {
-            let step = step(c as u8, global_scale);
+            let step = scaling.step(c as u8);
             let midpoints = [0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0];
             std::array::from_fn(|k| {
                 let reaches = |bits: u32| usize::from(encode(f32::from_bits(bits), step)) > k;
@@ -55,22 +50,11 @@ impl Nvfp4Tables {
         });
 
         let values = (0..SCALE_CODES).map(|c| {
-            let step = step(c as u8, global_scale);
+            let step = scaling.step(c as u8);
             std::array::from_fn(|k| decode(k as u8, step).to_bits())
         });
 
-        Self {
-            kind,
-            global_scale_bits: global_scale.to_bits(),
-            scale_starts,
-            code_starts: code_starts.collect(),
-            values: values.collect(),
-        }
-    }
-
-    /// The f32 scale of the tensor.
-    pub fn global_scale(&self) -> f32 {
-        f32::from_bits(self.global_scale_bits)
+        Self { scaling, scale_starts, code_starts: code_starts.collect(), values: values.collect() }
     }
 }
 
@@ -105,11 +89,14 @@ fn first_that(holds: impl Fn(u32) -> bool, guess: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::nvfp4::global_scale;
+    use crate::format::nvfp4::Rule;
+    use crate::numeric::FloatKind;
 
-    fn global_scales() -> Vec<f32> {
+    fn scalings() -> Vec<Scaling> {
         let amaxes = [0.0, 1e-42, 1.3e-38, 0.037, 0.125, 1.0, 10.5, 65504.0, 1e30, f32::MAX];
-        amaxes.map(global_scale).to_vec()
+        let rules = [Rule::Dynamic, Rule::Static { largest: 256 }, Rule::CompressedTensors];
+        let of_rule = |rule| amaxes.map(|amax| Scaling::new(rule, FloatKind::F32, amax));
+        rules.into_iter().flat_map(of_rule).collect()
     }
 
     #[test]
@@ -124,17 +111,17 @@ mod tests {
 
     #[test]
     fn thresholds_are_exact_boundaries_of_the_specification() {
-        for global_scale in global_scales() {
-            let tables = Nvfp4Tables::new(FloatKind::F32, global_scale);
+        for scaling in scalings() {
+            let tables = Nvfp4Tables::new(scaling);
             for c in 1..SCALE_CODES {
                 let start = tables.scale_starts[c];
                 if start < INFINITY {
-                    assert!(usize::from(block_scale(f32::from_bits(start), global_scale)) >= c);
+                    assert!(usize::from(scaling.block_scale(f32::from_bits(start))) >= c);
                 }
                 if c > 1 && start > tables.scale_starts[1] {
-                    assert!(usize::from(block_scale(f32::from_bits(start - 1), global_scale)) < c);
+                    assert!(usize::from(scaling.block_scale(f32::from_bits(start - 1))) < c);
                 }
-                let step = step(c as u8, global_scale);
+                let step = scaling.step(c as u8);
                 for k in 0..7 {
                     let start = tables.code_starts[c][k];
                     if start < INFINITY {
@@ -151,16 +138,18 @@ mod tests {
     #[test]
     fn every_16_bit_magnitude_gets_the_code_of_the_specification() {
         for (kind, last_finite) in [(FloatKind::Bf16, 0x7F7F), (FloatKind::F16, 0x7BFF)] {
-            for global_scale in [global_scale(0.037), global_scale(60000.0), global_scale(1e-6)] {
-                let tables = Nvfp4Tables::new(kind, global_scale);
+            let rules = [Rule::Dynamic, Rule::Static { largest: 448 }, Rule::CompressedTensors];
+            let scaling = |rule| [0.037, 60000.0, 1e-6].map(|amax| Scaling::new(rule, kind, amax));
+            for scaling in rules.into_iter().flat_map(scaling) {
+                let tables = Nvfp4Tables::new(scaling);
                 for pattern in 0..=last_finite {
                     let value = kind.widen(pattern);
                     let scale = tables.scale_starts[1..].partition_point(|&start| start <= pattern);
-                    let scale = if scale == 0 { 0x38 } else { scale as u8 };
-                    assert_eq!(scale, block_scale(value, global_scale), "{kind:?} {pattern:#x}");
+                    let scale = if scale == 0 { scaling.zero_block_scale() } else { scale as u8 };
+                    assert_eq!(scale, scaling.block_scale(value), "{kind:?} {pattern:#x}");
                     for c in [1, 7, 8, 0x38, 0x7E] {
                         let code = tables.code_starts[c].partition_point(|&start| start <= pattern);
-                        assert_eq!(code as u8, encode(value, step(c as u8, global_scale)));
+                        assert_eq!(code as u8, encode(value, scaling.step(c as u8)));
                     }
                 }
             }

@@ -4,7 +4,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::format::Nvfp4Tables;
-use crate::format::nvfp4::{decode, step};
+use crate::format::nvfp4::decode;
 
 /// Rows of a table that a scale code without its sign bit can pick.
 const SCALES: usize = 128;
@@ -54,7 +54,7 @@ impl Tables {
             None => Scale {
                 code_starts: [UNREACHABLE; 8],
                 values: std::array::from_fn(|k| {
-                    decode(k as u8, step(code as u8, tables.global_scale())).to_bits()
+                    decode(k as u8, tables.scaling.step(code as u8)).to_bits()
                 }),
             },
         };

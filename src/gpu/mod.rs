@@ -10,10 +10,12 @@ mod kernels;
 mod slot;
 mod sums;
 
-use crate::backend::{Backend, BackendError, Nvfp4Chunk, Quantized, Weights};
+use crate::backend::{
+    Backend, BackendError, Grouped, GroupedChunk, Nvfp4Chunk, Quantized, TieMatch, Weights,
+};
 use crate::cpu::Cpu;
-use crate::format::Nvfp4Tables;
 use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN};
+use crate::format::{Coder, Nvfp4Tables, Scheme};
 use crate::stats::{ErrorSums, WeightSums};
 
 pub use adapter::{AdapterInfo, Choice, OpenError, adapters};
@@ -143,9 +145,17 @@ impl Backend for Gpu {
                 slot.write_tables(&self.queue, &gpu_tables);
                 slot.write_chunk(&self.queue, piece.codes, piece.scales);
                 let reads = [(&slot.results, blocks * F32_BLOCK_BYTES)];
-                self.run(slot, &[Kernel::Nvfp4Dequantize], (blocks, tables.kind), &reads, |bytes| {
-                    values.extend(bytes.as_chunks().0.iter().map(|bits| f32::from_le_bytes(*bits)));
-                })
+                self.run(
+                    slot,
+                    &[Kernel::Nvfp4Dequantize],
+                    (blocks, tables.scaling.kind),
+                    &reads,
+                    |bytes| {
+                        values.extend(
+                            bytes.as_chunks().0.iter().map(|bits| f32::from_le_bytes(*bits)),
+                        );
+                    },
+                )
             })?;
         }
         Ok(values)
@@ -179,5 +189,49 @@ impl Backend for Gpu {
             ErrorSums::merge(&mut all_errors, &errors);
         }
         Ok((all_weights, all_errors))
+    }
+
+    fn nvfp4_match(
+        &self,
+        weights: Weights<'_>,
+        chunk: Nvfp4Chunk<'_>,
+        tables: &Nvfp4Tables,
+    ) -> Result<TieMatch, BackendError> {
+        Cpu.nvfp4_match(weights, chunk, tables)
+    }
+
+    fn grouped_quantize(
+        &self,
+        weights: Weights<'_>,
+        columns: usize,
+        coder: &Coder,
+    ) -> Result<Grouped, BackendError> {
+        Cpu.grouped_quantize(weights, columns, coder)
+    }
+
+    fn grouped_dequantize(
+        &self,
+        chunk: GroupedChunk<'_>,
+        scheme: &Scheme,
+    ) -> Result<Vec<f32>, BackendError> {
+        Cpu.grouped_dequantize(chunk, scheme)
+    }
+
+    fn grouped_errors(
+        &self,
+        weights: Weights<'_>,
+        chunk: GroupedChunk<'_>,
+        scheme: &Scheme,
+    ) -> Result<(WeightSums, ErrorSums), BackendError> {
+        Cpu.grouped_errors(weights, chunk, scheme)
+    }
+
+    fn grouped_match(
+        &self,
+        weights: Weights<'_>,
+        chunk: GroupedChunk<'_>,
+        scheme: &Scheme,
+    ) -> Result<TieMatch, BackendError> {
+        Cpu.grouped_match(weights, chunk, scheme)
     }
 }

@@ -6,7 +6,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::format::Nvfp4Tables;
+use crate::format::{Nvfp4Tables, SCALE_CODES};
 use crate::stats::{ErrorSums, WeightSums};
 
 /// Sums of one workgroup as `shaders/nvfp4_errors.wgsl` writes them.
@@ -34,8 +34,8 @@ const MIN_MEAN: f64 = 1.0 / (1u64 << 30) as f64;
 
 /// The power of two to multiply weights by, or `None` where the CPU is to take the sums.
 pub fn unit(tables: &Nvfp4Tables) -> Option<f32> {
-    // The largest magnitude is 2688 global scales, so its exponent is larger by 11 or 12.
-    let biased = (tables.global_scale_bits >> 23) as i32 + 11;
+    // What the largest code under scale 448 stands for is at least as large as any weight.
+    let biased = (tables.values[SCALE_CODES - 1][7] >> 23) as i32;
     // 2⁻¹²⁶ is the smallest power that no GPU flushes.
     let exponent = (biased - 127).min(126);
     (exponent >= MIN_EXPONENT).then(|| f32::from_bits(((127 - exponent) as u32) << 23))
@@ -75,19 +75,23 @@ pub fn merge(bytes: &[u8], count: usize, unit: f32) -> Option<(WeightSums, Error
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::nvfp4::global_scale;
+    use crate::format::nvfp4::{Rule, Scaling};
     use crate::numeric::FloatKind;
+
+    fn tables(amax: f32) -> Nvfp4Tables {
+        Nvfp4Tables::new(Scaling::new(Rule::Dynamic, FloatKind::F32, amax))
+    }
 
     #[test]
     fn the_unit_brings_the_largest_magnitude_near_one() {
         for amax in [1e-29, 1e-9, 0.037, 1.0, 65504.0, 1e30, f32::MAX] {
-            let tables = Nvfp4Tables::new(FloatKind::F32, global_scale(amax));
+            let tables = tables(amax);
             let unit = unit(&tables).unwrap();
             assert!(unit.is_normal() && unit.to_bits() & 0x7F_FFFF == 0);
             assert!((0.5..=4.0).contains(&(amax * unit)), "{amax}");
         }
         for amax in [0.0, 1e-42, 1e-38, 1e-31] {
-            assert_eq!(unit(&Nvfp4Tables::new(FloatKind::F32, global_scale(amax))), None);
+            assert_eq!(unit(&tables(amax)), None);
         }
     }
 

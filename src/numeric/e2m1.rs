@@ -31,6 +31,21 @@ pub fn encode_ties_even(value: f32) -> u8 {
     magnitude | if value < 0.0 { SIGN } else { 0 }
 }
 
+/// Rounds to nearest, ties towards zero. The sign bit is set for everything that is not above zero,
+/// zero included: what ModelOpt's MXFP4 cast does.
+#[inline(always)]
+pub fn encode_ties_down(value: f32) -> u8 {
+    let m = value.abs();
+    let magnitude = u8::from(m > 0.25)
+        + u8::from(m > 0.75)
+        + u8::from(m > 1.25)
+        + u8::from(m > 1.75)
+        + u8::from(m > 2.5)
+        + u8::from(m > 3.5)
+        + u8::from(m > 5.0);
+    magnitude | if value > 0.0 { 0 } else { SIGN }
+}
+
 /// The exact value of a 4-bit code; bits above the low four are ignored.
 #[inline(always)]
 pub fn decode(code: u8) -> f32 {
@@ -73,6 +88,20 @@ mod tests {
             assert_eq!(encode_ties_even(midpoint.next_down()), code);
             assert_eq!(encode_ties_even(midpoint.next_up()), code + 1);
         }
+    }
+
+    #[test]
+    fn the_other_rule_takes_midpoints_towards_zero_and_signs_zero() {
+        for code in 0..7u8 {
+            let midpoint =
+                (MAGNITUDES[usize::from(code)] + MAGNITUDES[usize::from(code) + 1]) / 2.0;
+            assert_eq!(encode_ties_down(midpoint), if midpoint > 0.0 { code } else { SIGN });
+            assert_eq!(encode_ties_down(-midpoint), code | SIGN);
+            assert_eq!(encode_ties_down(midpoint.next_up()), code + 1);
+        }
+        assert_eq!(encode_ties_down(0.0), SIGN);
+        assert_eq!(encode_ties_down(-0.0), SIGN);
+        assert_eq!(encode_ties_down(1e9), 7);
     }
 
     #[test]

@@ -32,6 +32,59 @@ impl FloatKind {
         }
     }
 
+    /// The value of this kind nearest to an f32, ties to even, as an f32.
+    #[inline(always)]
+    pub fn round(self, value: f32) -> f32 {
+        match self {
+            Self::Bf16 => bf16::from_f32(value).to_f32(),
+            Self::F16 => f16::from_f32(value).to_f32(),
+            Self::F32 => value,
+        }
+    }
+
+    /// The pattern of a value that this kind holds exactly.
+    pub fn pattern(self, value: f32) -> u32 {
+        match self {
+            Self::Bf16 => bf16::from_f32(value).to_bits().into(),
+            Self::F16 => f16::from_f32(value).to_bits().into(),
+            Self::F32 => value.to_bits(),
+        }
+    }
+
+    /// Bits of the mantissa that are stored.
+    pub const fn mantissa_bits(self) -> u32 {
+        match self {
+            Self::Bf16 => 7,
+            Self::F16 => 10,
+            Self::F32 => 23,
+        }
+    }
+
+    /// What is added to an exponent.
+    pub const fn exponent_bias(self) -> i32 {
+        match self {
+            Self::Bf16 | Self::F32 => 127,
+            Self::F16 => 15,
+        }
+    }
+
+    /// The distance from 1 to the next value.
+    pub const fn epsilon(self) -> f32 {
+        match self {
+            Self::Bf16 => 1.0 / 128.0,
+            Self::F16 => 1.0 / 1024.0,
+            Self::F32 => f32::EPSILON,
+        }
+    }
+
+    /// The smallest normal value.
+    pub const fn min_normal(self) -> f32 {
+        match self {
+            Self::Bf16 | Self::F32 => f32::MIN_POSITIVE,
+            Self::F16 => 1.0 / 16384.0,
+        }
+    }
+
     /// The smallest non-negative pattern of this kind whose value is at least that of the
     /// non-negative f32 bit pattern `f32_bits`; a pattern above every number if there is none.
     pub fn first_pattern_at_least(self, f32_bits: u32) -> u32 {

@@ -10,7 +10,7 @@ use crate::backend::Nvfp4Chunk;
 use crate::checkpoint::{CheckpointError, Tensor};
 use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, codes_to_blocks, in_order};
 use crate::format::Nvfp4Tables;
-use crate::format::nvfp4::BLOCK_LEN;
+use crate::format::nvfp4::{BLOCK_LEN, Rule, Scaling};
 use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
 
 /// Checks that needed reading, and the errors that were found.
@@ -185,7 +185,8 @@ fn read_blocks(
             code_bytes = codes_to_blocks(&code_bytes, columns);
         }
         if let Some(weights) = buffer.weights() {
-            let tables = Nvfp4Tables::new(weights.kind, global_scale);
+            let tables =
+                Nvfp4Tables::new(Scaling::stored(Rule::Dynamic, weights.kind, global_scale));
             let chunk = Nvfp4Chunk { codes: &code_bytes, scales: &scale_bytes };
             (found.weights, found.errors) =
                 resources.backend.nvfp4_errors(weights, chunk, &tables)?;

@@ -1,0 +1,45 @@
+//! FP8: E4M3 codes under a scale for the tensor, for each row, or for each 128×128 tile.
+//!
+//! ```text
+//! ModelOpt, tensor           scale = amax / 448; the quotient is rounded to the weights' type first
+//! ModelOpt, row and tile     scale = max(amax, smallest normal number of the weights' type) / 448
+//! compressed-tensors         scale = amax / 448 rounded to the weights' type; 0 becomes its epsilon
+//! ```
+//!
+//! Where ModelOpt would divide zero by zero (a tensor of zeros), the scale is 1.
+
+use super::{Arithmetic, Element, Extent, GroupScale, Quotient, ScaleStore, Scheme, Scope};
+use crate::numeric::{FloatKind, e4m3};
+
+/// Rows and columns of a tile.
+pub const TILE_LEN: usize = 128;
+
+/// FP8 with scales of a scope.
+pub fn scheme(scope: Scope, arithmetic: Arithmetic) -> Scheme {
+    let (store, quotient, rule): (_, _, fn(Extent, FloatKind) -> GroupScale) =
+        match (arithmetic, scope) {
+            (Arithmetic::ModelOpt, Scope::Tensor) => {
+                (ScaleStore::F32, Quotient::Own, modelopt_tensor)
+            }
+            (Arithmetic::ModelOpt, _) => (ScaleStore::F32, Quotient::F32, modelopt),
+            (Arithmetic::CompressedTensors, _) => {
+                (ScaleStore::Own, Quotient::F32, compressed_tensors)
+            }
+        };
+    Scheme { scope, element: Element::E4m3, zero_points: false, store, quotient, rule }
+}
+
+fn modelopt_tensor(extent: Extent, _: FloatKind) -> GroupScale {
+    let scale = extent.amax() / e4m3::MAX;
+    GroupScale::symmetric(if scale == 0.0 { 1.0 } else { scale })
+}
+
+fn modelopt(extent: Extent, kind: FloatKind) -> GroupScale {
+    let amax = if extent.amax() == 0.0 { e4m3::MAX } else { extent.amax() };
+    GroupScale::symmetric(amax.max(kind.min_normal()) / e4m3::MAX)
+}
+
+fn compressed_tensors(extent: Extent, kind: FloatKind) -> GroupScale {
+    let scale = kind.round(extent.amax() / e4m3::MAX);
+    GroupScale::symmetric(if scale == 0.0 { kind.epsilon() } else { scale })
+}

@@ -1,0 +1,266 @@
+//! Formats whose weights are codes times one scale: what they have in common.
+
+use crate::numeric::{FloatKind, e2m1, e4m3};
+
+/// Which weights of a matrix share a scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// All.
+    Tensor,
+    /// Those of a row.
+    Row,
+    /// So many that follow one another in a row. A row is a multiple of it.
+    Group(usize),
+    /// A square of so many rows and columns; at the edges what there is of it.
+    Tile(usize),
+}
+
+impl Scope {
+    /// Rows that share scales; `None` if all do. Chunks of a matrix begin at a multiple of it.
+    pub const fn rows(self) -> Option<usize> {
+        match self {
+            Self::Tensor => None,
+            Self::Row | Self::Group(_) => Some(1),
+            Self::Tile(len) => Some(len),
+        }
+    }
+
+    /// Scales side by side over rows of `columns`.
+    pub const fn across(self, columns: usize) -> usize {
+        match self {
+            Self::Tensor | Self::Row => 1,
+            Self::Group(len) | Self::Tile(len) => columns.div_ceil(len),
+        }
+    }
+
+    /// Scales of a matrix.
+    pub const fn count(self, rows: usize, columns: usize) -> usize {
+        let down = match self.rows() {
+            None => 1,
+            Some(len) => rows.div_ceil(len),
+        };
+        down * self.across(columns)
+    }
+
+    /// Number of the scale that a weight has.
+    pub const fn index(self, row: usize, column: usize, columns: usize) -> usize {
+        match self {
+            Self::Tensor => 0,
+            Self::Row => row,
+            Self::Group(len) => row * self.across(columns) + column / len,
+            Self::Tile(len) => row / len * self.across(columns) + column / len,
+        }
+    }
+}
+
+/// Which way a value halfway between two E2M1 numbers goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SmallFloatTies {
+    /// To the even code; only values below zero have the sign bit.
+    Even,
+    /// Towards zero; everything that is not above zero has the sign bit, zero included.
+    Down,
+}
+
+/// What a code is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Element {
+    /// A float of 4 bits.
+    E2m1(SmallFloatTies),
+    /// A float of 8 bits, ties to even, saturating.
+    E4m3,
+    /// A whole number of so many bits (two's complement), ties to even, saturating.
+    Int(u8),
+}
+
+impl Element {
+    /// Bits of a code.
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::E2m1(_) => 4,
+            Self::E4m3 => 8,
+            Self::Int(bits) => bits,
+        }
+    }
+
+    /// The code of a quotient, in a byte: whole numbers are extended by their sign, other codes
+    /// have zeros above.
+    #[inline(always)]
+    pub fn encode(self, quotient: f32) -> u8 {
+        match self {
+            Self::E2m1(SmallFloatTies::Even) => e2m1::encode_ties_even(quotient),
+            Self::E2m1(SmallFloatTies::Down) => e2m1::encode_ties_down(quotient),
+            Self::E4m3 => e4m3::encode(quotient),
+            Self::Int(bits) => {
+                let limit = (1i32 << (bits - 1)) as f32;
+                quotient.round_ties_even().clamp(-limit, limit - 1.0) as i8 as u8
+            }
+        }
+    }
+
+    /// The number that a code is.
+    #[inline(always)]
+    pub fn decode(self, code: u8) -> f32 {
+        match self {
+            Self::E2m1(_) => e2m1::decode(code),
+            Self::E4m3 => e4m3::decode(code),
+            Self::Int(_) => f32::from(code as i8),
+        }
+    }
+
+    /// Whether a quotient is at most one step beyond the numbers that codes are.
+    #[inline(always)]
+    pub fn reaches(self, quotient: f32) -> bool {
+        match self {
+            Self::E2m1(_) => quotient.abs() <= e2m1::MAX + 2.0,
+            Self::E4m3 => quotient.abs() <= e4m3::MAX + 32.0,
+            Self::Int(bits) => {
+                let limit = (1i32 << (bits - 1)) as f32;
+                (-limit - 1.0..=limit).contains(&quotient)
+            }
+        }
+    }
+}
+
+/// How a quotient is rounded before it becomes a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Quotient {
+    /// Once, to f32.
+    F32,
+    /// To f32 and then to the type of the weights.
+    Own,
+}
+
+/// The type that scales are stored in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ScaleStore {
+    /// f32.
+    F32,
+    /// The type of the weights.
+    Own,
+    /// A byte `b` for 2^(b − 127).
+    E8m0,
+}
+
+/// Smallest and largest of some weights and zero.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Extent {
+    /// Not above zero.
+    pub min: f32,
+    /// Not below zero.
+    pub max: f32,
+}
+
+impl Extent {
+    /// That of weights of which only the largest magnitude is known.
+    pub const fn of_amax(amax: f32) -> Self {
+        Self { min: -amax, max: amax }
+    }
+
+    /// Largest magnitude.
+    pub fn amax(self) -> f32 {
+        self.max.max(-self.min)
+    }
+}
+
+/// What the weights of a group are divided by, and what is then added.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GroupScale {
+    /// Above zero and finite; exact in the type that scales are stored in.
+    pub scale: f32,
+    /// A whole number that a code can be; 0 in symmetric formats.
+    pub zero_point: i8,
+}
+
+impl GroupScale {
+    /// A scale without a zero point.
+    pub const fn symmetric(scale: f32) -> Self {
+        Self { scale, zero_point: 0 }
+    }
+}
+
+/// The arithmetic of a format with one level of scales:
+///
+/// ```text
+/// (scale, zero point) = rule(extent of the group)
+/// quotient            = weight / scale, rounded to f32, then as `quotient` says
+/// code                = element nearest to quotient + zero point
+/// weight              ≈ (code − zero point) · scale
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Scheme {
+    /// Which weights share a scale.
+    pub scope: Scope,
+    /// What a code is.
+    pub element: Element,
+    /// Whether groups have zero points.
+    pub zero_points: bool,
+    /// How scales are stored.
+    pub store: ScaleStore,
+    /// How quotients are rounded.
+    pub quotient: Quotient,
+    /// The scale of a group from the extent of its weights, which have this type.
+    pub rule: fn(Extent, FloatKind) -> GroupScale,
+}
+
+impl Scheme {
+    /// The code of a weight of type `kind`.
+    #[inline(always)]
+    pub fn encode(&self, weight: f32, group: GroupScale, kind: FloatKind) -> u8 {
+        let round = |value: f32| match self.quotient {
+            Quotient::F32 => value,
+            Quotient::Own => kind.round(value),
+        };
+        let mut quotient = round(weight / group.scale);
+        if self.zero_points {
+            quotient = round(quotient + f32::from(group.zero_point));
+        }
+        self.element.encode(quotient)
+    }
+
+    /// Whether a weight lies within half a step of what a code stands for: whether it gets that code,
+    /// or the other zero, under the same scale. Beyond the largest and smallest numbers of a code it
+    /// may be a step away.
+    #[inline(always)]
+    pub fn matches(&self, weight: f32, code: u8, group: GroupScale, kind: FloatKind) -> bool {
+        let number = self.element.decode(self.encode(weight, group, kind));
+        let beyond = weight / group.scale + f32::from(group.zero_point);
+        number == self.element.decode(code) && self.element.reaches(beyond)
+    }
+
+    /// The weight that a code stands for, rounded once to f32.
+    #[inline(always)]
+    pub fn decode(&self, code: u8, group: GroupScale) -> f32 {
+        let number = self.element.decode(code);
+        // The difference of two small whole numbers is exact.
+        let number = if self.zero_points { number - f32::from(group.zero_point) } else { number };
+        number * group.scale
+    }
+}
+
+/// A scheme for weights of one type, ready to quantize with.
+#[derive(Debug, Clone, Copy)]
+pub struct Coder {
+    /// The arithmetic.
+    pub scheme: Scheme,
+    /// The type of the weights.
+    pub kind: FloatKind,
+    /// The scale of the whole tensor, where all weights share one.
+    pub tensor_scale: Option<GroupScale>,
+}
+
+impl Coder {
+    /// For weights of `kind` of a tensor whose largest magnitude is `amax`, which only counts where
+    /// all weights share a scale.
+    pub fn new(scheme: Scheme, kind: FloatKind, amax: f32) -> Self {
+        let of_tensor = scheme.scope == Scope::Tensor;
+        let tensor_scale = of_tensor.then(|| (scheme.rule)(Extent::of_amax(amax), kind));
+        Self { scheme, kind, tensor_scale }
+    }
+
+    /// The scale of a group.
+    #[inline(always)]
+    pub fn scale(&self, extent: Extent) -> GroupScale {
+        self.tensor_scale.unwrap_or_else(|| (self.scheme.rule)(extent, self.kind))
+    }
+}
