@@ -6,7 +6,7 @@ use clap::Parser;
 
 use crate::dialect::Dialect;
 use crate::format::Format;
-use crate::recipe::{Preset, TiedOutcome};
+use crate::recipe::{Indivisible, Preset, TiedOutcome};
 use crate::report::GroupBy;
 
 /// Opens a model checkpoint, shows what is in its weights, and quantizes it, on any GPU or on the
@@ -51,11 +51,11 @@ pub struct Args {
         conflicts_with_all = ["dry_run", "stats", "verify"])]
     pub overwrite: bool,
 
-    /// Format of quantized tensors: nvfp4
+    /// Format of quantized tensors; --formats lists them
     #[arg(long, value_name = "FORMAT", help_heading = "How")]
     pub format: Option<Format>,
 
-    /// Layout of the export: modelopt [default: modelopt]
+    /// Layout of the export: modelopt, compressed-tensors [default: modelopt]
     #[arg(long, value_name = "DIALECT", help_heading = "How")]
     pub export: Option<Dialect>,
 
@@ -82,6 +82,15 @@ pub struct Args {
     /// What becomes of a table that the head shares, when it is to be quantized [default: keep]
     #[arg(long, value_name = "OUTCOME", help_heading = "How")]
     pub tied: Option<TiedOutcome>,
+
+    /// What becomes of a tensor whose rows are no multiple of the block: keep, smaller (the same
+    /// format with a smaller block), or a format's name [default: keep]
+    #[arg(long, value_name = "WHAT", help_heading = "How")]
+    pub indivisible: Option<Indivisible>,
+
+    /// Allow a format that no known runtime loads in the chosen layout
+    #[arg(long, help_heading = "How")]
+    pub unserved: bool,
 
     /// Spread the output over files of at most this size, such as 5GB or 512MiB; otherwise as the
     /// source is

@@ -150,6 +150,8 @@ impl Batch<'_> {
         recipe.format = args.format.or(recipe.format);
         recipe.export = args.export.or(recipe.export);
         recipe.tied = args.tied.unwrap_or(recipe.tied);
+        recipe.indivisible = args.indivisible.unwrap_or(recipe.indivisible);
+        recipe.unserved |= args.unserved;
         recipe.quantize_embeddings |= args.quantize_embeddings;
         recipe.include.extend(args.include.iter().cloned());
         recipe.exclude.extend(args.exclude.iter().cloned());

@@ -1,42 +1,115 @@
 //! How a runtime wants a quantized checkpoint: names, dtypes and shapes of the stored tensors, and
 //! the config that describes them. One file a dialect; nothing here reads or writes files.
 
+pub mod compressed_tensors;
 mod exclude;
 pub mod modelopt;
+mod runtime;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Dtype;
-use crate::format::Format;
+use crate::checkpoint::{Dtype, Tensor};
+use crate::format::packing::Packing;
+use crate::format::{Arithmetic, Format, ScaleStore};
+use crate::model::{FusedExperts, Role};
 
 pub use exclude::{ExcludeList, shortest_patterns};
+pub use runtime::Runtime;
 
 /// A dialect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Dialect {
-    /// NVIDIA ModelOpt's Hugging Face export, read by vLLM, TensorRT-LLM and SGLang: [`modelopt`].
+    /// NVIDIA ModelOpt's Hugging Face export: [`modelopt`].
     Modelopt,
+    /// The compressed-tensors library's checkpoints: [`compressed_tensors`].
+    CompressedTensors,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 1] = [Self::Modelopt];
+    pub const ALL: [Self; 2] = [Self::Modelopt, Self::CompressedTensors];
 
     /// The name on the command line and in recipes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Modelopt => "modelopt",
+            Self::CompressedTensors => "compressed-tensors",
         }
     }
 
-    /// The tensors that stand for a weight `name` of `shape` in `format`.
-    pub fn outputs(self, name: &str, shape: &[u64], format: Format) -> Vec<Output> {
+    /// Whose arithmetic it goes with.
+    pub const fn arithmetic(self) -> Arithmetic {
         match self {
-            Self::Modelopt => modelopt::outputs(name, shape, format),
+            Self::Modelopt => Arithmetic::ModelOpt,
+            Self::CompressedTensors => Arithmetic::CompressedTensors,
+        }
+    }
+
+    /// How it wants experts that the source has in one tensor.
+    pub const fn fused_experts(self) -> FusedExperts {
+        match self {
+            Self::Modelopt => FusedExperts::Packed,
+            Self::CompressedTensors => FusedExperts::Split,
+        }
+    }
+
+    /// How it packs the codes of a format; `None` if it has no place for that format.
+    pub fn packing(self, format: Format) -> Option<Packing> {
+        match self {
+            Self::Modelopt => modelopt::packing(format),
+            Self::CompressedTensors => compressed_tensors::packing(format),
+        }
+    }
+
+    /// Rows that are quantized, or packed, together in a format.
+    pub fn rows_together(self, format: Format) -> u64 {
+        let packed = self.packing(format).map_or(1, Packing::rows);
+        let scaled = match format.scheme(self.arithmetic()) {
+            Some(scheme) if scheme.zero_points => 32 / usize::from(scheme.element.bits()),
+            Some(scheme) => scheme.scope.rows().unwrap_or(1),
+            None => 1,
+        };
+        packed.max(scaled) as u64
+    }
+
+    /// Whether it can hold fused experts `[experts, inputs, outputs]` in a format.
+    pub fn packs_fused_experts(self, format: Format) -> bool {
+        self == Self::Modelopt && format == Format::Nvfp4
+    }
+
+    /// The formats that it has a place for, in the order they are listed.
+    pub fn formats(self) -> impl Iterator<Item = Format> {
+        Format::all().filter(move |format| self.packing(*format).is_some())
+    }
+
+    /// The runtimes that load a format in it.
+    pub fn runtimes(self, format: Format) -> &'static [Runtime] {
+        match self {
+            Self::Modelopt => modelopt::runtimes(format),
+            Self::CompressedTensors => compressed_tensors::runtimes(format),
+        }
+    }
+
+    /// The tensors that stand for a weight in `format`, which the dialect has a place for.
+    pub fn outputs(self, weight: &Tensor, format: Format) -> Vec<Output> {
+        match self {
+            Self::Modelopt => modelopt::outputs(weight, format),
+            Self::CompressedTensors => compressed_tensors::outputs(weight, format),
+        }
+    }
+
+    /// What its config lists as not quantized. `kept` are modules that hold a float matrix.
+    pub fn exclude(self, kept: &[(String, Role)], quantized: &[String]) -> Vec<String> {
+        match self {
+            Self::Modelopt => {
+                let kept: Vec<String> = kept.iter().map(|(module, _)| module.clone()).collect();
+                shortest_patterns(&kept, quantized)
+            }
+            Self::CompressedTensors => compressed_tensors::exclude(kept, quantized),
         }
     }
 }
@@ -49,7 +122,7 @@ impl fmt::Display for Dialect {
 
 /// The text names no dialect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown dialect \"{0}\"; known dialects: modelopt")]
+#[error("unknown dialect \"{0}\"; known dialects: modelopt, compressed-tensors")]
 pub struct UnknownDialect(String);
 
 impl FromStr for Dialect {
@@ -88,8 +161,60 @@ pub enum Part {
     Verbatim,
     /// Packed codes.
     Codes,
-    /// One scale a block.
-    BlockScales,
-    /// The scale of the tensor.
+    /// One scale a group of weights: a block, a row, a tile, or all.
+    Scales,
+    /// The second level of scales: one for the tensor.
     GlobalScale,
+    /// One zero point a group, packed down the columns.
+    ZeroPoints,
+    /// Rows and columns of the weight.
+    Shape,
+}
+
+/// A weight's name without what it ends in, to which the names of its parts are joined: `X.` of
+/// `X.weight`, and for a bare parameter `X` itself with an underscore.
+fn stem(name: &str) -> String {
+    match name.strip_suffix("weight") {
+        Some(module) => module.to_owned(),
+        None => format!("{name}_"),
+    }
+}
+
+/// The type that scales are stored in, for weights of a type.
+fn scale_dtype(store: ScaleStore, weight: &Tensor) -> Dtype {
+    match (store, weight.dtype) {
+        (ScaleStore::E8m0, _) => Dtype::U8,
+        (ScaleStore::Own, Dtype::BF16 | Dtype::F16) => weight.dtype,
+        (ScaleStore::Own | ScaleStore::F32, _) => Dtype::F32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A weight as a dialect sees it.
+    pub fn weight(name: &str, dtype: Dtype, shape: &[u64]) -> Tensor {
+        let (name, shape) = (name.to_owned(), shape.to_vec());
+        Tensor { name, dtype, shape, file: 0, offset: 0, bytes: 0 }
+    }
+
+    #[test]
+    fn every_format_of_a_dialect_has_outputs_and_only_mxfp4_of_modelopt_no_runtime() {
+        for dialect in Dialect::ALL {
+            for format in Format::all() {
+                let outputs =
+                    || dialect.outputs(&weight("x.weight", Dtype::BF16, &[128, 256]), format);
+                match dialect.packing(format) {
+                    None => assert!(dialect.runtimes(format).is_empty(), "{dialect} {format}"),
+                    Some(_) => {
+                        let parts: Vec<Part> = outputs().iter().map(|output| output.part).collect();
+                        assert!(parts.contains(&Part::Codes) && parts.contains(&Part::Scales));
+                        let unserved = dialect == Dialect::Modelopt && format == Format::Mxfp4;
+                        assert_eq!(dialect.runtimes(format).is_empty(), unserved, "{format}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -1,14 +1,29 @@
-//! The global scale of a group: known once the largest magnitude of all its members is.
+//! What the weights of a group are quantized with: known once the largest magnitude of all its
+//! members is.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::format::Nvfp4Tables;
+use crate::dialect::Dialect;
 use crate::format::nvfp4::{Rule, Scaling};
+use crate::format::{Coder, Format, Nvfp4Tables};
 use crate::numeric::FloatKind;
 
+/// What weights of one type are quantized with.
+#[derive(Debug, Clone)]
+pub enum Encoder {
+    /// NVFP4.
+    Nvfp4(Arc<Nvfp4Tables>),
+    /// A format with one level of scales.
+    Grouped(Coder),
+}
+
 /// What the jobs of one group share.
-#[derive(Debug, Default)]
-pub struct GroupScale {
+#[derive(Debug)]
+pub struct SharedScale {
+    format: Format,
+    dialect: Dialect,
+    /// The type of all members; f32 if they are of several.
+    kind: FloatKind,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -19,12 +34,19 @@ struct State {
     quantize_jobs_left: usize,
     amax: f32,
     abandoned: bool,
-    /// One a kind of weights; made when first asked for, dropped with the last quantize job, so
+    /// One a type of weights; made when first asked for, dropped with the last quantize job, so
     /// that memory does not grow with the number of groups.
     tables: Vec<Arc<Nvfp4Tables>>,
 }
 
-impl GroupScale {
+impl SharedScale {
+    /// For a group of tensors of these types.
+    pub fn new(format: Format, dialect: Dialect, kinds: impl Iterator<Item = FloatKind>) -> Self {
+        let kind = kinds.reduce(|a, b| if a == b { a } else { FloatKind::F32 });
+        let kind = kind.unwrap_or(FloatKind::F32);
+        Self { format, dialect, kind, state: Mutex::default(), changed: Condvar::new() }
+    }
+
     /// Notes one more amax job to wait for.
     pub fn expect_amax(&self) {
         self.lock().amax_jobs_left += 1;
@@ -58,20 +80,30 @@ impl GroupScale {
         self.changed.notify_all();
     }
 
-    /// The tables for weights of `kind`, after waiting for the last amax; `None` if it never comes.
-    pub fn tables(&self, kind: FloatKind) -> Option<Arc<Nvfp4Tables>> {
+    /// What weights of `kind` are quantized with, after waiting for the last amax; `None` if it never
+    /// comes.
+    pub fn encoder(&self, kind: FloatKind) -> Option<Encoder> {
         let waiting = |state: &mut State| state.amax_jobs_left > 0 && !state.abandoned;
         let state = self.changed.wait_while(self.lock(), waiting);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
         if state.abandoned {
             return None;
         }
-        if let Some(tables) = state.tables.iter().find(|tables| tables.scaling.kind == kind) {
-            return Some(Arc::clone(tables));
+        if let Some(scheme) = self.format.scheme(self.dialect.arithmetic()) {
+            return Some(Encoder::Grouped(Coder::new(scheme, kind, state.amax)));
         }
-        let tables = Arc::new(Nvfp4Tables::new(Scaling::new(Rule::Dynamic, kind, state.amax)));
+        if let Some(tables) = state.tables.iter().find(|tables| tables.scaling.kind == kind) {
+            return Some(Encoder::Nvfp4(Arc::clone(tables)));
+        }
+        let rule = match self.dialect {
+            Dialect::Modelopt => Rule::Dynamic,
+            Dialect::CompressedTensors => Rule::CompressedTensors,
+        };
+        // The global scale is one for all members, whatever their types.
+        let scaling = Scaling { kind, ..Scaling::new(rule, self.kind, state.amax) };
+        let tables = Arc::new(Nvfp4Tables::new(scaling));
         state.tables.push(Arc::clone(&tables));
-        Some(tables)
+        Some(Encoder::Nvfp4(tables))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -3,16 +3,18 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::chunk::ChunkBuffer;
-use super::group::GroupScale;
+use super::group::{Encoder, SharedScale};
 use super::schedule::{Job, Task, schedule};
 use super::transpose::codes_to_rows;
 use super::workers::in_order;
 use super::{EngineError, Resources};
-use crate::backend::{Backend, Quantized, Weights};
+use crate::backend::{Backend, Grouped, Quantized, Weights};
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::cpu::{Cpu, weight_sums};
 use crate::dialect::Part;
 use crate::format::nvfp4::BLOCK_LEN;
+use crate::format::packing::{Packing, pack_zero_points};
+use crate::format::{Coder, Format, Nvfp4Tables, Scope};
 use crate::model::InputAxis;
 use crate::numeric::FloatKind;
 use crate::plan::{Decision, Entry, Plan};
@@ -47,7 +49,7 @@ pub struct Run<'a> {
 struct Shared<'a> {
     run: &'a Run<'a>,
     jobs: Vec<Job>,
-    groups: Vec<GroupScale>,
+    groups: Vec<SharedScale>,
     measured: Mutex<Vec<Measured>>,
 }
 
@@ -57,7 +59,7 @@ impl Run<'_> {
         let shared = Shared {
             run: self,
             jobs: schedule(self.plan),
-            groups: self.plan.groups.iter().map(|_| GroupScale::default()).collect(),
+            groups: self.plan.groups.iter().map(|group| shared_scale(self.plan, group)).collect(),
             measured: Mutex::default(),
         };
         for job in &shared.jobs {
@@ -71,11 +73,18 @@ impl Run<'_> {
             &self.resources,
             shared.jobs.len(),
             |number, buffer| shared.do_job(&shared.jobs[number], buffer),
-            || shared.groups.iter().for_each(GroupScale::abandon),
+            || shared.groups.iter().for_each(SharedScale::abandon),
         )?;
         let measured = shared.measured.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(merge(self.plan.entries.len(), measured))
     }
+}
+
+fn shared_scale(plan: &Plan, group: &[usize]) -> SharedScale {
+    let members = group.iter().map(|&i| &plan.entries[i]);
+    let kinds = members.clone().filter_map(|entry| entry.member.tensor.float_kind());
+    let format = members.clone().find_map(Entry::format).unwrap_or(Format::Nvfp4);
+    SharedScale::new(format, plan.dialect, kinds)
 }
 
 /// What was measured of one job.
@@ -117,7 +126,7 @@ impl Shared<'_> {
         self.tensor(job).shape.last().filter(|_| by_columns).map(|&columns| columns as usize)
     }
 
-    fn group_of(&self, job: &Job) -> &GroupScale {
+    fn group_of(&self, job: &Job) -> &SharedScale {
         match self.entry(job).decision {
             Decision::Quantize { group, .. } => &self.groups[group],
             Decision::Keep(_) => unreachable!("only quantized tensors have amax and quantize jobs"),
@@ -142,11 +151,11 @@ impl Shared<'_> {
         }
         self.copy(job, buffer.bytes())?;
 
-        // A quantized tensor is read twice, and each reading counts half of it.
+        // Of a tensor that is read twice each reading counts half.
         let done = match job.task {
             Task::Amax => read / 2,
-            Task::Quantize => read - read / 2,
-            Task::Copy => read,
+            Task::Quantize if job.measured => read - read / 2,
+            Task::Quantize | Task::Copy => read,
         };
         self.run.resources.progress.add(done);
         Ok(())
@@ -155,7 +164,7 @@ impl Shared<'_> {
     /// Waits for the amax jobs of the group, before memory is filled.
     fn global_scale_is_known(&self, job: &Job) -> bool {
         let kind = self.tensor(job).float_kind().unwrap_or(FloatKind::F32);
-        self.group_of(job).tables(kind).is_some()
+        self.group_of(job).encoder(kind).is_some()
     }
 
     fn find_amax(&self, job: &Job, weights: Weights<'_>) -> Result<(), EngineError> {
@@ -190,38 +199,90 @@ impl Shared<'_> {
     }
 
     fn quantize(&self, job: &Job, weights: Weights<'_>) -> Result<(), EngineError> {
-        let Some(tables) = self.group_of(job).tables(weights.kind) else { return Ok(()) };
-        let Quantized { codes, scales, weights: sums, errors } =
-            self.run.resources.backend.nvfp4_quantize(weights, &tables)?;
+        let encoder = self.group_of(job).encoder(weights.kind);
+        let stats = match encoder {
+            Some(Encoder::Nvfp4(tables)) => self.quantize_nvfp4(job, weights, &tables)?,
+            Some(Encoder::Grouped(coder)) => self.quantize_grouped(job, weights, &coder)?,
+            None => return Ok(()),
+        };
         self.group_of(job).end_quantize();
+        self.add_stats(job, stats);
+        Ok(())
+    }
 
+    fn quantize_nvfp4(
+        &self,
+        job: &Job,
+        weights: Weights<'_>,
+        tables: &Nvfp4Tables,
+    ) -> Result<TensorStats, EngineError> {
+        let Quantized { codes, scales, weights: sums, errors } =
+            self.run.resources.backend.nvfp4_quantize(weights, tables)?;
         let codes = match self.columns_of_blocks(job) {
             Some(columns) => codes_to_rows(&codes, columns),
             None => codes,
         };
         let block = job.range.start / BLOCK_LEN as u64;
+        let global_scale = tables.scaling.global_scale;
         self.write(job, Part::Codes, block * 8, &codes)?;
-        self.write(job, Part::BlockScales, block, &scales)?;
+        self.write(job, Part::Scales, block, &scales)?;
         if job.chunk == 0 {
-            self.write(job, Part::GlobalScale, 0, &tables.scaling.global_scale.to_le_bytes())?;
+            self.write(job, Part::GlobalScale, 0, &global_scale.to_le_bytes())?;
         }
         let quantized = QuantizedStats {
-            global_scale: tables.scaling.global_scale,
+            global_scale: Some(global_scale),
             scales: ScaleHealth::of(&scales),
             signal_squares: sums.sum_squares,
             errors,
         };
         // The amax is known from the first reading.
-        self.add_stats(
-            job,
-            TensorStats {
-                amax: 0.0,
-                weights: sums,
-                quantized: Some(quantized),
-                ..Default::default()
-            },
-        );
-        Ok(())
+        Ok(TensorStats { weights: sums, quantized: Some(quantized), ..Default::default() })
+    }
+
+    fn quantize_grouped(
+        &self,
+        job: &Job,
+        weights: Weights<'_>,
+        coder: &Coder,
+    ) -> Result<TensorStats, EngineError> {
+        let (entry, scheme) = (self.entry(job), &coder.scheme);
+        let columns = *entry.member.tensor.shape.last().unwrap_or(&1) as usize;
+        let Grouped { codes, scales, amax, weights: sums, errors } =
+            self.run.resources.backend.grouped_quantize(weights, columns, coder)?;
+        let amax = weights.kind.widen(amax);
+        if !amax.is_finite() {
+            return Err(self.not_finite(job, weights));
+        }
+
+        let row = job.range.start as usize / columns;
+        let packing = entry.format().and_then(|format| self.run.plan.dialect.packing(format));
+        let packing = packing.unwrap_or(Packing::Bytes);
+        let (at, packed) = (packing.bytes(row, columns), packing.pack(codes, columns));
+        self.write(job, Part::Codes, at as u64, &packed)?;
+
+        let across = scheme.scope.across(columns);
+        let first = scheme.scope.index(row, 0, columns);
+        if scheme.scope != Scope::Tensor || job.chunk == 0 {
+            let at = first * scheme.store.bytes(weights.kind);
+            self.write(job, Part::Scales, at as u64, &scheme.store.encode(&scales, weights.kind))?;
+        }
+        if scheme.zero_points {
+            let bits = scheme.element.bits();
+            let at = row * usize::from(bits) / 32 * across * 4;
+            let packed = pack_zero_points(&scales, across, bits);
+            self.write(job, Part::ZeroPoints, at as u64, &packed)?;
+        }
+        if job.chunk == 0 {
+            let shape = entry.member.tensor.shape.iter().flat_map(|n| n.to_le_bytes());
+            self.write(job, Part::Shape, 0, &shape.collect::<Vec<u8>>())?;
+        }
+        let quantized = QuantizedStats {
+            global_scale: coder.tensor_scale.map(|group| group.scale),
+            scales: ScaleHealth::default(),
+            signal_squares: sums.sum_squares,
+            errors,
+        };
+        Ok(TensorStats { amax, weights: sums, quantized: Some(quantized), ..Default::default() })
     }
 
     fn measure(&self, job: &Job, weights: Option<Weights<'_>>) {

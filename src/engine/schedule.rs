@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use crate::format::nvfp4::BLOCK_LEN;
+use crate::format::{Arithmetic, Scope};
 use crate::model::InputAxis;
-use crate::plan::{Decision, Plan};
+use crate::plan::{Decision, Entry, Plan};
 
 /// Bytes of source that one job reads, at most. A few of them a worker bound the memory of a run.
 pub const CHUNK_BYTES: u64 = 8 << 20;
@@ -23,6 +24,8 @@ pub struct Job {
     pub chunk: usize,
     /// The expert that it is part of, if the tensor holds several.
     pub expert: Option<usize>,
+    /// Whether another job finds its amax.
+    pub measured: bool,
 }
 
 /// What to do with a chunk.
@@ -54,6 +57,8 @@ pub fn schedule(plan: &Plan) -> Vec<Job> {
         let of_unit = |task: Task| unit.iter().flat_map(move |&entry| chunks(plan, entry, task));
         if kept(&unit[0]) {
             jobs.extend(of_unit(Task::Copy));
+        } else if !needs_amax(&plan.entries[unit[0]]) {
+            jobs.extend(of_unit(Task::Quantize));
         } else {
             jobs.extend(of_unit(Task::Amax));
             jobs.append(&mut waiting);
@@ -64,10 +69,18 @@ pub fn schedule(plan: &Plan) -> Vec<Job> {
     jobs
 }
 
+/// Whether a tensor can only be quantized once its largest magnitude is known.
+fn needs_amax(entry: &Entry) -> bool {
+    // The scope is the same in every arithmetic.
+    let scope =
+        entry.format().and_then(|format| format.scheme(Arithmetic::ModelOpt)).map(|s| s.scope);
+    matches!(scope, None | Some(Scope::Tensor))
+}
+
 fn chunks(plan: &Plan, entry: usize, task: Task) -> impl Iterator<Item = Job> {
+    let format = plan.entries[entry].format();
     let member = &plan.entries[entry].member;
     let tensor = &member.tensor;
-    // Whole blocks, as 8 MiB of any float are.
     let length = tensor.bytes / tensor.unit_bytes();
     let most = CHUNK_BYTES / tensor.unit_bytes();
     // Blocks down the columns come in groups of whole rows, and a chunk is of one expert.
@@ -77,8 +90,15 @@ fn chunks(plan: &Plan, entry: usize, task: Task) -> impl Iterator<Item = Job> {
             let group = columns * BLOCK_LEN as u64;
             (rows * columns, (most / group).max(1) * group, true)
         }
+        // Whole rows, and as many as are quantized together.
+        (_, [_, columns]) if format.is_some() => {
+            let together = format.map_or(1, |format| plan.dialect.rows_together(format));
+            let rows = (most / columns.max(&1) / together).max(1) * together;
+            (length, rows * columns, false)
+        }
         _ => (length, most, false),
     };
+    let measured = format.is_some() && needs_amax(&plan.entries[entry]);
     let spans = if length == 0 { 0 } else { length / span };
     let chunks_in_span = span.div_ceil(step);
     (0..spans * chunks_in_span).map(move |i| {
@@ -90,6 +110,7 @@ fn chunks(plan: &Plan, entry: usize, task: Task) -> impl Iterator<Item = Job> {
             range: start + chunk * step..start + ((chunk + 1) * step).min(span),
             chunk: i as usize,
             expert: fused.then_some(expert as usize),
+            measured,
         }
     })
 }

@@ -8,11 +8,9 @@ use serde_json::Value;
 use super::ExportError;
 use crate::checkpoint::index::{self, INDEX_FILE};
 use crate::checkpoint::{CONFIG_FILE, Config, SINGLE_FILE, python_json};
-use crate::dialect::modelopt::{QUANT_CONFIG_FILE, quant_config_file, quantization_config};
+use crate::dialect::modelopt::{self, QUANT_CONFIG_FILE};
+use crate::dialect::{Dialect, compressed_tensors};
 use crate::plan::Plan;
-
-/// Indent of the JSON files, as ModelOpt writes them.
-const INDENT: &str = "    ";
 
 /// The key of the quantization in `config.json`.
 const QUANTIZATION: &str = "quantization_config";
@@ -23,15 +21,26 @@ const TIE: &str = "tie_word_embeddings";
 /// Names and texts of the config files of a plan, as an export writes them.
 pub fn files(plan: &Plan, source: Option<&Config>) -> BTreeMap<&'static str, String> {
     let mut files = BTreeMap::new();
-    let quantization = quant_config_file(&plan.exclude);
-    files.insert(QUANT_CONFIG_FILE, python_json::to_string_pretty(&quantization, INDENT));
+    let layers = plan.layers();
+    // Indented as the tools do it.
+    let (quantization, indent) = match plan.dialect {
+        Dialect::Modelopt => {
+            let indent = "    ";
+            let file = modelopt::quant_config_file(&layers, &plan.exclude);
+            files.insert(QUANT_CONFIG_FILE, python_json::to_string_pretty(&file, indent));
+            (modelopt::quantization_config(&layers, &plan.exclude), indent)
+        }
+        Dialect::CompressedTensors => {
+            (compressed_tensors::quantization_config(&layers, &plan.exclude), "  ")
+        }
+    };
     if let Some(config) = source {
         let mut json = config.json.clone();
         if let Some(tied) = plan.tie_word_embeddings {
             set_tie(&mut json, tied);
         }
-        json.insert(QUANTIZATION.to_owned(), quantization_config(&plan.exclude));
-        files.insert(CONFIG_FILE, python_json::to_string_pretty(&Value::Object(json), INDENT));
+        json.insert(QUANTIZATION.to_owned(), quantization);
+        files.insert(CONFIG_FILE, python_json::to_string_pretty(&Value::Object(json), indent));
     }
     if plan.files.iter().any(|file| file.name != SINGLE_FILE) {
         let names = plan.files.iter().flat_map(|file| {

@@ -1,6 +1,6 @@
 //! Formats whose weights are codes times one scale: what they have in common.
 
-use crate::numeric::{FloatKind, e2m1, e4m3};
+use crate::numeric::{FloatKind, e2m1, e4m3, e8m0};
 
 /// Which weights of a matrix share a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -140,6 +140,29 @@ pub enum ScaleStore {
     Own,
     /// A byte `b` for 2^(b − 127).
     E8m0,
+}
+
+impl ScaleStore {
+    /// Bytes of a scale, for weights of `kind`.
+    pub const fn bytes(self, kind: FloatKind) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Own => kind.bytes(),
+            Self::E8m0 => 1,
+        }
+    }
+
+    /// Scales as they are stored, little-endian.
+    pub fn encode(self, scales: &[GroupScale], kind: FloatKind) -> Vec<u8> {
+        let scales = scales.iter().map(|group| group.scale);
+        match (self, kind) {
+            (Self::E8m0, _) => scales.map(e8m0::encode).collect(),
+            (Self::Own, FloatKind::Bf16 | FloatKind::F16) => {
+                scales.flat_map(|scale| (kind.pattern(scale) as u16).to_le_bytes()).collect()
+            }
+            (Self::Own | Self::F32, _) => scales.flat_map(f32::to_le_bytes).collect(),
+        }
+    }
 }
 
 /// Smallest and largest of some weights and zero.

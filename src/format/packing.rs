@@ -1,5 +1,7 @@
 //! How codes lie in memory: from one a byte, as kernels give them, to what files hold, and back.
 
+use super::GroupScale;
+
 /// How codes of a matrix are packed. Rows are taken one by one; what is left of a last byte or word
 /// of a row is zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,6 +127,38 @@ impl Packing {
     }
 }
 
+/// Zero points, `across` a row, packed down the columns: each word of 32 bits holds those of as many
+/// rows as fit, biased and in order like [`Packing::Words`]. Words are in row-major order.
+pub fn pack_zero_points(scales: &[GroupScale], across: usize, bits: u8) -> Vec<u8> {
+    let rows_a_word = 32 / usize::from(bits);
+    let (bias, mask) = (1i32 << (bits - 1), (1u32 << bits) - 1);
+    let word = |rows: &[GroupScale], column: usize| {
+        let biased = rows.iter().skip(column).step_by(across);
+        biased.enumerate().fold(0u32, |word, (i, group)| {
+            let unsigned = (i32::from(group.zero_point) + bias) as u32 & mask;
+            word | unsigned << (i * usize::from(bits))
+        })
+    };
+    let words = scales.chunks(rows_a_word * across.max(1));
+    let words = words.flat_map(|rows| (0..across).map(move |column| word(rows, column)));
+    words.flat_map(u32::to_le_bytes).collect()
+}
+
+/// The zero points of `rows` rows that [`pack_zero_points`] packed, in row-major order.
+pub fn unpack_zero_points(packed: &[u8], rows: usize, across: usize, bits: u8) -> Vec<i8> {
+    let rows_a_word = 32 / usize::from(bits);
+    let (bias, mask) = (1i32 << (bits - 1), (1u32 << bits) - 1);
+    let words = packed.as_chunks::<4>().0;
+    let zero_point = |i: usize| {
+        let (row, column) = (i / across, i % across);
+        let word = words.get(row / rows_a_word * across + column);
+        let word = word.map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        let unsigned = word >> (row % rows_a_word * usize::from(bits)) & mask;
+        (unsigned as i32 - bias) as i8
+    };
+    (0..rows * across).map(zero_point).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +179,17 @@ mod tests {
                 assert_eq!(packing.unpack(&packed, columns, true), codes, "{packing:?}");
             }
         }
+    }
+
+    #[test]
+    fn zero_points_go_down_the_columns_and_come_back() {
+        let scale = |zero_point| GroupScale { scale: 1.0, zero_point };
+        let scales: Vec<GroupScale> = (0..20).map(|i| scale(i % 16 - 8)).collect();
+        let packed = pack_zero_points(&scales, 2, 4);
+        assert_eq!(packed.len(), 4 * 2 * 2, "ten rows take two words");
+        assert_eq!(packed[..2], [0x20, 0x64], "every second one is of the first column");
+        let zero_points: Vec<i8> = scales.iter().map(|group| group.zero_point).collect();
+        assert_eq!(unpack_zero_points(&packed, 10, 2, 4), zero_points);
     }
 
     #[test]

@@ -13,6 +13,15 @@ pub enum InputAxis {
     SecondToLast,
 }
 
+/// What becomes of fused experts `[experts, inputs, outputs]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FusedExperts {
+    /// They stay one tensor.
+    Packed,
+    /// Every expert's projections become matrices of their own.
+    Split,
+}
+
 /// Families whose fused experts are `[experts, inputs, outputs]`.
 const INPUTS_FIRST: [&str; 3] = ["gpt_oss", "llama4", "llama4_text"];
 

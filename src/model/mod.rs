@@ -6,7 +6,7 @@ mod natural;
 mod role;
 pub mod ties;
 
-pub use experts::{InputAxis, MAX_EXPERTS, input_axis, split_experts};
+pub use experts::{FusedExperts, InputAxis, MAX_EXPERTS, input_axis, split_experts};
 pub use group::{ScaleGroup, scale_group};
 pub use natural::natural_order;
 pub use role::{Role, role_of};

@@ -7,7 +7,7 @@ use crate::checkpoint::Tensor;
 use crate::dialect::{Dialect, Output, Part};
 use crate::format::Format;
 use crate::model::{InputAxis, Member, Model, Role, natural_order, ties::Tie};
-use crate::recipe::{Action, Recipe, RuleSet, TiedOutcome};
+use crate::recipe::{Action, Indivisible, Recipe, RuleSet, TiedOutcome};
 
 /// Entries in the model's order, and what came up.
 pub struct Decided {
@@ -19,7 +19,8 @@ pub struct Decided {
 
 pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dialect) -> Decided {
     let mut decided = Decided { entries: Vec::new(), findings: Vec::new(), untied: false };
-    let decisions = model.members.iter().map(|member| by_rules(model, member, recipe, rules));
+    let by_rules = |member| by_rules(model, member, recipe, rules, dialect);
+    let decisions = model.members.iter().map(by_rules);
     for (member, mut decision) in whole_where_kept(model, decisions.collect()) {
         let tensor = &member.tensor;
         let mut outputs = Vec::new();
@@ -32,7 +33,7 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
                 TieEffect::None => {}
                 TieEffect::Compare => note(FindingKind::TieUnknown),
                 TieEffect::Keep => {
-                    let packed = dialect.outputs(&tensor.name, &tensor.shape, format);
+                    let packed = dialect.outputs(tensor, format);
                     let packed: u64 = packed.iter().map(Output::bytes).sum();
                     let head = match model.tie {
                         Tie::HeadStored { .. } => tensor.bytes,
@@ -53,7 +54,7 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
         }
         match &decision {
             Decision::Quantize { format, .. } => {
-                outputs.splice(0..0, dialect.outputs(&tensor.name, &tensor.shape, *format));
+                outputs.splice(0..0, dialect.outputs(tensor, *format));
             }
             Decision::Keep(reason) => {
                 let finding = finding_about(reason, tensor);
@@ -99,7 +100,13 @@ fn verbatim(tensor: &Tensor) -> Output {
     }
 }
 
-fn by_rules(model: &Model<'_>, member: &Member, recipe: &Recipe, rules: &RuleSet) -> Decision {
+fn by_rules(
+    model: &Model<'_>,
+    member: &Member,
+    recipe: &Recipe,
+    rules: &RuleSet,
+    dialect: Dialect,
+) -> Decision {
     let tensor = &member.tensor;
     let stored = &model.checkpoint.tensors[member.index];
     let Some((_, rule)) = rules.decide([&tensor.name, &stored.name], member.role) else {
@@ -111,18 +118,49 @@ fn by_rules(model: &Model<'_>, member: &Member, recipe: &Recipe, rules: &RuleSet
         Action::Format(format) => Some(format),
     };
     let Some(format) = format else { return Decision::Keep(Reason::NoFormat) };
-    match why_not(tensor, member, format) {
+    let quantize =
+        |format, rule: &str| Decision::Quantize { format, rule: rule.to_owned(), group: 0 };
+    match why_not(tensor, member, format, dialect) {
+        None => quantize(format, &rule.source),
+        Some(reason @ Reason::Indivisible { .. }) => {
+            let fits = |other: &Format| why_not(tensor, member, *other, dialect).is_none();
+            match instead(format, recipe.indivisible).find(fits) {
+                Some(other) => quantize(other, &format!("{}, where {reason}", rule.source)),
+                None => Decision::Keep(reason),
+            }
+        }
         Some(reason) => Decision::Keep(reason),
-        None => Decision::Quantize { format, rule: rule.source.clone(), group: 0 },
     }
 }
 
-/// Most bytes that the rows of one line of blocks may take.
+/// What to try where a row does not divide into the blocks of a format, best first.
+fn instead(format: Format, indivisible: Indivisible) -> impl Iterator<Item = Format> {
+    let is_smaller = move |other: &Format| match (format, *other) {
+        (
+            Format::Int { bits, group: Some(group), symmetric },
+            Format::Int { bits: b, group: Some(g), symmetric: s },
+        ) => (b, s) == (bits, symmetric) && g < group,
+        _ => false,
+    };
+    let mut formats: Vec<Format> = match indivisible {
+        Indivisible::Keep => Vec::new(),
+        Indivisible::Smaller => Format::all().filter(is_smaller).collect(),
+        Indivisible::Format(other) => vec![other],
+    };
+    formats.sort_by_key(|format| std::cmp::Reverse(format.block_len()));
+    formats.into_iter()
+}
+
+/// Most bytes that the rows which are quantized together may take: they are read at once, and
+/// memory is to be bounded.
 const MAX_ROWS_BYTES: u64 = 64 << 20;
 
-/// Why a tensor cannot be in a format, whatever the rules say.
-fn why_not(tensor: &Tensor, member: &Member, format: Format) -> Option<Reason> {
+/// Why a tensor cannot be in a format of a dialect, whatever the rules say.
+fn why_not(tensor: &Tensor, member: &Member, format: Format, dialect: Dialect) -> Option<Reason> {
     let block = format.block_len() as u64;
+    let element_bytes = tensor.bytes / tensor.len().max(1);
+    let too_wide =
+        |rows: u64, columns: u64| (element_bytes * rows).saturating_mul(columns) > MAX_ROWS_BYTES;
     if tensor.float_kind().is_none() {
         return Some(Reason::NotFloat(tensor.dtype));
     }
@@ -131,11 +169,23 @@ fn why_not(tensor: &Tensor, member: &Member, format: Format) -> Option<Reason> {
     }
     let inputs = match (tensor.shape.as_slice(), member.role, member.input_axis) {
         ([_, _], _, Some(InputAxis::SecondToLast)) => return Some(Reason::InputsFirst),
-        ([_, columns], ..) if tensor.name.ends_with(".weight") => *columns,
+        ([rows, columns], ..) if tensor.name.ends_with(".weight") => {
+            let together = dialect.rows_together(format);
+            if too_wide(together, *columns) {
+                return Some(Reason::TooWide { columns: *columns });
+            }
+            // Codes of two rows share bytes, and no reader knows half a pair.
+            if rows % dialect.packing(format)?.rows() as u64 != 0 {
+                return Some(Reason::OddRows { rows: *rows });
+            }
+            *columns
+        }
         ([_, _], ..) => return Some(Reason::NotWeight),
         ([_, inputs, columns], Role::Expert, Some(InputAxis::SecondToLast)) => {
-            // The rows of a block are read together, and memory is to be bounded.
-            if tensor.bytes / tensor.len() * block * columns > MAX_ROWS_BYTES {
+            if !dialect.packs_fused_experts(format) {
+                return Some(Reason::NoPlace { format, dialect });
+            }
+            if too_wide(block, *columns) {
                 return Some(Reason::TooWide { columns: *columns });
             }
             *inputs
@@ -155,6 +205,8 @@ fn finding_about(reason: &Reason, tensor: &Tensor) -> Option<FindingKind> {
             Some(FindingKind::Indivisible { columns: *columns, block: *block })
         }
         Reason::FusedExperts => Some(FindingKind::FusedExperts),
+        Reason::NoPlace { .. } => Some(FindingKind::NoPlace),
+        Reason::OddRows { .. } => Some(FindingKind::OddRows),
         Reason::TooWide { columns } => Some(FindingKind::TooWide { columns: *columns }),
         Reason::Empty => Some(FindingKind::Empty),
         Reason::InputsFirst => Some(FindingKind::InputsFirst),

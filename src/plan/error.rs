@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use crate::dialect::Dialect;
+use crate::format::Format;
 use crate::recipe::RecipeError;
 
 /// A plan that cannot be made.
@@ -12,6 +14,30 @@ pub enum PlanError {
         checkpoint: PathBuf,
         /// How that shows.
         method: String,
+    },
+    /// The dialect cannot hold the format.
+    #[error(
+        "{dialect} has no place for {format}; it has {}{}",
+        names(dialect.formats()),
+        elsewhere(*format, *dialect)
+    )]
+    NoPair {
+        /// The format.
+        format: Format,
+        /// The dialect.
+        dialect: Dialect,
+    },
+    /// No runtime loads the format in the dialect.
+    #[error(
+        "no known runtime loads {format} in {dialect}{}. --unserved writes it all the same; \
+         --formats shows who loads what",
+        elsewhere(*format, *dialect)
+    )]
+    Unserved {
+        /// The format.
+        format: Format,
+        /// The dialect.
+        dialect: Dialect,
     },
     /// Two tensors would be stored under one name.
     #[error(
@@ -28,4 +54,18 @@ pub enum PlanError {
     /// The recipe is not usable.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
+}
+
+fn names(formats: impl Iterator<Item = Format>) -> String {
+    formats.map(Format::name).collect::<Vec<_>>().join(", ")
+}
+
+/// The dialects in which somebody loads a format: the end of a message, or nothing.
+fn elsewhere(format: Format, not: Dialect) -> String {
+    let served = |dialect: &Dialect| *dialect != not && !dialect.runtimes(format).is_empty();
+    let dialects: Vec<&str> = Dialect::ALL.into_iter().filter(served).map(Dialect::name).collect();
+    match dialects[..] {
+        [] => String::new(),
+        _ => format!("; for {format} choose --export {}", dialects.join(" or --export ")),
+    }
 }

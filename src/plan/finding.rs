@@ -33,6 +33,10 @@ pub enum FindingKind {
     InputsFirst,
     /// Several experts in one tensor.
     FusedExperts,
+    /// Fused experts in a format that the dialect has no place for.
+    NoPlace,
+    /// An odd number of rows in a format that packs them in pairs.
+    OddRows,
     /// Rows that are too long.
     TooWide {
         /// Length of a row.
@@ -127,7 +131,15 @@ impl fmt::Display for FindingKind {
             ),
             Self::TooWide { columns } => write!(
                 f,
-                "rows of {columns} are too long for blocks that run down the columns: kept"
+                "rows of {columns} are too long to be read together: kept"
+            ),
+            Self::NoPlace => f.write_str(
+                "the dialect has no place for experts fused as [experts, inputs, outputs] in this \
+                 format: kept. NVFP4 has one, and compressed-tensors splits them",
+            ),
+            Self::OddRows => f.write_str(
+                "an odd number of rows, and the format packs them in pairs: kept. Choose another \
+                 format for them",
             ),
             Self::Empty => f.write_str("no elements: carried as they are"),
             Self::NotAnyLayer => f.write_str(

@@ -16,7 +16,7 @@ pub use layout::{PlannedFile, Sharding};
 pub use reason::Reason;
 
 use crate::checkpoint::{Checkpoint, Dtype};
-use crate::dialect::{Dialect, Output, Part, shortest_patterns};
+use crate::dialect::{Dialect, Output, Part};
 use crate::format::Format;
 use crate::model::{
     Member, Model, Role, is_quantizable, module_of, owner_of, role_of, scale_group, ties::Tie,
@@ -127,11 +127,12 @@ impl Plan {
             return Err(PlanError::AlreadyQuantized { checkpoint, method });
         }
         let rules = recipe.rule_set()?;
+        check_formats(recipe, dialect)?;
         let decided = decide::decide(model, recipe, &rules, dialect);
         let (mut entries, mut findings) = (decided.entries, decided.findings);
         let groups = group(&mut entries);
         let files = layout::layout(&entries, model.checkpoint, sharding);
-        let exclude = exclude(&entries, &model.tie);
+        let exclude = exclude(&entries, &model.tie, dialect);
         findings.extend(finding::about_checkpoint(model.checkpoint));
         findings.extend(finding::about_experts(model));
         findings.extend(finding::about_fused(&entries));
@@ -176,6 +177,14 @@ impl Plan {
         !self.groups.is_empty()
     }
 
+    /// The modules that are quantized, with their formats, in the order of entries.
+    pub fn layers(&self) -> Vec<(String, Format)> {
+        let layer = |entry: &Entry| {
+            Some((module_of(&entry.member.tensor.name).to_owned(), entry.format()?))
+        };
+        self.entries.iter().filter_map(layer).collect()
+    }
+
     /// Kept tensors by reason and role, largest first: reason, role, how many, bytes.
     pub fn kept(&self) -> Vec<(&Reason, Role, u64, u64)> {
         let mut kept: BTreeMap<(&Reason, Role), (u64, u64)> = BTreeMap::new();
@@ -204,15 +213,30 @@ impl Plan {
     }
 }
 
-/// Collects the tensors that share a global scale and numbers the groups in order.
+/// Formats that the dialect has no place for, or that nobody would load, are refused before
+/// anything else.
+fn check_formats(recipe: &Recipe, dialect: Dialect) -> Result<(), PlanError> {
+    for format in recipe.formats() {
+        if dialect.packing(format).is_none() {
+            return Err(PlanError::NoPair { format, dialect });
+        }
+        if dialect.runtimes(format).is_empty() && !recipe.unserved {
+            return Err(PlanError::Unserved { format, dialect });
+        }
+    }
+    Ok(())
+}
+
+/// Collects the tensors that share a global scale, of which only NVFP4 has one for several, and
+/// numbers the groups in order.
 fn group(entries: &mut [Entry]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut numbers = BTreeMap::new();
     for (i, entry) in entries.iter_mut().enumerate() {
         let Decision::Quantize { group, format, .. } = &mut entry.decision else { continue };
         let number = match scale_group(module_of(&entry.member.tensor.name)) {
-            Some(key) => *numbers.entry((key, format.name())).or_insert(groups.len()),
-            None => groups.len(),
+            Some(key) if *format == Format::Nvfp4 => *numbers.entry(key).or_insert(groups.len()),
+            _ => groups.len(),
         };
         if number == groups.len() {
             groups.push(Vec::new());
@@ -225,7 +249,7 @@ fn group(entries: &mut [Entry]) -> Vec<Vec<usize>> {
 
 /// What the config lists as not quantized: every module with a float matrix that is stored as it
 /// was, and the head that a tied model does not store.
-fn exclude(entries: &[Entry], tie: &Tie) -> Vec<String> {
+fn exclude(entries: &[Entry], tie: &Tie, dialect: Dialect) -> Vec<String> {
     let (mut kept, mut quantized) = (Vec::new(), Vec::new());
     for entry in entries {
         if entry.format().is_some() {
@@ -240,14 +264,17 @@ fn exclude(entries: &[Entry], tie: &Tie) -> Vec<String> {
         let listed = entry.is_quantizable() || is_packed_lookalike;
         let verbatim =
             entry.outputs.iter().filter(|output| listed && output.part == Part::Verbatim);
-        kept.extend(verbatim.map(|output| owner_of(&output.name).to_owned()));
+        kept.extend(verbatim.map(|output| {
+            let role = role_of(&output.name, &output.shape);
+            (owner_of(&output.name).to_owned(), role)
+        }));
     }
     if let Tie::HeadAbsent { head_name, .. } = tie {
-        kept.push(module_of(head_name).to_owned());
+        kept.push((module_of(head_name).to_owned(), Role::Head));
     }
     kept.sort();
     kept.dedup();
-    shortest_patterns(&kept, &quantized)
+    dialect.exclude(&kept, &quantized)
 }
 
 /// Whether a tensor, if nothing said otherwise, could be taken for packed codes.

@@ -1,6 +1,8 @@
 use std::fmt;
 
 use crate::checkpoint::Dtype;
+use crate::dialect::Dialect;
+use crate::format::Format;
 use crate::model::Role;
 
 /// Why a tensor is kept.
@@ -34,7 +36,19 @@ pub enum Reason {
         /// Length of a block.
         block: u64,
     },
-    /// Its blocks run down columns of which a row has too many to be read at once.
+    /// The dialect has no place for fused experts in this format.
+    NoPlace {
+        /// The format.
+        format: Format,
+        /// The dialect.
+        dialect: Dialect,
+    },
+    /// Codes of two rows share bytes, and it has an odd number of rows.
+    OddRows {
+        /// Number of rows.
+        rows: u64,
+    },
+    /// Its rows are too long for those that are quantized together to be read at once.
     TooWide {
         /// Length of a row.
         columns: u64,
@@ -76,7 +90,13 @@ impl fmt::Display for Reason {
                 write!(f, "rows of {columns} are no multiple of the block of {block}")
             }
             Self::TooWide { columns } => {
-                write!(f, "rows of {columns} are too long for blocks that run down the columns")
+                write!(f, "rows of {columns} are too long to be read together")
+            }
+            Self::NoPlace { format, dialect } => {
+                write!(f, "{dialect} has no place for fused experts in {format}")
+            }
+            Self::OddRows { rows } => {
+                write!(f, "it has {rows} rows, and the format packs them in pairs")
             }
             Self::Tied => f.write_str("embedding and head share it (--tied untie)"),
         }

@@ -1,6 +1,7 @@
 //! What the user wants: ordered rules from presets, a TOML file and the command line.
 
 mod error;
+mod indivisible;
 mod rule;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use error::RecipeError;
+pub use indivisible::Indivisible;
 pub use rule::{Action, Rule, RuleSet, SourcedRule};
 
 use crate::dialect::Dialect;
@@ -48,6 +50,12 @@ pub struct Recipe {
     /// What becomes of a table that the head shares, when it is to be quantized.
     #[serde(default)]
     pub tied: TiedOutcome,
+    /// What becomes of a tensor whose rows do not divide into blocks.
+    #[serde(default)]
+    pub indivisible: Indivisible,
+    /// Whether formats are taken that no known runtime loads in the dialect.
+    #[serde(default)]
+    pub unserved: bool,
     /// Rules after those of the preset.
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,
@@ -132,6 +140,19 @@ impl Recipe {
             .map_err(|source| RecipeError::Io { file: file.to_owned(), source })?;
         toml::from_str(&text)
             .map_err(|e| RecipeError::Toml { file: file.to_owned(), message: e.to_string() })
+    }
+
+    /// Every format that it speaks of.
+    pub fn formats(&self) -> impl Iterator<Item = Format> {
+        let of_rules = self.rules.iter().filter_map(|rule| match rule.action {
+            Action::Format(format) => Some(format),
+            Action::Keep | Action::Quantize => None,
+        });
+        let instead = match self.indivisible {
+            Indivisible::Format(format) => Some(format),
+            Indivisible::Keep | Indivisible::Smaller => None,
+        };
+        self.format.into_iter().chain(of_rules).chain(instead)
     }
 
     /// The rules in the order in which they are tried; the last that matches wins: preset,

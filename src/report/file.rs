@@ -137,7 +137,7 @@ impl<'a> Flat<'a> {
             std_dev: stats.map(|stats| stats.weights.std_dev()),
             zero_fraction: stats.map(|stats| stats.weights.zero_fraction()),
             // A group has several.
-            global_scale: quantized.filter(|_| row.tensors == 1).map(|q| q.global_scale),
+            global_scale: quantized.filter(|_| row.tensors == 1).and_then(|q| q.global_scale),
             scale_min: quantized.map(|q| q.scales.min),
             scale_max: quantized.map(|q| q.scales.max),
             scales_zero: quantized.map(|q| q.scales.zero),

@@ -18,8 +18,8 @@ pub struct TensorStats {
 /// Measurements of what quantizing did to a tensor.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QuantizedStats {
-    /// The f32 scale of the tensor.
-    pub global_scale: f32,
+    /// The scale of the whole tensor, as it is stored, if it has one.
+    pub global_scale: Option<f32>,
     /// Its block scales.
     pub scales: ScaleHealth,
     /// Σ w² of what was quantized, without tensors of a group that are kept.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::dialect::ExcludeList;
-use crate::dialect::modelopt::{BLOCK_SCALE, GLOBAL_SCALE};
+use crate::dialect::modelopt::{GLOBAL_SCALE, SCALE as BLOCK_SCALE};
 use crate::format::nvfp4::BLOCK_BYTES;
 use crate::model::{ScaleGroup, natural_order, owner_of, scale_group};
 use crate::plan::is_packed_lookalike;

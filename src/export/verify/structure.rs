@@ -9,7 +9,9 @@ use super::{Check, Opened, check};
 use crate::checkpoint::index::INDEX_FILE;
 use crate::checkpoint::{Checkpoint, Config, SINGLE_FILE, Tensor, python_json};
 use crate::dialect::ExcludeList;
-use crate::dialect::modelopt::{QUANT_CONFIG_FILE, W4A16_NVFP4};
+use crate::dialect::modelopt::QUANT_CONFIG_FILE;
+
+const W4A16_NVFP4: &str = "W4A16_NVFP4";
 use crate::model::{Role, is_quantizable, owner_of, role_of, split_experts};
 use crate::plan::Coverage;
 use crate::units::count;

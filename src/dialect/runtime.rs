@@ -1,0 +1,25 @@
+use std::fmt;
+
+/// A program that loads quantized checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// vLLM.
+    Vllm,
+    /// SGLang.
+    Sglang,
+    /// TensorRT-LLM.
+    TensorRtLlm,
+    /// Hugging Face transformers, with the compressed-tensors library beside it.
+    Transformers,
+}
+
+impl fmt::Display for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Vllm => "vLLM",
+            Self::Sglang => "SGLang",
+            Self::TensorRtLlm => "TensorRT-LLM",
+            Self::Transformers => "transformers",
+        })
+    }
+}
