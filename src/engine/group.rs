@@ -5,8 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::dialect::Dialect;
 use crate::format::nvfp4::{Rule, Scaling};
-use crate::format::{Coder, Format, Nvfp4Tables};
+use crate::format::{Coder, Format, Nvfp4Tables, Quotient};
 use crate::numeric::FloatKind;
+use crate::plan::{Entry, Plan};
 
 /// What weights of one type are quantized with.
 #[derive(Debug, Clone)]
@@ -22,6 +23,7 @@ pub enum Encoder {
 pub struct SharedScale {
     format: Format,
     dialect: Dialect,
+    quotient: Option<Quotient>,
     /// The type of all members; f32 if they are of several.
     kind: FloatKind,
     state: Mutex<State>,
@@ -40,11 +42,19 @@ struct State {
 }
 
 impl SharedScale {
-    /// For a group of tensors of these types.
-    pub fn new(format: Format, dialect: Dialect, kinds: impl Iterator<Item = FloatKind>) -> Self {
+    /// For a group of a plan.
+    pub fn new(plan: &Plan, group: &[usize]) -> Self {
+        let members = || group.iter().map(|&i| &plan.entries[i]);
+        let kinds = members().filter_map(|entry| entry.member.tensor.float_kind());
         let kind = kinds.reduce(|a, b| if a == b { a } else { FloatKind::F32 });
-        let kind = kind.unwrap_or(FloatKind::F32);
-        Self { format, dialect, kind, state: Mutex::default(), changed: Condvar::new() }
+        Self {
+            format: members().find_map(Entry::format).unwrap_or(Format::Nvfp4),
+            dialect: plan.dialect,
+            quotient: plan.quotient,
+            kind: kind.unwrap_or(FloatKind::F32),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
     }
 
     /// Notes one more amax job to wait for.
@@ -89,7 +99,8 @@ impl SharedScale {
         if state.abandoned {
             return None;
         }
-        if let Some(scheme) = self.format.scheme(self.dialect.arithmetic()) {
+        if let Some(mut scheme) = self.format.scheme(self.dialect.arithmetic()) {
+            scheme.quotient = self.quotient.unwrap_or(scheme.quotient);
             return Some(Encoder::Grouped(Coder::new(scheme, kind, state.amax)));
         }
         if let Some(tables) = state.tables.iter().find(|tables| tables.scaling.kind == kind) {

@@ -14,7 +14,7 @@ use crate::cpu::{Cpu, weight_sums};
 use crate::dialect::Part;
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::packing::{Packing, pack_zero_points};
-use crate::format::{Coder, Format, Nvfp4Tables, Scope};
+use crate::format::{Coder, Nvfp4Tables, Scope};
 use crate::model::InputAxis;
 use crate::numeric::FloatKind;
 use crate::plan::{Decision, Entry, Plan};
@@ -59,7 +59,12 @@ impl Run<'_> {
         let shared = Shared {
             run: self,
             jobs: schedule(self.plan),
-            groups: self.plan.groups.iter().map(|group| shared_scale(self.plan, group)).collect(),
+            groups: self
+                .plan
+                .groups
+                .iter()
+                .map(|group| SharedScale::new(self.plan, group))
+                .collect(),
             measured: Mutex::default(),
         };
         for job in &shared.jobs {
@@ -78,13 +83,6 @@ impl Run<'_> {
         let measured = shared.measured.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(merge(self.plan.entries.len(), measured))
     }
-}
-
-fn shared_scale(plan: &Plan, group: &[usize]) -> SharedScale {
-    let members = group.iter().map(|&i| &plan.entries[i]);
-    let kinds = members.clone().filter_map(|entry| entry.member.tensor.float_kind());
-    let format = members.clone().find_map(Entry::format).unwrap_or(Format::Nvfp4);
-    SharedScale::new(format, plan.dialect, kinds)
 }
 
 /// What was measured of one job.

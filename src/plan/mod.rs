@@ -17,7 +17,7 @@ pub use reason::Reason;
 
 use crate::checkpoint::{Checkpoint, Dtype};
 use crate::dialect::{Dialect, Output, Part};
-use crate::format::Format;
+use crate::format::{Format, Quotient};
 use crate::model::{
     Member, Model, Role, is_quantizable, module_of, owner_of, role_of, scale_group, ties::Tie,
 };
@@ -28,6 +28,9 @@ use crate::recipe::Recipe;
 pub struct Plan {
     /// The layout of the export.
     pub dialect: Dialect,
+    /// How quotients are rounded, if not as the dialect's arithmetic says. On a CPU the
+    /// compressed-tensors library rounds those of FP8 and of whole numbers to the weights' type.
+    pub quotient: Option<Quotient>,
     /// One entry a tensor, in natural order of names.
     pub entries: Vec<Entry>,
     /// Tensors that share a global scale: indices of entries. A tensor that shares with none is a
@@ -141,6 +144,7 @@ impl Plan {
 
         Ok(Self {
             dialect,
+            quotient: None,
             groups,
             exclude,
             tie_word_embeddings: decided.untied.then_some(false),

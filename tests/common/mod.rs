@@ -2,12 +2,14 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 
 mod checkpoint;
+mod gpu;
 mod program;
 mod sound;
 
 use std::path::PathBuf;
 
 pub use checkpoint::*;
+pub use gpu::*;
 pub use program::*;
 pub use sound::*;
 
