@@ -15,7 +15,12 @@ use crate::report::GroupBy;
 #[command(name = "quantscope", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Args {
     /// A Hugging Face checkpoint folder, or one .safetensors file (with the config.json beside it)
+    #[arg(required_unless_present = "formats", default_value = ".", hide_default_value = true)]
     pub checkpoint: PathBuf,
+
+    /// List the formats: bits a weight, what shares a scale, and who loads them in which layout
+    #[arg(long)]
+    pub formats: bool,
 
     /// Work without a window
     #[arg(long)]

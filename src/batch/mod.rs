@@ -22,7 +22,7 @@ use crate::export::{Exported, NotExported, Options, Stage, check_target, export,
 use crate::model::{Model, ties};
 use crate::plan::{Finding, FindingKind, Plan, Sharding};
 use crate::recipe::Recipe;
-use crate::report::{GroupBy, Report, check_file, grouped, rows, terminal};
+use crate::report::{GroupBy, Report, check_file, formats, grouped, rows, terminal};
 use crate::stats::TensorStats;
 use crate::units;
 use progress::Progress;
@@ -51,6 +51,9 @@ pub fn main(args: &Args) -> ExitCode {
 
 /// The same with a place for results and a flag that stops the run.
 pub fn run(args: &Args, cancel: &AtomicBool, out: &mut dyn Write) -> Result<(), BatchError> {
+    if args.formats {
+        return Ok(writeln!(out, "{}", formats())?);
+    }
     if !args.batch {
         return Err(UsageError::NoWindow.into());
     }

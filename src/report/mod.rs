@@ -2,8 +2,10 @@
 //! made of the same values.
 
 mod file;
+mod formats;
 mod row;
 pub mod terminal;
 
 pub use file::{Report, ReportError, ReportFormat, check_file};
+pub use formats::formats;
 pub use row::{GroupBy, Row, grouped, rows};

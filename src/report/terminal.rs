@@ -15,12 +15,25 @@ use crate::stats::ScaleHealth;
 use crate::units::{bytes, count, name, shape, significant};
 
 /// Columns that hold text; all others are aligned to the right.
-const TEXT_COLUMNS: [&str; 7] = ["tensor", "group", "shape", "dtype", "format", "reason", "check"];
+const TEXT_COLUMNS: [&str; 11] = [
+    "tensor",
+    "group",
+    "shape",
+    "dtype",
+    "format",
+    "reason",
+    "check",
+    "scale for",
+    "scale type",
+    "modelopt",
+    "compressed-tensors",
+];
 
 /// What stands where nothing was measured. A column of nothing else is left out.
 const NOTHING: &str = "–";
 
-fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+/// Columns side by side; one that says nothing in any row is left out.
+pub fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let rows: Vec<Vec<String>> = rows.collect();
     let says_something = |column: &usize| rows.iter().any(|row| row[*column] != NOTHING);
     let shown: Vec<usize> = (0..header.len()).filter(says_something).collect();
