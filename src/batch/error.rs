@@ -63,7 +63,12 @@ impl BatchError {
         let usage = match self {
             Self::Usage(_)
             | Self::Recipe(_)
-            | Self::Plan(PlanError::Recipe(_))
+            | Self::Plan(
+                PlanError::Recipe(_)
+                | PlanError::NoPair { .. }
+                | PlanError::Unserved { .. }
+                | PlanError::CannotShare { .. },
+            )
             | Self::Device(OpenError::NoAdapter | OpenError::NotFound { .. }) => true,
             Self::Report(error) => {
                 matches!(

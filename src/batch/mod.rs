@@ -14,13 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use args::{Args, Mode, UsageError};
 pub use error::BatchError;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, TieMatch};
 use crate::checkpoint::Checkpoint;
-use crate::engine::{Resources, Run};
+use crate::engine::{Resources, Run, tie_match};
 use crate::export::verify::{Opened, Verification};
 use crate::export::{Exported, NotExported, Options, Stage, check_target, export, run_findings};
+use crate::model::ties::Tie;
 use crate::model::{Model, ties};
-use crate::plan::{Finding, FindingKind, Plan, Sharding};
+use crate::plan::{Entry, Finding, FindingKind, Plan, Sharding};
 use crate::recipe::Recipe;
 use crate::report::{GroupBy, Report, check_file, formats, grouped, rows, terminal};
 use crate::stats::TensorStats;
@@ -112,7 +113,7 @@ impl Batch<'_> {
         let asks = |finding: &Finding| finding.kind == FindingKind::TieUnknown;
         let matters = plan.findings.iter().any(asks) || plan.tie_word_embeddings.is_some();
         if mode != Mode::DryRun && matters {
-            let settled = ties::settle(&checkpoint, model.tie.clone(), self.cancel)?;
+            let settled = self.settle_tie(&model, &plan)?;
             if settled != model.tie {
                 model.tie = settled;
                 plan = Plan::new(&model, &recipe, dialect, sharding)?;
@@ -134,6 +135,32 @@ impl Batch<'_> {
         match mode {
             Mode::Export { out: folder } => self.export(&checkpoint, &plan, folder, out),
             _ => self.stats(&checkpoint, &plan, out),
+        }
+    }
+
+    /// Finds out by reading whether embedding and head are one: byte by byte, and where bytes differ
+    /// by what the quantized table stands for.
+    fn settle_tie(&self, model: &Model<'_>, plan: &Plan) -> Result<Tie, BatchError> {
+        let settled = ties::settle(model.checkpoint, model.tie.clone(), self.cancel)?;
+        let (Tie::Unknown { embedding, head }, Tie::Untied) = (&model.tie, &settled) else {
+            return Ok(settled);
+        };
+        let tensors = &model.checkpoint.tensors;
+        let (table, other) = (&tensors[*embedding], &tensors[*head]);
+        let entry = plan.entries.iter().find(|entry| entry.member.index == *embedding);
+        let Some(format) = entry.and_then(Entry::format) else { return Ok(settled) };
+
+        let backend = device::open(&self.args.device)?;
+        let resources = self.resources(backend.as_ref());
+        self.progress.begin("compare", 0);
+        let found =
+            tie_match(&resources, model.checkpoint, (table, other), (format, plan.dialect))?;
+        self.progress.end();
+        match found {
+            Some(TieMatch { apart: 0, .. }) => {
+                Ok(Tie::HeadMatches { embedding: *embedding, head: *head })
+            }
+            _ => Ok(settled),
         }
     }
 

@@ -76,6 +76,13 @@ impl Dialect {
         packed.max(scaled) as u64
     }
 
+    /// Whether its runtimes read one packed table for embedding and head.
+    pub const fn shares_tables(self) -> bool {
+        match self {
+            Self::Modelopt | Self::CompressedTensors => false,
+        }
+    }
+
     /// Whether it can hold fused experts `[experts, inputs, outputs]` in a format.
     pub fn packs_fused_experts(self, format: Format) -> bool {
         self == Self::Modelopt && format == Format::Nvfp4

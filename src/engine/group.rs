@@ -18,6 +18,22 @@ pub enum Encoder {
     Grouped(Coder),
 }
 
+impl Encoder {
+    /// For weights of `kind` of a tensor, or of a scale group, with this largest magnitude.
+    pub fn new(format: Format, dialect: Dialect, kind: FloatKind, amax: f32) -> Self {
+        match format.scheme(dialect.arithmetic()) {
+            Some(scheme) => Self::Grouped(Coder::new(scheme, kind, amax)),
+            None => {
+                let rule = match dialect {
+                    Dialect::Modelopt => Rule::Dynamic,
+                    Dialect::CompressedTensors => Rule::CompressedTensors,
+                };
+                Self::Nvfp4(Arc::new(Nvfp4Tables::new(Scaling::new(rule, kind, amax))))
+            }
+        }
+    }
+}
+
 /// What the jobs of one group share.
 #[derive(Debug)]
 pub struct SharedScale {
@@ -99,22 +115,24 @@ impl SharedScale {
         if state.abandoned {
             return None;
         }
-        if let Some(mut scheme) = self.format.scheme(self.dialect.arithmetic()) {
-            scheme.quotient = self.quotient.unwrap_or(scheme.quotient);
-            return Some(Encoder::Grouped(Coder::new(scheme, kind, state.amax)));
-        }
         if let Some(tables) = state.tables.iter().find(|tables| tables.scaling.kind == kind) {
             return Some(Encoder::Nvfp4(Arc::clone(tables)));
         }
-        let rule = match self.dialect {
-            Dialect::Modelopt => Rule::Dynamic,
-            Dialect::CompressedTensors => Rule::CompressedTensors,
-        };
         // The global scale is one for all members, whatever their types.
-        let scaling = Scaling { kind, ..Scaling::new(rule, self.kind, state.amax) };
-        let tables = Arc::new(Nvfp4Tables::new(scaling));
-        state.tables.push(Arc::clone(&tables));
-        Some(Encoder::Nvfp4(tables))
+        let encoder = Encoder::new(self.format, self.dialect, self.kind, state.amax);
+        Some(match encoder {
+            Encoder::Nvfp4(shared) => {
+                let scaling = Scaling { kind, ..shared.scaling };
+                let tables = Arc::new(Nvfp4Tables::new(scaling));
+                state.tables.push(Arc::clone(&tables));
+                Encoder::Nvfp4(tables)
+            }
+            Encoder::Grouped(coder) => {
+                let mut scheme = coder.scheme;
+                scheme.quotient = self.quotient.unwrap_or(scheme.quotient);
+                Encoder::Grouped(Coder::new(scheme, kind, state.amax))
+            }
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

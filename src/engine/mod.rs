@@ -9,6 +9,7 @@ mod error;
 mod group;
 mod run;
 mod schedule;
+mod tie_match;
 mod transpose;
 mod workers;
 
@@ -20,6 +21,7 @@ pub use chunk::ChunkBuffer;
 pub use error::{EngineError, advice};
 pub use run::{Run, Sink};
 pub use schedule::CHUNK_BYTES;
+pub use tie_match::tie_match;
 pub use transpose::codes_to_blocks;
 pub use workers::in_order;
 

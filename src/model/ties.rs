@@ -27,6 +27,14 @@ pub enum Tie {
         /// Whether their bytes were compared and found to differ.
         differs: bool,
     },
+    /// Config says untied, and the stored head has other bytes than the table, but every weight of it
+    /// lies within half a step of what the quantized table stands for.
+    HeadMatches {
+        /// The table, an index in [`Checkpoint::tensors`].
+        embedding: usize,
+        /// The head, likewise.
+        head: usize,
+    },
     /// Config says untied, but the stored head may equal the table: only its bytes can tell.
     Unknown {
         /// The table, an index in [`Checkpoint::tensors`].
@@ -55,10 +63,11 @@ pub fn find(checkpoint: &Checkpoint, members: &[Member]) -> Tie {
         (Some(_), None) => Tie::Untied,
         (Some(embedding), Some(head)) => {
             let (a, b) = (&checkpoint.tensors[embedding], &checkpoint.tensors[head]);
-            let same_form = a.shape == b.shape && a.dtype == b.dtype;
+            let are_floats = a.float_kind().is_some() && b.float_kind().is_some();
+            let may_match = a.shape == b.shape && are_floats;
             match says_tied {
                 Some(true) => Tie::HeadStored { embedding, head, differs: false },
-                _ if same_form => Tie::Unknown { embedding, head },
+                _ if may_match => Tie::Unknown { embedding, head },
                 _ => Tie::Untied,
             }
         }

@@ -36,7 +36,7 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
                     let packed = dialect.outputs(tensor, format);
                     let packed: u64 = packed.iter().map(Output::bytes).sum();
                     let head = match model.tie {
-                        Tie::HeadStored { .. } => tensor.bytes,
+                        Tie::HeadStored { .. } | Tie::HeadMatches { .. } => tensor.bytes,
                         _ => 0,
                     };
                     let (kept, untied) = (tensor.bytes + head, packed + tensor.bytes);
@@ -238,11 +238,13 @@ fn tie_of(model: &Model<'_>, member: &Member, recipe: &Recipe) -> TieEffect {
         Tie::HeadStored { embedding, head, .. } if [*embedding, *head].contains(&member.index) => {
             None
         }
+        Tie::HeadMatches { embedding, .. } if *embedding == member.index => None,
         Tie::Unknown { embedding, .. } if *embedding == member.index => return TieEffect::Compare,
         _ => return TieEffect::None,
     };
     match recipe.tied {
-        TiedOutcome::Keep => TieEffect::Keep,
+        // The plan is refused before where nobody can share.
+        TiedOutcome::Keep | TiedOutcome::Share => TieEffect::Keep,
         TiedOutcome::Untie => TieEffect::Untie { head },
     }
 }

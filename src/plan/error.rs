@@ -39,6 +39,15 @@ pub enum PlanError {
         /// The dialect.
         dialect: Dialect,
     },
+    /// No runtime reads one packed table for embedding and head.
+    #[error(
+        "no runtime reads one packed table for embedding and head in {dialect}: \
+         choose --tied keep or --tied untie"
+    )]
+    CannotShare {
+        /// The dialect.
+        dialect: Dialect,
+    },
     /// Two tensors would be stored under one name.
     #[error(
         "{name:?} would be stored twice, for {first:?} and for {second:?}. Keep one of them with --exclude"

@@ -21,7 +21,7 @@ use crate::format::{Format, Quotient};
 use crate::model::{
     Member, Model, Role, is_quantizable, module_of, owner_of, role_of, scale_group, ties::Tie,
 };
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, TiedOutcome};
 
 /// What will happen to a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,6 +131,9 @@ impl Plan {
         }
         let rules = recipe.rule_set()?;
         check_formats(recipe, dialect)?;
+        if recipe.tied == TiedOutcome::Share && !dialect.shares_tables() {
+            return Err(PlanError::CannotShare { dialect });
+        }
         let decided = decide::decide(model, recipe, &rules, dialect);
         let (mut entries, mut findings) = (decided.entries, decided.findings);
         let groups = group(&mut entries);

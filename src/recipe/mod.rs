@@ -76,6 +76,8 @@ pub enum TiedOutcome {
     Keep,
     /// The table is quantized, and the head gets a float copy of its own.
     Untie,
+    /// The table is quantized once, and the head reads its codes too.
+    Share,
 }
 
 /// Rules that come with the program.
