@@ -5,7 +5,8 @@
 //! [`numeric`] and [`mod@format`] specify the arithmetic; [`checkpoint`] opens files and [`model`]
 //! tells what their tensors are; [`recipe`] says what the user wants, [`dialect`] what a runtime
 //! wants, and [`plan`] puts them together without reading a weight; [`engine`] runs a plan on a
-//! [`backend`], [`cpu`] or [`gpu`], and measures ([`stats`]); [`export`] writes and verifies;
+//! [`backend`], [`cpu`] or [`gpu`], and measures ([`stats`]); [`quantized`] reads what is quantized
+//! already; [`export`] writes and verifies;
 //! [`report`] and [`batch`] show.
 #![warn(missing_docs)]
 
@@ -21,6 +22,7 @@ pub mod gpu;
 pub mod model;
 pub mod numeric;
 pub mod plan;
+pub mod quantized;
 pub mod recipe;
 pub mod report;
 pub mod stats;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// What each module may know. `report` and `batch` show what all others do.
-const MAY_KNOW: [(&str, &[&str]); 17] = [
+const MAY_KNOW: [(&str, &[&str]); 18] = [
     ("units", &[]),
     ("numeric", &[]),
     ("format", &["numeric"]),
@@ -23,6 +23,10 @@ const MAY_KNOW: [(&str, &[&str]); 17] = [
         &["backend", "checkpoint", "cpu", "dialect", "format", "model", "numeric", "plan", "stats"],
     ),
     (
+        "quantized",
+        &["backend", "checkpoint", "dialect", "format", "model", "numeric", "plan", "stats"],
+    ),
+    (
         "export",
         &[
             "backend",
@@ -32,6 +36,7 @@ const MAY_KNOW: [(&str, &[&str]); 17] = [
             "format",
             "model",
             "plan",
+            "quantized",
             "stats",
             "units",
         ],

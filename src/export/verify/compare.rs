@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use super::layers::{Layer, fused};
-use super::{Check, LayerError, MIN_SQNR_DB, Opened, check};
-use crate::backend::Nvfp4Chunk;
-use crate::checkpoint::{CheckpointError, Tensor};
-use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, codes_to_blocks, in_order};
-use crate::format::Nvfp4Tables;
-use crate::format::nvfp4::{BLOCK_LEN, Rule, Scaling};
-use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
+use super::{Check, LayerError, MIN_SQNR_DB, Opened, check, fused};
+use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
+use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, in_order};
+use crate::format::Format;
+use crate::format::nvfp4::BLOCK_LEN;
+use crate::quantized::{Layer, global_scale, read_chunk};
+use crate::stats::{ErrorSums, WeightSums};
 
 /// Checks that needed reading, and the errors that were found.
 pub struct Compared {
@@ -21,8 +20,8 @@ pub struct Compared {
 
 /// A piece of work.
 enum Job<'a> {
-    /// Blocks of a layer.
-    Blocks { layer: usize, blocks: Range<u64> },
+    /// Rows of a layer, as [`read_chunk`] counts them.
+    Rows { layer: usize, rows: Range<u64> },
     /// Bytes of a tensor that is stored as it was.
     Bytes { tensor: &'a Tensor, source: &'a Tensor, range: Range<u64> },
 }
@@ -30,16 +29,27 @@ enum Job<'a> {
 /// What was found in one layer.
 #[derive(Default)]
 struct Found {
-    scales: ScaleHealth,
+    scales: u64,
+    zero: u64,
+    invalid: u64,
     weights: WeightSums,
     errors: ErrorSums,
 }
 
+impl Found {
+    fn merge(&mut self, part: &Self) {
+        self.scales += part.scales;
+        self.zero += part.zero;
+        self.invalid += part.invalid;
+        self.weights.merge(&part.weights);
+        self.errors.merge(&part.errors);
+    }
+}
+
 /// Bytes of output that [`compare`] will go through.
 pub fn work_bytes(opened: &Opened<'_>) -> u64 {
-    let bytes = |part: Option<usize>| part.map_or(0, |i| opened.checkpoint.tensors[i].bytes);
     let layers = opened.layers.iter().filter(|layer| layer.problem.is_none());
-    let packed: u64 = layers.map(|layer| bytes(layer.codes)).sum();
+    let packed: u64 = layers.map(|layer| lines(layer) * line_weights(layer)).sum();
     let kept: u64 = kept_pairs(opened).iter().map(|(tensor, _)| tensor.bytes).sum();
     packed + kept
 }
@@ -60,7 +70,7 @@ pub fn compare(
     layers: &[&Layer],
 ) -> Result<Compared, EngineError> {
     let global_scales: Vec<f32> =
-        layers.iter().map(|layer| global_scale(opened, layer)).collect::<Result<_, _>>()?;
+        layers.iter().map(|layer| scale_of(opened, layer)).collect::<Result<_, _>>()?;
     let jobs = jobs(opened, layers);
     let found: Mutex<Vec<Found>> = Mutex::new(layers.iter().map(|_| Found::default()).collect());
     let changed: Mutex<Vec<String>> = Mutex::default();
@@ -70,21 +80,11 @@ pub fn compare(
         jobs.len(),
         |number, buffer| {
             match &jobs[number] {
-                Job::Blocks { layer, blocks } => {
-                    let part = read_blocks(
-                        resources,
-                        opened,
-                        layers[*layer],
-                        global_scales[*layer],
-                        blocks,
-                        buffer,
-                    )?;
+                Job::Rows { layer, rows } => {
+                    let part = read_rows(resources, opened, layers[*layer], rows, buffer)?;
                     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                    let total = &mut found[*layer];
-                    total.scales.merge(&part.scales);
-                    total.weights.merge(&part.weights);
-                    total.errors.merge(&part.errors);
-                    resources.progress.add((blocks.end - blocks.start) * 8);
+                    found[*layer].merge(&part);
+                    resources.progress.add((rows.end - rows.start) * line_weights(layers[*layer]));
                 }
                 Job::Bytes { tensor, source, range } => {
                     if !equal_bytes(opened, tensor, source, range)? {
@@ -124,15 +124,13 @@ pub fn compare(
 }
 
 fn jobs<'a>(opened: &'a Opened<'_>, layers: &[&Layer]) -> Vec<Job<'a>> {
-    // A chunk of source is at most CHUNK_BYTES, whatever its type.
-    let most = CHUNK_BYTES / (4 * BLOCK_LEN as u64);
     let mut jobs = Vec::new();
     for (i, layer) in layers.iter().enumerate() {
-        // Blocks down the columns come in groups of whole rows.
-        let group = layer.columns_of_blocks.map_or(1, |columns| columns as u64);
-        let blocks_a_job = (most / group).max(1) * group;
-        let blocks = layer.scales.map_or(0, |scales| opened.checkpoint.tensors[scales].bytes);
-        jobs.extend(steps(blocks, blocks_a_job).map(|blocks| Job::Blocks { layer: i, blocks }));
+        // A chunk of source is at most CHUNK_BYTES, whatever its type.
+        let together = layer.format.map_or(1, |format| layer.dialect.rows_together(format));
+        let most = CHUNK_BYTES / (4 * line_weights(layer).max(1) * together);
+        let step = most.max(1) * together;
+        jobs.extend(steps(lines(layer), step).map(|rows| Job::Rows { layer: i, rows }));
     }
     for (tensor, source) in kept_pairs(opened) {
         jobs.extend(steps(tensor.bytes, CHUNK_BYTES).map(|range| Job::Bytes {
@@ -148,48 +146,58 @@ fn steps(length: u64, step: u64) -> impl Iterator<Item = Range<u64>> {
     (0..length.div_ceil(step)).map(move |i| i * step..((i + 1) * step).min(length))
 }
 
-fn global_scale(opened: &Opened<'_>, layer: &Layer) -> Result<f32, CheckpointError> {
-    let mut bytes = [0; 4];
-    if let Some(i) = layer.global_scale {
-        opened.checkpoint.read_at(&opened.checkpoint.tensors[i], &mut bytes, 0)?;
+/// Rows of a matrix; of fused experts lines of 16 inputs.
+fn lines(layer: &Layer) -> u64 {
+    match layer.shape[..] {
+        [rows, _] => rows,
+        [experts, inputs, _] => experts * (inputs / BLOCK_LEN as u64),
+        _ => 0,
     }
-    Ok(f32::from_le_bytes(bytes))
 }
 
-fn read_blocks(
+/// Weights of a row, or of a line.
+fn line_weights(layer: &Layer) -> u64 {
+    let columns = layer.shape.last().copied().unwrap_or(0);
+    if layer.is_fused() { columns * BLOCK_LEN as u64 } else { columns }
+}
+
+/// The global scale of a layer that has one; 1 where it has none.
+fn scale_of(opened: &Opened<'_>, layer: &Layer) -> Result<f32, CheckpointError> {
+    match layer.format {
+        Some(Format::Nvfp4) => global_scale(&opened.checkpoint, layer),
+        _ => Ok(1.0),
+    }
+}
+
+fn read_rows(
     resources: &Resources<'_>,
     opened: &Opened<'_>,
     layer: &Layer,
-    global_scale: f32,
-    blocks: &Range<u64>,
+    rows: &Range<u64>,
     buffer: &mut ChunkBuffer,
 ) -> Result<Found, EngineError> {
     let mut found = Found::default();
-    let (Some(codes), Some(scales)) = (layer.codes, layer.scales) else { return Ok(found) };
-    let checkpoint = &opened.checkpoint;
-    let count = (blocks.end - blocks.start) as usize;
-    let mut scale_bytes = vec![0; count];
-    checkpoint.read_at(&checkpoint.tensors[scales], &mut scale_bytes, blocks.start)?;
-    found.scales = ScaleHealth::of(&scale_bytes);
-
-    let usable =
-        global_scale > 0.0 && global_scale.is_finite() && scale_bytes.iter().all(|&s| s < 0x7F);
-    let source = source_weight(opened, layer).filter(|_| usable);
+    let Some(chunk) = read_chunk(&opened.checkpoint, layer, rows.clone())? else {
+        return Ok(found);
+    };
+    for scale in chunk.scales() {
+        found.scales += 1;
+        found.zero += u64::from(scale == 0.0);
+        found.invalid += u64::from(!scale.is_finite() || scale.is_sign_negative());
+    }
+    // A scale of the whole tensor is read with every chunk.
+    if rows.start > 0 && layer.format == Some(Format::Fp8) {
+        (found.scales, found.zero, found.invalid) = (0, 0, 0);
+    }
+    let source = source_weight(opened, layer).filter(|_| chunk.is_sound());
     if let Some((source_checkpoint, source)) = source {
-        let mut code_bytes = vec![0; count * 8];
-        checkpoint.read_at(&checkpoint.tensors[codes], &mut code_bytes, blocks.start * 8)?;
-        let block_len = BLOCK_LEN as u64;
-        buffer.read(source_checkpoint, source, blocks.start * block_len..blocks.end * block_len)?;
-        if let Some(columns) = layer.columns_of_blocks {
-            buffer.arrange_in_blocks(columns);
-            code_bytes = codes_to_blocks(&code_bytes, columns);
+        let weights = line_weights(layer);
+        buffer.read(source_checkpoint, source, rows.start * weights..rows.end * weights)?;
+        if layer.is_fused() {
+            buffer.arrange_in_blocks(layer.shape[2] as usize);
         }
         if let Some(weights) = buffer.weights() {
-            let tables =
-                Nvfp4Tables::new(Scaling::stored(Rule::Dynamic, weights.kind, global_scale));
-            let chunk = Nvfp4Chunk { codes: &code_bytes, scales: &scale_bytes };
-            (found.weights, found.errors) =
-                resources.backend.nvfp4_errors(weights, chunk, &tables)?;
+            (found.weights, found.errors) = chunk.errors(resources.backend, weights)?;
         }
     }
     Ok(found)
@@ -199,15 +207,10 @@ fn read_blocks(
 pub fn source_weight<'a>(
     opened: &'a Opened<'_>,
     layer: &Layer,
-) -> Option<(&'a crate::checkpoint::Checkpoint, &'a Tensor)> {
+) -> Option<(&'a Checkpoint, &'a Tensor)> {
     let source = opened.source?;
-    let codes = &opened.checkpoint.tensors[layer.codes?];
-    let tensor = opened.origin(&codes.name)?;
-    // Two codes a byte along the dimension that blocks run along.
-    let mut shape = codes.shape.clone();
-    let axis = if layer.columns_of_blocks.is_some() { 2 } else { 1 };
-    *shape.iter_mut().rev().nth(axis - 1)? *= 2;
-    let fits = tensor.float_kind().is_some() && tensor.shape == shape;
+    let tensor = opened.origin(&layer.weight)?;
+    let fits = tensor.float_kind().is_some() && tensor.shape == layer.shape;
     fits.then_some((source, tensor))
 }
 
@@ -232,12 +235,11 @@ fn scales(layers: &[&Layer], global_scales: &[f32], found: &[Found]) -> Check {
         if !(global.is_finite() && global > 0.0) {
             problems.push(format!("{} has the global scale {global}", layer.module));
         }
-        let health = &found.scales;
-        blocks += health.blocks;
-        if health.zero + health.invalid > 0 {
-            let (zero, invalid) = (health.zero, health.invalid);
+        blocks += found.scales;
+        if found.zero + found.invalid > 0 {
+            let (zero, invalid) = (found.zero, found.invalid);
             problems.push(format!(
-                "{} has {zero} zero and {invalid} NaN or negative scales",
+                "{} has {zero} zero and {invalid} NaN, infinite or negative scales",
                 layer.module
             ));
         }
@@ -245,7 +247,10 @@ fn scales(layers: &[&Layer], global_scales: &[f32], found: &[Found]) -> Check {
     check(
         "scales",
         problems,
-        format!("{blocks} block scales and {} global scales, finite and above zero", layers.len()),
+        match layers.iter().filter(|layer| layer.format == Some(Format::Nvfp4)).count() {
+            0 => format!("{blocks} scales, finite and above zero"),
+            count => format!("{blocks} scales and {count} global scales, finite and above zero"),
+        },
     )
 }
 

@@ -1,7 +1,6 @@
 //! Verifying a quantized checkpoint: re-opened from disk, with nothing known but its files.
 
 mod compare;
-mod layers;
 mod structure;
 
 use std::collections::BTreeMap;
@@ -11,12 +10,11 @@ use serde::Serialize;
 
 use super::ExportError;
 use crate::checkpoint::{Checkpoint, Tensor};
-use crate::dialect::ExcludeList;
 use crate::engine::Resources;
-use crate::model::{Model, ties::Tie};
+use crate::model::{Model, ScaleGroup, scale_group, ties::Tie};
 use crate::plan::Coverage;
+use crate::quantized::{self, Layer, Stated};
 use compare::Compared;
-use layers::Layer;
 
 /// A layer whose error is as large as this has lost its weights: random codes give −3 dB.
 pub const MIN_SQNR_DB: f64 = 3.0;
@@ -29,6 +27,7 @@ pub struct Opened<'a> {
     /// What an export may make of the source's tensors besides those themselves, by name: single
     /// experts of fused ones, and the head that a tied source does not store.
     derived: BTreeMap<String, Tensor>,
+    stated: Stated,
     layers: Vec<Layer>,
 }
 
@@ -78,12 +77,14 @@ impl<'a> Opened<'a> {
     /// [`Opened::verify`] to say.
     pub fn new(path: &Path, source: Option<&'a Checkpoint>) -> Result<Self, ExportError> {
         let checkpoint = Checkpoint::open(path)?;
-        let ignored = ExcludeList::new(&structure::ignore_list(&checkpoint));
-        let layers = layers::find(&checkpoint, source, &ignored);
+        let stated = Stated::of(&checkpoint);
+        let layers = quantized::find(&checkpoint, source, stated.ignore_list(), stated.dialect);
         if layers.is_empty() {
             let problem = match checkpoint.existing_quantization() {
                 Some(method) => {
-                    format!("{method}: only ModelOpt's W4A16_NVFP4 can be verified so far")
+                    format!(
+                        "{method}: no layer in it that is stored as ModelOpt or compressed-tensors do"
+                    )
                 }
                 None => "no quantized layer in it. Pass a folder that an export wrote".to_owned(),
             };
@@ -96,7 +97,7 @@ impl<'a> Opened<'a> {
             return Err(ExportError::NotVerifiable { path, problem });
         }
         let derived = source.map(derived).unwrap_or_default();
-        Ok(Self { checkpoint, source, derived, layers })
+        Ok(Self { checkpoint, source, derived, stated, layers })
     }
 
     /// The tensor of the source, or the part of one, that a tensor of the output comes from.
@@ -132,6 +133,17 @@ fn derived(source: &Checkpoint) -> BTreeMap<String, Tensor> {
         model.members.into_iter().map(|member| (member.tensor.name.clone(), member.tensor));
     let parts = members.filter(|(name, _)| source.tensor(name).is_none());
     parts.chain(head).collect()
+}
+
+/// Layers that a runtime fuses, by group; groups of one left out.
+fn fused(layers: &[Layer]) -> Vec<Vec<&Layer>> {
+    let mut groups: BTreeMap<ScaleGroup, Vec<&Layer>> = BTreeMap::new();
+    for layer in layers.iter().filter(|layer| layer.problem.is_none()) {
+        if let Some(group) = scale_group(&layer.module) {
+            groups.entry(group).or_default().push(layer);
+        }
+    }
+    groups.into_values().filter(|group| group.len() > 1).collect()
 }
 
 /// A check over a list of what does not hold; `detail` is said when nothing is on it.

@@ -1,19 +1,19 @@
 //! What can be verified from headers and config.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::compare::source_weight;
 use super::{Check, Opened, check};
 use crate::checkpoint::index::INDEX_FILE;
-use crate::checkpoint::{Checkpoint, Config, SINGLE_FILE, Tensor, python_json};
-use crate::dialect::ExcludeList;
+use crate::checkpoint::{Checkpoint, Config, SINGLE_FILE, Tensor};
+use crate::dialect::Dialect;
 use crate::dialect::modelopt::QUANT_CONFIG_FILE;
-
-const W4A16_NVFP4: &str = "W4A16_NVFP4";
+use crate::format::Format;
 use crate::model::{Role, is_quantizable, owner_of, role_of, split_experts};
 use crate::plan::Coverage;
+use crate::quantized::Layer;
 use crate::units::count;
 
 /// All checks that need no weights.
@@ -25,19 +25,15 @@ pub fn checks(opened: &Opened<'_>) -> Vec<Check> {
         checkpoint.tensors.len()
     );
     let broken = opened.layers.iter().filter_map(|layer| layer.problem.clone()).collect();
-    let listed = ExcludeList::new(&ignore_list(checkpoint));
     let mut checks = vec![
         check("files", unloadable(checkpoint), files),
         check(
             "layers",
             broken,
-            format!(
-                "{} with codes, block scales and global scale",
-                count(opened.layers.len() as u64, "layer")
-            ),
+            format!("{} with codes and scales", count(opened.layers.len() as u64, "layer")),
         ),
-        config(checkpoint),
-        check("ignore list", ignore(opened, &listed), "names what is float and nothing else"),
+        config(opened),
+        check("ignore list", ignore(opened), "names what is float and nothing else"),
         check("ties", ties(opened), "embedding and head agree with tie_word_embeddings"),
     ];
     if let Some(source) = opened.source {
@@ -55,76 +51,102 @@ fn unloadable(checkpoint: &Checkpoint) -> Vec<String> {
     if found { Vec::new() } else { vec![problem()] }
 }
 
-fn quantization(checkpoint: &Checkpoint) -> Option<&Value> {
-    checkpoint.config.as_ref()?.json.get("quantization_config")
-}
-
-fn quant_file(checkpoint: &Checkpoint) -> Option<Value> {
-    let text = std::fs::read_to_string(checkpoint.folder.join(QUANT_CONFIG_FILE)).ok()?;
-    python_json::parse(&text).ok()?.get("quantization").cloned()
-}
-
-fn strings(list: Option<&Value>) -> Vec<String> {
-    let items = list.and_then(Value::as_array).into_iter().flatten();
-    items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
-}
-
-/// The modules that the checkpoint says are not quantized.
-pub fn ignore_list(checkpoint: &Checkpoint) -> Vec<String> {
-    match quantization(checkpoint) {
-        Some(config) => strings(config.get("ignore")),
-        None => strings(quant_file(checkpoint).as_ref().and_then(|q| q.get("exclude_modules"))),
-    }
-}
-
-fn config(checkpoint: &Checkpoint) -> Check {
+fn config(opened: &Opened<'_>) -> Check {
+    let (stated, checkpoint) = (&opened.stated, &opened.checkpoint);
     let mut problems = Vec::new();
-    let (in_config, in_file) = (quantization(checkpoint), quant_file(checkpoint));
-    if in_config.is_none() && in_file.is_none() {
-        problems.push(format!(
-            "neither config.json nor {QUANT_CONFIG_FILE} describes the quantization"
-        ));
-    }
-    if checkpoint.config.is_some() && in_config.is_none() {
+    if stated.config.is_none() && stated.file.is_none() {
+        problems.push(match stated.dialect {
+            Dialect::Modelopt => {
+                format!("neither config.json nor {QUANT_CONFIG_FILE} describes the quantization")
+            }
+            Dialect::CompressedTensors => {
+                "config.json does not describe the quantization".to_owned()
+            }
+        });
+    } else if checkpoint.config.is_some() && stated.config.is_none() {
         problems.push("config.json has no quantization_config, where vLLM looks for it".to_owned());
     }
-    for (file, value) in [("config.json", in_config), (QUANT_CONFIG_FILE, in_file.as_ref())] {
-        let algo = value.and_then(|value| value.get("quant_algo")?.as_str());
-        if value.is_some() && algo != Some(W4A16_NVFP4) {
-            let algo = algo.unwrap_or("none");
-            problems.push(format!("{file} says quant_algo {algo}, the layers are {W4A16_NVFP4}"));
+    if let (Some(config), Some(file)) = (&stated.config, &stated.file) {
+        let algo = |value: &Value| value.get("quant_algo").cloned();
+        if algo(config) != algo(file) {
+            let said = |value: &Value| algo(value).map_or("none".to_owned(), |v| v.to_string());
+            let (config, file) = (said(config), said(file));
+            problems.push(format!("config.json says {config}, {QUANT_CONFIG_FILE} says {file}"));
+        }
+        let listed =
+            |value: &Value, key| value.get(key).filter(|list| **list != json!([])).cloned();
+        if listed(config, "ignore") != listed(file, "exclude_modules") {
+            problems.push(format!("config.json and {QUANT_CONFIG_FILE} list different modules"));
         }
     }
-    if let (Some(config), Some(file)) = (in_config, in_file.as_ref())
-        && strings(config.get("ignore")) != strings(file.get("exclude_modules"))
-    {
-        problems.push(format!("config.json and {QUANT_CONFIG_FILE} list different modules"));
+    // What contradicts itself is not compared with the layers as well.
+    let says_one_thing = problems.is_empty();
+    for layer in opened.layers.iter().filter(|_| says_one_thing) {
+        let stored = layer.format.map_or("no known format", Format::name);
+        match (stated.expects(&layer.module), layer.format) {
+            (None, _) => problems.push(format!("{} is packed, but in no group", layer.module)),
+            (Some(None), _) => {
+                problems.push(format!("{} is said to be in no known format", layer.module));
+            }
+            (Some(Some(said)), Some(format)) if !same_storage(said, format, layer) => {
+                problems.push(format!("{} is said to be {said}, and is {stored}", layer.module));
+            }
+            _ => {}
+        }
     }
-    check(
-        "config",
-        problems,
-        format!(
-            "{W4A16_NVFP4} in {}",
-            if in_config.is_some() { "config.json" } else { QUANT_CONFIG_FILE }
-        ),
-    )
+    let formats: BTreeSet<Format> = opened.layers.iter().filter_map(|l| l.format).collect();
+    let names: Vec<&str> = formats.into_iter().map(Format::name).collect();
+    let place = if stated.config.is_some() { "config.json" } else { QUANT_CONFIG_FILE };
+    check("config", problems, format!("{} in {place}", names.join(", ")))
 }
 
-fn is_float_matrix(tensor: &Tensor) -> bool {
-    is_quantizable(tensor, role_of(&tensor.name, &tensor.shape))
+/// Whether a format that is stated is the one that was found. A row that is one group long looks like
+/// one with a scale of its own.
+fn same_storage(stated: Format, found: Format, layer: &Layer) -> bool {
+    let columns = layer.shape.last().copied().unwrap_or(0);
+    let of_rows = |format| match format {
+        Format::Int { bits, group: Some(group), symmetric } if columns <= u64::from(group) => {
+            Format::Int { bits, group: None, symmetric }
+        }
+        Format::Fp8 if layer.shape.first() == Some(&1) => Format::Fp8Channel,
+        other => other,
+    };
+    of_rows(stated) == of_rows(found)
 }
 
-fn ignore(opened: &Opened<'_>, listed: &ExcludeList) -> Vec<String> {
-    let packed = opened.layers.iter().filter(|layer| listed.contains(&layer.module));
+/// The float matrices that are no parts of layers.
+fn float_matrices<'a>(opened: &'a Opened<'_>) -> impl Iterator<Item = &'a Tensor> {
+    let parts = parts(opened);
+    let others = opened.checkpoint.tensors.iter().enumerate();
+    let others = others.filter(move |(i, _)| !parts.contains(i)).map(|(_, tensor)| tensor);
+    others.filter(|tensor| is_quantizable(tensor, role_of(&tensor.name, &tensor.shape)))
+}
+
+/// Indices of all tensors that are parts of layers.
+fn parts(opened: &Opened<'_>) -> HashSet<usize> {
+    opened.layers.iter().flat_map(|layer| layer.parts.all()).collect()
+}
+
+fn ignore(opened: &Opened<'_>) -> Vec<String> {
+    let stated = &opened.stated;
+    let packed = opened.layers.iter().filter(|layer| stated.ignores(&layer.module));
     let mut problems: Vec<String> =
         packed.map(|layer| format!("{} is packed, but listed as float", layer.module)).collect();
-    let float = opened
-        .checkpoint
-        .tensors
-        .iter()
-        .filter(|tensor| is_float_matrix(tensor) && !listed.contains(owner_of(&tensor.name)));
+    let nothing_is_said = stated.config.is_none() && stated.file.is_none();
+    let float = float_matrices(opened).filter(|tensor| {
+        let module = owner_of(&tensor.name);
+        let expected = stated.expects(module).is_some() || nothing_is_said;
+        expected && !stated.ignores(module)
+    });
     problems
         .extend(float.map(|tensor| format!("{} is float, but not listed", owner_of(&tensor.name))));
+
+    let head = |module: &str| role_of(&format!("{module}.weight"), &[1, 1]) == Role::Head;
+    let packed_head = opened.layers.iter().any(|layer| head(&layer.module));
+    let needs_head = stated.dialect == Dialect::CompressedTensors && stated.config.is_some();
+    if needs_head && !packed_head && !stated.ignores("lm_head") {
+        problems.push("lm_head is not listed, and loaders expect it packed then".to_owned());
+    }
     problems
 }
 
@@ -153,12 +175,14 @@ fn ties(opened: &Opened<'_>) -> Vec<String> {
 /// Nothing of the source may be missing or in another form, and nothing may come from nowhere.
 fn complete(opened: &Opened<'_>, source: &Checkpoint) -> Check {
     let checkpoint = &opened.checkpoint;
+    let stored_for: HashSet<&str> =
+        opened.layers.iter().map(|layer| layer.weight.as_str()).collect();
+    let has = |name: &str| checkpoint.tensor(name).is_some() || stored_for.contains(name);
     // A tensor of the source is there by its own name, or in parts.
     let is_there = |tensor: &&Tensor| {
         let parts = split_experts(source, tensor);
-        let in_parts =
-            !parts.is_empty() && parts.iter().all(|part| checkpoint.tensor(&part.name).is_some());
-        in_parts || checkpoint.tensor(&tensor.name).is_some()
+        let in_parts = !parts.is_empty() && parts.iter().all(|part| has(&part.name));
+        in_parts || has(&tensor.name)
     };
     let lost = source.tensors.iter().filter(|tensor| !is_there(tensor));
     let mut problems: Vec<String> =
@@ -172,12 +196,7 @@ fn complete(opened: &Opened<'_>, source: &Checkpoint) -> Check {
         without.map(|layer| format!("the source has no float weight for {}", layer.module)),
     );
 
-    let parts: HashSet<usize> = opened
-        .layers
-        .iter()
-        .flat_map(|layer| [layer.codes, layer.scales, layer.global_scale])
-        .flatten()
-        .collect();
+    let parts = parts(opened);
     let kept = checkpoint.tensors.iter().enumerate().filter(|(i, _)| !parts.contains(i));
     problems.extend(kept.filter_map(|(_, tensor)| match opened.origin(&tensor.name) {
         None => Some(format!("{} is not in the source", tensor.name)),
@@ -210,14 +229,15 @@ pub fn coverage(opened: &Opened<'_>) -> Coverage {
         coverage.quantized_bytes += if quantized { bytes } else { 0 };
     };
     for layer in &opened.layers {
-        let Some(codes) = layer.codes.map(|i| &opened.checkpoint.tensors[i]) else { continue };
-        let in_source = opened.origin(&codes.name);
-        add(true, in_source.map_or(codes.bytes * 4, |tensor| tensor.bytes));
+        let Some(codes) = layer.codes(&opened.checkpoint) else { continue };
+        let in_source = opened.origin(&layer.weight);
+        let length = layer.shape.iter().fold(1u64, |all, length| all.saturating_mul(*length));
+        let float_bytes =
+            if layer.shape.is_empty() { codes.bytes } else { length.saturating_mul(2) };
+        add(true, in_source.map_or(float_bytes, |tensor| tensor.bytes));
     }
-    for tensor in &opened.checkpoint.tensors {
-        if is_float_matrix(tensor) {
-            add(false, tensor.bytes);
-        }
+    for tensor in float_matrices(opened) {
+        add(false, tensor.bytes);
     }
     coverage
 }

@@ -1,0 +1,192 @@
+//! Reading rows of a quantized layer.
+
+use std::ops::Range;
+
+use super::Layer;
+use crate::backend::{Backend, BackendError, GroupedChunk, Nvfp4Chunk, Weights};
+use crate::checkpoint::{Checkpoint, CheckpointError, Dtype, Tensor};
+use crate::dialect::Dialect;
+use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Rule, Scaling};
+use crate::format::packing::{Packing, unpack_zero_points};
+use crate::format::{GroupScale, Nvfp4Tables, Scheme, Scope};
+use crate::numeric::{FloatKind, e4m3, e8m0};
+use crate::stats::{ErrorSums, WeightSums};
+
+/// Rows of a layer, as kernels take them.
+#[derive(Debug, Clone)]
+pub enum Chunk {
+    /// NVFP4.
+    Nvfp4 {
+        /// Packed codes, block by block.
+        codes: Vec<u8>,
+        /// E4M3 scales.
+        scales: Vec<u8>,
+        /// The scales of the tensor.
+        scaling: Scaling,
+    },
+    /// One level of scales.
+    Grouped {
+        /// A code a byte.
+        codes: Vec<u8>,
+        /// The scales.
+        scales: Vec<GroupScale>,
+        /// Length of a row.
+        columns: usize,
+        /// The arithmetic.
+        scheme: Scheme,
+    },
+}
+
+impl Chunk {
+    /// The values of all scales that it has.
+    pub fn scales(&self) -> Vec<f32> {
+        match self {
+            Self::Nvfp4 { scales, .. } => scales.iter().map(|code| e4m3::decode(*code)).collect(),
+            Self::Grouped { scales, .. } => scales.iter().map(|group| group.scale).collect(),
+        }
+    }
+
+    /// Whether every scale is a finite number above zero, so that the values have a meaning.
+    pub fn is_sound(&self) -> bool {
+        let global = match self {
+            Self::Nvfp4 { scaling, .. } => scaling.global_scale,
+            Self::Grouped { .. } => 1.0,
+        };
+        let sound = |scale: &f32| scale.is_finite() && *scale > 0.0;
+        let may_be_zero = |scale: &f32| sound(scale) || *scale == 0.0;
+        sound(&global) && self.scales().iter().all(may_be_zero)
+    }
+
+    /// The f32 values that its codes stand for, row by row.
+    pub fn values(&self, backend: &dyn Backend) -> Result<Vec<f32>, BackendError> {
+        match self {
+            Self::Nvfp4 { codes, scales, scaling } => {
+                backend.nvfp4_dequantize(Nvfp4Chunk { codes, scales }, &Nvfp4Tables::new(*scaling))
+            }
+            Self::Grouped { codes, scales, columns, scheme } => {
+                let columns = *columns;
+                backend.grouped_dequantize(GroupedChunk { columns, codes, scales }, scheme)
+            }
+        }
+    }
+
+    /// Sums over weights and over their differences from what the codes stand for.
+    pub fn errors(
+        &self,
+        backend: &dyn Backend,
+        weights: Weights<'_>,
+    ) -> Result<(WeightSums, ErrorSums), BackendError> {
+        match self {
+            Self::Nvfp4 { codes, scales, scaling } => {
+                let tables = Nvfp4Tables::new(Scaling { kind: weights.kind, ..*scaling });
+                backend.nvfp4_errors(weights, Nvfp4Chunk { codes, scales }, &tables)
+            }
+            Self::Grouped { codes, scales, columns, scheme } => {
+                let columns = *columns;
+                backend.grouped_errors(weights, GroupedChunk { columns, codes, scales }, scheme)
+            }
+        }
+    }
+}
+
+/// Reads rows of a matrix, or blocks of fused experts: `rows` are then lines of 16 inputs each,
+/// counted through all experts, and blocks come column by column. `None` for a layer that has a
+/// problem. Rows begin where [`Dialect::rows_together`] allows.
+pub fn read_chunk(
+    checkpoint: &Checkpoint,
+    layer: &Layer,
+    rows: Range<u64>,
+) -> Result<Option<Chunk>, CheckpointError> {
+    let tensor = |index: Option<usize>| index.map(|i| &checkpoint.tensors[i]);
+    let (Some(codes), Some(stored), Some(format), None) =
+        (tensor(layer.parts.codes), tensor(layer.parts.scales), layer.format, &layer.problem)
+    else {
+        return Ok(None);
+    };
+    let read = |tensor: &Tensor, range: Range<usize>| {
+        let mut bytes = vec![0; range.len()];
+        checkpoint.read_at(tensor, &mut bytes, range.start as u64)?;
+        Ok::<_, CheckpointError>(bytes)
+    };
+    let columns = *layer.shape.last().unwrap_or(&1) as usize;
+    let (first, end) = (rows.start as usize, rows.end as usize);
+
+    let Some(scheme) = format.scheme(layer.dialect.arithmetic()) else {
+        // A line of fused experts has a block in each column.
+        let across = if layer.is_fused() { columns } else { columns / BLOCK_LEN };
+        let blocks = first * across..end * across;
+        let bytes = read(codes, blocks.start * BLOCK_BYTES..blocks.end * BLOCK_BYTES)?;
+        let codes = if layer.is_fused() { codes_to_blocks(&bytes, columns) } else { bytes };
+        let global_scale = global_scale(checkpoint, layer)?;
+        let scaling = Scaling::stored(nvfp4_rule(layer.dialect), FloatKind::F32, global_scale);
+        return Ok(Some(Chunk::Nvfp4 { codes, scales: read(stored, blocks)?, scaling }));
+    };
+
+    let packing = layer.packing().unwrap_or(Packing::Bytes);
+    let packed = read(codes, packing.bytes(first, columns)..packing.bytes(end, columns))?;
+    let signed = matches!(scheme.element, crate::format::Element::Int(_));
+    let codes = packing.unpack(&packed, columns, signed);
+
+    let (begin, count) = match scheme.scope {
+        Scope::Tensor => (0, 1),
+        scope => (scope.index(first, 0, columns), scope.count(end - first, columns)),
+    };
+    let bytes = stored.dtype.bitsize() / 8;
+    let scales = read(stored, begin * bytes..(begin + count) * bytes)?;
+    let mut scales: Vec<GroupScale> =
+        scale_values(stored.dtype, &scales).into_iter().map(GroupScale::symmetric).collect();
+    if let Some(zero_points) = tensor(layer.parts.zero_points) {
+        let bits = scheme.element.bits();
+        let across = scheme.scope.across(columns);
+        let word_row = |row: usize| (row * usize::from(bits)).div_ceil(32) * across * 4;
+        let packed = read(zero_points, word_row(first)..word_row(end))?;
+        let unpacked = unpack_zero_points(&packed, end - first, across, bits);
+        for (scale, zero_point) in scales.iter_mut().zip(unpacked) {
+            scale.zero_point = zero_point;
+        }
+    }
+    Ok(Some(Chunk::Grouped { codes, scales, columns, scheme }))
+}
+
+/// What the global scale of a dialect means.
+pub fn nvfp4_rule(dialect: Dialect) -> Rule {
+    match dialect {
+        Dialect::Modelopt => Rule::Dynamic,
+        Dialect::CompressedTensors => Rule::CompressedTensors,
+    }
+}
+
+/// The second level of scales of a layer, as it is stored; 0 if it has none.
+pub fn global_scale(checkpoint: &Checkpoint, layer: &Layer) -> Result<f32, CheckpointError> {
+    let mut bytes = [0; 4];
+    if let Some(i) = layer.parts.global_scale {
+        checkpoint.read_at(&checkpoint.tensors[i], &mut bytes, 0)?;
+    }
+    Ok(f32::from_le_bytes(bytes))
+}
+
+fn scale_values(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
+    let short = |bytes: &[u8; 2]| u32::from(u16::from_le_bytes(*bytes));
+    match dtype {
+        Dtype::BF16 => {
+            bytes.as_chunks().0.iter().map(|b| FloatKind::Bf16.widen(short(b))).collect()
+        }
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|b| FloatKind::F16.widen(short(b))).collect(),
+        Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        _ => bytes.iter().map(|byte| e8m0::decode(*byte)).collect(),
+    }
+}
+
+/// Packed codes in rows, rearranged into the order of blocks.
+fn codes_to_blocks(codes: &[u8], columns: usize) -> Vec<u8> {
+    let line = columns * BLOCK_BYTES;
+    let mut blocks = vec![0; codes.len()];
+    for (from, to) in codes.chunks_exact(line).zip(blocks.chunks_exact_mut(line)) {
+        for (pair, row) in from.chunks_exact(columns).enumerate() {
+            for (column, byte) in row.iter().enumerate() {
+                to[column * BLOCK_BYTES + pair] = *byte;
+            }
+        }
+    }
+    blocks
+}

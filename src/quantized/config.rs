@@ -1,0 +1,185 @@
+//! What the config of a quantized checkpoint says: which modules are in which format.
+
+use std::collections::HashMap;
+
+use regex::Regex;
+use serde_json::Value;
+
+use crate::checkpoint::{Checkpoint, python_json};
+use crate::dialect::modelopt::{self, MIXED_PRECISION, QUANT_CONFIG_FILE};
+use crate::dialect::{Dialect, ExcludeList};
+use crate::format::Format;
+use crate::model::{Role, role_of};
+
+/// What config files say about the quantization.
+#[derive(Debug, Clone)]
+pub struct Stated {
+    /// The dialect.
+    pub dialect: Dialect,
+    /// `quantization_config` of `config.json`.
+    pub config: Option<Value>,
+    /// `quantization` of `hf_quant_config.json`.
+    pub file: Option<Value>,
+    /// The modules that are said not to be quantized.
+    pub ignore: Vec<String>,
+    ignored: ExcludeList,
+    ignored_patterns: Vec<Regex>,
+    groups: Vec<Group>,
+    layers: HashMap<String, Option<Format>>,
+    all: Option<Option<Format>>,
+}
+
+/// A config group of compressed-tensors.
+#[derive(Debug, Clone)]
+struct Group {
+    targets: Vec<String>,
+    patterns: Vec<Regex>,
+    format: Option<Format>,
+}
+
+/// The dialect that a checkpoint is in: what its config says, or else what its tensors are called.
+pub fn dialect_of(checkpoint: &Checkpoint) -> Dialect {
+    let method = checkpoint.config.as_ref().and_then(|config| config.quantization_method());
+    let compressed = match method.as_deref() {
+        Some(method) => method == Dialect::CompressedTensors.name(),
+        None => checkpoint.tensors.iter().any(|t| t.name.ends_with(".weight_packed")),
+    };
+    if compressed { Dialect::CompressedTensors } else { Dialect::Modelopt }
+}
+
+impl Stated {
+    /// Reads the config files of a checkpoint.
+    pub fn of(checkpoint: &Checkpoint) -> Self {
+        let dialect = dialect_of(checkpoint);
+        let config = checkpoint.config.as_ref();
+        let config = config.and_then(|config| config.json.get("quantization_config")).cloned();
+        let file = match dialect {
+            Dialect::Modelopt => quant_file(checkpoint),
+            Dialect::CompressedTensors => None,
+        };
+        let ignore = match (&config, &file) {
+            (Some(config), _) => strings(config.get("ignore")),
+            (None, file) => strings(file.as_ref().and_then(|q| q.get("exclude_modules"))),
+        };
+        let (patterns, names): (Vec<String>, Vec<String>) = match dialect {
+            Dialect::Modelopt => (Vec::new(), ignore.clone()),
+            Dialect::CompressedTensors => {
+                ignore.iter().cloned().partition(|entry| entry.starts_with("re:"))
+            }
+        };
+        let mut stated = Self {
+            dialect,
+            ignored: ExcludeList::new(&names),
+            ignored_patterns: patterns.iter().filter_map(|p| pattern(p)).collect(),
+            ignore,
+            groups: Vec::new(),
+            layers: HashMap::new(),
+            all: None,
+            config,
+            file,
+        };
+        match dialect {
+            Dialect::Modelopt => stated.read_modelopt(),
+            Dialect::CompressedTensors => stated.read_groups(),
+        }
+        stated
+    }
+
+    fn read_modelopt(&mut self) {
+        let Some(value) = self.config.as_ref().or(self.file.as_ref()) else { return };
+        let format = |value: &Value| {
+            value.get("quant_algo").and_then(Value::as_str).and_then(modelopt::format_of)
+        };
+        if value.get("quant_algo").and_then(Value::as_str) == Some(MIXED_PRECISION) {
+            let layers = value.get("quantized_layers").and_then(Value::as_object);
+            let layer = |(module, value): (&String, &Value)| (module.clone(), format(value));
+            self.layers = layers.into_iter().flatten().map(layer).collect();
+        } else if value.get("quant_algo").is_some() {
+            self.all = Some(format(value));
+        }
+    }
+
+    fn read_groups(&mut self) {
+        let groups = self.config.as_ref().and_then(|config| config.get("config_groups"));
+        for group in groups.and_then(Value::as_object).into_iter().flat_map(|map| map.values()) {
+            let targets = strings(group.get("targets"));
+            self.groups.push(Group {
+                patterns: targets.iter().filter_map(|target| pattern(target)).collect(),
+                targets,
+                format: group.get("weights").and_then(format_of_arguments),
+            });
+        }
+    }
+
+    /// Whether a module is listed as not quantized.
+    pub fn ignores(&self, module: &str) -> bool {
+        self.ignored.contains(module) || self.ignored_patterns.iter().any(|p| p.is_match(module))
+    }
+
+    /// The list of what is not quantized.
+    pub fn ignore_list(&self) -> &ExcludeList {
+        &self.ignored
+    }
+
+    /// Whether the config lets a loader expect a module to be quantized, the list of exceptions
+    /// aside: `None` if not, and the format, if it is one that is known.
+    pub fn expects(&self, module: &str) -> Option<Option<Format>> {
+        match self.dialect {
+            Dialect::Modelopt => self.all.or_else(|| self.layers.get(module).copied()),
+            Dialect::CompressedTensors => {
+                let role = role_of(&format!("{module}.weight"), &[1, 1]);
+                let matches = |group: &&Group| {
+                    let by_class = |target: &String| match target.as_str() {
+                        "Linear" => !matches!(
+                            role,
+                            Role::Embedding | Role::Position | Role::Norm | Role::Convolution
+                        ),
+                        "Embedding" => matches!(role, Role::Embedding | Role::Position),
+                        name => name == module,
+                    };
+                    group.targets.iter().any(by_class)
+                        || group.patterns.iter().any(|pattern| pattern.is_match(module))
+                };
+                self.groups.iter().find(matches).map(|group| group.format)
+            }
+        }
+    }
+}
+
+/// A target or exception written `re:PATTERN`, which has to match from the start.
+fn pattern(entry: &str) -> Option<Regex> {
+    Regex::new(&format!("^(?:{})", entry.strip_prefix("re:")?)).ok()
+}
+
+fn quant_file(checkpoint: &Checkpoint) -> Option<Value> {
+    let text = std::fs::read_to_string(checkpoint.folder.join(QUANT_CONFIG_FILE)).ok()?;
+    python_json::parse(&text).ok()?.get("quantization").cloned()
+}
+
+fn strings(list: Option<&Value>) -> Vec<String> {
+    let items = list.and_then(Value::as_array).into_iter().flatten();
+    items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+/// The format that the arguments of weights describe.
+fn format_of_arguments(weights: &Value) -> Option<Format> {
+    let bits = weights.get("num_bits")?.as_u64()?;
+    let strategy = weights.get("strategy")?.as_str()?;
+    let group = weights.get("group_size").and_then(Value::as_u64);
+    let symmetric = weights.get("symmetric").and_then(Value::as_bool).unwrap_or(true);
+    match (weights.get("type")?.as_str()?, bits, strategy, group) {
+        ("float", 4, "tensor_group", Some(16)) => Some(Format::Nvfp4),
+        ("float", 4, "group", Some(32)) => Some(Format::Mxfp4),
+        ("float", 8, "group", Some(32)) => Some(Format::Mxfp8),
+        ("float", 8, "tensor", _) => Some(Format::Fp8),
+        ("float", 8, "channel", _) => Some(Format::Fp8Channel),
+        ("float", 8, "block", _) => Some(Format::Fp8Block),
+        ("int", 4 | 8, "channel", _) => {
+            Some(Format::Int { bits: bits as u8, group: None, symmetric })
+        }
+        ("int", 4 | 8, "group", Some(group)) => {
+            Some(Format::Int { bits: bits as u8, group: u16::try_from(group).ok(), symmetric })
+        }
+        _ => None,
+    }
+}

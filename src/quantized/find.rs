@@ -1,0 +1,220 @@
+//! The quantized layers of a checkpoint, told from its tensors.
+
+use std::collections::BTreeMap;
+
+use super::{Layer, Parts};
+use crate::checkpoint::{Checkpoint, Dtype, Tensor};
+use crate::dialect::{Dialect, ExcludeList, compressed_tensors as ct, modelopt};
+use crate::format::Format;
+use crate::model::{natural_order, owner_of};
+use crate::plan::is_packed_lookalike;
+
+/// Names of scales and their like, longest first, with the place of each in [`Parts`].
+const PARTS: [(&str, fn(&mut Parts) -> &mut Option<usize>); 6] = [
+    (ct::GLOBAL_SCALE, |parts| &mut parts.global_scale),
+    (modelopt::GLOBAL_SCALE, |parts| &mut parts.global_scale),
+    (ct::ZERO_POINT, |parts| &mut parts.zero_points),
+    (ct::PACKED, |parts| &mut parts.codes),
+    (modelopt::SCALE, |parts| &mut parts.scales),
+    (ct::SHAPE, |parts| &mut parts.shape),
+];
+
+/// Finds every module that has a part of a quantized layer.
+///
+/// A U8 weight without any scale may be a layer that lost all, or a tensor that was never a float:
+/// it is the latter if the source has it so, or if the config lists it as not quantized.
+pub fn find(
+    checkpoint: &Checkpoint,
+    source: Option<&Checkpoint>,
+    ignored: &ExcludeList,
+    dialect: Dialect,
+) -> Vec<Layer> {
+    // By name and by what joins the names of parts to it: fused experts have no module.
+    let mut layers: BTreeMap<(String, char), Parts> = BTreeMap::new();
+    for (i, tensor) in checkpoint.tensors.iter().enumerate() {
+        let part = PARTS.iter().find_map(|(name, place)| {
+            let module = tensor.name.strip_suffix(name)?;
+            let joint = module.chars().next_back().filter(|joint| matches!(joint, '.' | '_'))?;
+            Some(((module[..module.len() - 1].to_owned(), joint), place))
+        });
+        match part {
+            Some((key, place)) => *place(layers.entry(key).or_default()) = Some(i),
+            None if holds_codes(tensor, source, ignored) => {
+                let key = match tensor.name.strip_suffix(".weight") {
+                    Some(module) => (module.to_owned(), '.'),
+                    None => (tensor.name.clone(), '_'),
+                };
+                layers.entry(key).or_default().codes = Some(i);
+            }
+            None => {}
+        }
+    }
+    let layer = |((module, joint), mut parts): ((String, char), Parts)| {
+        let weight = if joint == '_' { module.clone() } else { format!("{module}.weight") };
+        parts.codes = parts.codes.or_else(|| checkpoint.index_of(&weight));
+        let mut layer = Layer {
+            module,
+            weight,
+            dialect,
+            format: None,
+            shape: Vec::new(),
+            parts,
+            problem: None,
+        };
+        match told(checkpoint, &layer) {
+            Ok((format, shape)) => {
+                (layer.format, layer.shape) = (Some(format), shape);
+                layer.problem = mismatch(checkpoint, &layer);
+            }
+            Err(problem) => layer.problem = Some(problem),
+        }
+        layer
+    };
+    let mut layers: Vec<Layer> = layers.into_iter().map(layer).collect();
+    layers.sort_by(|a, b| natural_order(&a.module, &b.module));
+    layers
+}
+
+/// Whether a tensor called like a weight holds codes.
+fn holds_codes(tensor: &Tensor, source: Option<&Checkpoint>, ignored: &ExcludeList) -> bool {
+    let carried = match source.and_then(|source| source.tensor(&tensor.name)) {
+        Some(other) => other.dtype == tensor.dtype,
+        None => ignored.contains(owner_of(&tensor.name)),
+    };
+    let is_codes = match tensor.dtype {
+        Dtype::U8 => is_packed_lookalike(tensor.dtype, &tensor.name, &tensor.shape),
+        Dtype::F8_E4M3 | Dtype::I8 => tensor.name.ends_with(".weight") && tensor.shape.len() == 2,
+        _ => false,
+    };
+    is_codes && !carried
+}
+
+/// Format and shape of the weight, or what makes them unknown.
+fn told(checkpoint: &Checkpoint, layer: &Layer) -> Result<(Format, Vec<u64>), String> {
+    let tensor = |index: Option<usize>| index.map(|i| &checkpoint.tensors[i]);
+    let module = &layer.module;
+    let codes = tensor(layer.parts.codes).ok_or_else(|| format!("{module} has no weight"))?;
+    let scales =
+        tensor(layer.parts.scales).ok_or_else(|| format!("{module} has no weight_scale"))?;
+    if codes.is_empty() {
+        return Err(format!("{} has no elements", codes.name));
+    }
+    let unknown = || {
+        let described = |t: &Tensor| format!("{} {:?}", t.dtype, t.shape);
+        let (codes, scales) = (described(codes), described(scales));
+        format!("{module} is in no known format: codes {codes}, scales {scales}")
+    };
+    let is_byte = |dtype| matches!(dtype, Dtype::U8 | Dtype::F8_E8M0);
+    let dimensions = scales.shape.iter().filter(|length| **length != 1).count();
+    match (codes.dtype, &codes.shape[..]) {
+        (Dtype::U8, [experts, inputs, outputs]) => {
+            Ok((Format::Nvfp4, vec![*experts, inputs * 2, *outputs]))
+        }
+        (Dtype::U8, [rows, bytes]) if scales.dtype == Dtype::F8_E4M3 => {
+            Ok((Format::Nvfp4, vec![*rows, bytes * 2]))
+        }
+        (Dtype::U8, [rows, bytes]) if is_byte(scales.dtype) => {
+            Ok((Format::Mxfp4, vec![*rows, bytes * 2]))
+        }
+        (Dtype::U8, [pairs, columns]) if layer.dialect == Dialect::Modelopt => {
+            // This dialect has no scale for whole rows of four-bit numbers: one of them is a group.
+            let across = scales.shape.get(1).copied().unwrap_or(1).max(1);
+            let group = u16::try_from(columns / across).ok();
+            Ok((Format::Int { bits: 4, group, symmetric: true }, vec![pairs * 2, *columns]))
+        }
+        (Dtype::F8_E4M3, shape @ [_, _]) if is_byte(scales.dtype) => {
+            Ok((Format::Mxfp8, shape.to_vec()))
+        }
+        (Dtype::F8_E4M3, shape @ [rows, _]) => {
+            let format = match scales.shape[..] {
+                _ if scales.len() == 1 && *rows != 1 => Format::Fp8,
+                [n] | [n, 1] if n == *rows => Format::Fp8Channel,
+                [_, _] | [_, 1, _, 1] => Format::Fp8Block,
+                _ if dimensions == 0 => Format::Fp8,
+                _ => return Err(unknown()),
+            };
+            Ok((format, shape.to_vec()))
+        }
+        (Dtype::I8, shape @ [_, columns]) => {
+            let across = if scales.shape.len() == 2 { scales.shape[1] } else { 1 };
+            Ok((int(8, *columns, across, true), shape.to_vec()))
+        }
+        (Dtype::I32, [_, words]) => {
+            let shape = tensor(layer.parts.shape)
+                .ok_or_else(|| format!("{module} has no {}", ct::SHAPE))?;
+            let shape = read_shape(checkpoint, shape).ok_or_else(unknown)?;
+            let bits = [4, 8].into_iter().find(|bits| (shape[1] * bits).div_ceil(32) == *words);
+            let across = if scales.shape.len() == 2 { scales.shape[1] } else { 1 };
+            let symmetric = layer.parts.zero_points.is_none();
+            let bits = bits.ok_or_else(unknown)? as u8;
+            Ok((int(bits, shape[1], across, symmetric), shape))
+        }
+        _ => Err(unknown()),
+    }
+}
+
+/// Whole numbers with so many scales a row.
+fn int(bits: u8, columns: u64, across: u64, symmetric: bool) -> Format {
+    let group = (across > 1).then(|| columns.div_ceil(across).min(u64::from(u16::MAX)) as u16);
+    Format::Int { bits, group, symmetric }
+}
+
+fn read_shape(checkpoint: &Checkpoint, tensor: &Tensor) -> Option<Vec<u64>> {
+    let mut bytes = [0; 16];
+    if tensor.dtype != Dtype::I64 || tensor.bytes != 16 {
+        return None;
+    }
+    checkpoint.read_at(tensor, &mut bytes, 0).ok()?;
+    let numbers = bytes.as_chunks::<8>().0.iter().map(|b| u64::from_le_bytes(*b));
+    let shape: Vec<u64> = numbers.collect();
+    // Far above any matrix, and far below what overflows.
+    shape.iter().all(|length| (1..1 << 31).contains(length)).then_some(shape)
+}
+
+/// Compares the parts with those that the dialect has for the format. Dimensions of one element, and
+/// which float type scales are in, are free.
+fn mismatch(checkpoint: &Checkpoint, layer: &Layer) -> Option<String> {
+    let weight = Tensor {
+        name: layer.weight.clone(),
+        dtype: Dtype::BF16,
+        shape: layer.shape.clone(),
+        file: 0,
+        offset: 0,
+        bytes: 0,
+    };
+    let format = layer.format?;
+    let block = format.block_len() as u64;
+    let axis = layer.shape.len().checked_sub(if layer.is_fused() { 2 } else { 1 })?;
+    let blocked = layer.shape[axis] % block == 0;
+    if !blocked {
+        return Some(format!(
+            "{} has rows of {}, no multiple of {block}",
+            layer.module, layer.shape[axis]
+        ));
+    }
+    let squeezed = |shape: &[u64]| -> Vec<u64> {
+        shape.iter().copied().filter(|length| *length != 1).collect()
+    };
+    if layer.dialect.packing(format).is_none() {
+        let dialect = layer.dialect;
+        return Some(format!("{} is in a form that {dialect} does not have", layer.module));
+    }
+    for expected in layer.dialect.outputs(&weight, format) {
+        let Some(i) = checkpoint.index_of(&expected.name) else {
+            let part = expected.name.rsplit(['.', '/']).next().unwrap_or_default();
+            return Some(format!("{} has no {part}", layer.module));
+        };
+        let stored = &checkpoint.tensors[i];
+        let is_float = |dtype| matches!(dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16);
+        let same_type = stored.dtype == expected.dtype
+            || (is_float(stored.dtype) && is_float(expected.dtype))
+            || (stored.dtype == Dtype::F8_E8M0 && expected.dtype == Dtype::U8);
+        if !same_type || squeezed(&stored.shape) != squeezed(&expected.shape) {
+            return Some(format!(
+                "{} is {} {:?}, not {} {:?}",
+                stored.name, stored.dtype, stored.shape, expected.dtype, expected.shape
+            ));
+        }
+    }
+    None
+}

@@ -1,0 +1,80 @@
+//! Checkpoints that are quantized already: their layers, told from names, types and shapes, whatever
+//! tool wrote them, and what their config says about them.
+
+mod chunk;
+mod config;
+mod find;
+
+use crate::checkpoint::{Checkpoint, Tensor};
+use crate::dialect::Dialect;
+use crate::format::Format;
+use crate::format::packing::Packing;
+
+pub use chunk::{Chunk, global_scale, nvfp4_rule, read_chunk};
+pub use config::{Stated, dialect_of};
+pub use find::find;
+
+/// A quantized layer: the parts of it that are there, and what is wrong with them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// The module; for fused experts their own name.
+    pub module: String,
+    /// Name of the weight that it stands for.
+    pub weight: String,
+    /// The dialect it is stored in.
+    pub dialect: Dialect,
+    /// Its format; `None` if its parts do not tell.
+    pub format: Option<Format>,
+    /// Dimensions of the weight, outermost first; empty if its parts do not tell.
+    pub shape: Vec<u64>,
+    /// Where its parts are.
+    pub parts: Parts,
+    /// What makes it unreadable.
+    pub problem: Option<String>,
+}
+
+/// Indices in [`Checkpoint::tensors`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Packed codes.
+    pub codes: Option<usize>,
+    /// One scale a group.
+    pub scales: Option<usize>,
+    /// One scale for the tensor, over those.
+    pub global_scale: Option<usize>,
+    /// One zero point a group.
+    pub zero_points: Option<usize>,
+    /// Rows and columns.
+    pub shape: Option<usize>,
+}
+
+impl Parts {
+    /// Those that are there.
+    pub fn all(&self) -> impl Iterator<Item = usize> + use<> {
+        [self.codes, self.scales, self.global_scale, self.zero_points, self.shape]
+            .into_iter()
+            .flatten()
+    }
+}
+
+impl Layer {
+    /// Whether it holds fused experts `[experts, inputs, outputs]`, whose blocks run down columns.
+    pub fn is_fused(&self) -> bool {
+        self.shape.len() == 3
+    }
+
+    /// How its codes are packed.
+    pub fn packing(&self) -> Option<Packing> {
+        self.dialect.packing(self.format?)
+    }
+
+    /// The part that holds its codes.
+    pub fn codes<'a>(&self, checkpoint: &'a Checkpoint) -> Option<&'a Tensor> {
+        self.parts.codes.map(|i| &checkpoint.tensors[i])
+    }
+}
+
+/// Bytes that the parts of a layer take.
+pub fn stored_bytes(checkpoint: &Checkpoint, layer: &Layer) -> u64 {
+    layer.parts.all().map(|i| checkpoint.tensors[i].bytes).sum()
+}
