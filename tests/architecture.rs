@@ -24,7 +24,18 @@ const MAY_KNOW: [(&str, &[&str]); 18] = [
     ),
     (
         "quantized",
-        &["backend", "checkpoint", "dialect", "format", "model", "numeric", "plan", "stats"],
+        &[
+            "backend",
+            "checkpoint",
+            "cpu",
+            "dialect",
+            "engine",
+            "format",
+            "model",
+            "numeric",
+            "plan",
+            "stats",
+        ],
     ),
     (
         "export",
@@ -41,7 +52,7 @@ const MAY_KNOW: [(&str, &[&str]); 18] = [
             "units",
         ],
     ),
-    ("report", &["export", "model", "plan", "stats", "units"]),
+    ("report", &["dialect", "export", "format", "model", "plan", "stats", "units"]),
     (
         "batch",
         &[

@@ -105,10 +105,10 @@ fn with_changed(name: &str, change: impl FnOnce(&mut Stored)) -> Place {
 fn scales_that_are_no_positive_numbers_are_found() {
     let name = "self_attn.o_proj.weight_scale";
     for (byte, problem) in [
-        (0x7F, "0 zero and 1 NaN or negative"),
-        (0x00, "1 zero and 0 NaN or negative"),
-        (0x80, "0 zero and 1 NaN or negative"),
-        (0xB8, "0 zero and 1 NaN or negative"),
+        (0x7F, "0 zero and 1 NaN, infinite or negative"),
+        (0x00, "1 zero and 0 NaN, infinite or negative"),
+        (0x80, "0 zero and 1 NaN, infinite or negative"),
+        (0xB8, "0 zero and 1 NaN, infinite or negative"),
     ] {
         let place = with_changed(name, |scale| scale.bytes[77] = byte);
         for against in [false, true] {
@@ -196,9 +196,9 @@ fn configs_that_contradict_are_found() {
         place
     };
     let place = config(|json| json["quantization_config"]["quant_algo"] = "NVFP4".into());
-    fails(&place, false, "config", &["config.json says quant_algo NVFP4"]);
+    fails(&place, false, "config", &["config.json says \"NVFP4\""]);
     let place = file(|json| json["quantization"]["quant_algo"] = "FP8".into());
-    fails(&place, false, "config", &["hf_quant_config.json says quant_algo FP8"]);
+    fails(&place, false, "config", &["hf_quant_config.json says \"FP8\""]);
     let place = config(|json| drop(json.as_object_mut().unwrap().remove("quantization_config")));
     fails(&place, false, "config", &["config.json has no quantization_config"]);
     let place = file(|json| json["quantization"]["exclude_modules"] = Value::Array(Vec::new()));

@@ -41,9 +41,16 @@ pub struct Args {
     /// Verify CHECKPOINT, which is quantized
     #[arg(long, help_heading = "What to do", conflicts_with_all = [
         "out", "format", "export", "recipe", "preset", "include", "exclude", "quantize_embeddings", "tied",
-        "max_shard_size", "report", "strict", "group_by"
+        "indivisible", "unserved", "max_shard_size", "report", "strict", "group_by"
     ])]
     pub verify: bool,
+
+    /// Write CHECKPOINT, which is quantized, into --out as floats
+    #[arg(long, help_heading = "What to do", requires = "out", conflicts_with_all = [
+        "dry_run", "stats", "verify", "format", "export", "recipe", "preset", "include", "exclude",
+        "quantize_embeddings", "tied", "indivisible", "unserved", "report", "strict"
+    ])]
+    pub dequantize: bool,
 
     /// With --verify: the float checkpoint that it was made from, to compare every weight with
     // clap waives a requirement that conflicts with what is given, so conflicts are said too.
@@ -140,6 +147,9 @@ Exit codes: 0 done; 1 failed, or findings with --strict; 2 wrong usage; 130 stop
 impl Args {
     /// What was asked for.
     pub fn mode(&self) -> Result<Mode<'_>, UsageError> {
+        if let (true, Some(out)) = (self.dequantize, &self.out) {
+            return Ok(Mode::Dequantize { out });
+        }
         match (&self.out, self.dry_run, self.stats, self.verify) {
             (Some(out), false, false, false) => Ok(Mode::Export { out }),
             (None, true, false, false) => Ok(Mode::DryRun),
@@ -155,6 +165,11 @@ impl Args {
 pub enum Mode<'a> {
     /// Quantize into a folder.
     Export {
+        /// The folder.
+        out: &'a PathBuf,
+    },
+    /// Write a quantized checkpoint as floats.
+    Dequantize {
         /// The folder.
         out: &'a PathBuf,
     },

@@ -1,6 +1,7 @@
 //! The headless program: arguments, run, exit codes.
 
 mod args;
+mod dequantize;
 mod device;
 mod error;
 mod progress;
@@ -65,6 +66,7 @@ pub fn run(args: &Args, cancel: &AtomicBool, out: &mut dyn Write) -> Result<(), 
     let batch = Batch { args, cancel, progress: Progress::new(args.quiet) };
     match mode {
         Mode::Verify => batch.verify(out),
+        Mode::Dequantize { out: folder } => batch.dequantize(folder, out),
         _ => batch.quantize(mode, out),
     }
 }
@@ -103,6 +105,12 @@ impl Batch<'_> {
             return Err(UsageError::NoFormat.into());
         }
         let checkpoint = Checkpoint::open(&self.args.checkpoint)?;
+        if mode == Mode::Stats
+            && recipe.format.is_none()
+            && checkpoint.existing_quantization().is_some()
+        {
+            return self.stats_of_quantized(&checkpoint, out);
+        }
         if let Mode::Export { out: folder } = mode {
             check_target(folder, &checkpoint.path, self.args.overwrite)?;
         }

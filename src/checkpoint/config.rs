@@ -51,6 +51,11 @@ impl Config {
         self.get("tie_word_embeddings")?.as_bool()
     }
 
+    /// The type that the model is run in, such as `bfloat16`.
+    pub fn float_type(&self) -> Option<&str> {
+        self.get("dtype").or_else(|| self.get("torch_dtype"))?.as_str()
+    }
+
     /// Number of decoder layers.
     pub fn layer_count(&self) -> Option<u64> {
         self.first_number(&["num_hidden_layers", "n_layer", "num_layers"])

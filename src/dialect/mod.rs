@@ -109,6 +109,21 @@ impl Dialect {
         }
     }
 
+    /// Bits that a weight of a large bf16 matrix takes in a format, scales included.
+    pub fn bits_per_weight(self, format: Format) -> f64 {
+        const LENGTH: u64 = 4096;
+        let weight = Tensor {
+            name: "x.weight".to_owned(),
+            dtype: Dtype::BF16,
+            shape: vec![LENGTH, LENGTH],
+            file: 0,
+            offset: 0,
+            bytes: 2 * LENGTH * LENGTH,
+        };
+        let bytes: u64 = self.outputs(&weight, format).iter().map(Output::bytes).sum();
+        8.0 * bytes as f64 / (LENGTH * LENGTH) as f64
+    }
+
     /// What its config lists as not quantized. `kept` are modules that hold a float matrix.
     pub fn exclude(self, kept: &[(String, Role)], quantized: &[String]) -> Vec<String> {
         match self {

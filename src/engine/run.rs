@@ -127,7 +127,7 @@ impl Shared<'_> {
     fn group_of(&self, job: &Job) -> &SharedScale {
         match self.entry(job).decision {
             Decision::Quantize { group, .. } => &self.groups[group],
-            Decision::Keep(_) => unreachable!("only quantized tensors have amax and quantize jobs"),
+            _ => unreachable!("only quantized tensors have amax and quantize jobs"),
         }
     }
 

@@ -42,14 +42,34 @@ pub fn files(plan: &Plan, source: Option<&Config>) -> BTreeMap<&'static str, Str
         json.insert(QUANTIZATION.to_owned(), quantization);
         files.insert(CONFIG_FILE, python_json::to_string_pretty(&Value::Object(json), indent));
     }
-    if plan.files.iter().any(|file| file.name != SINGLE_FILE) {
+    files.extend(index_file(plan));
+    files
+}
+
+/// The index, if there is more than the one file that is found without.
+fn index_file(plan: &Plan) -> Option<(&'static str, String)> {
+    let needs_one = plan.files.iter().any(|file| file.name != SINGLE_FILE);
+    needs_one.then(|| {
         let names = plan.files.iter().flat_map(|file| {
             file.tensors.iter().map(|tensor| (tensor.name.clone(), file.name.clone()))
         });
         let data_bytes = plan.files.iter().map(|file| file.data_bytes()).sum();
-        files.insert(INDEX_FILE, index::encode(&names.collect(), data_bytes));
+        (INDEX_FILE, index::encode(&names.collect(), data_bytes))
+    })
+}
+
+/// Writes the config files of a checkpoint that is no longer quantized into a folder.
+pub fn write_float(folder: &Path, plan: &Plan, source: Option<&Config>) -> Result<(), ExportError> {
+    let config = source.map(|config| {
+        let mut json = config.json.clone();
+        json.shift_remove(QUANTIZATION);
+        (CONFIG_FILE, python_json::to_string_pretty(&Value::Object(json), "  "))
+    });
+    for (name, text) in config.into_iter().chain(index_file(plan)) {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(|source| ExportError::io("write", name, source))?;
     }
-    files
+    Ok(())
 }
 
 /// Sets the tie at the top, and wherever else the config already speaks of it.

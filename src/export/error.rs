@@ -80,9 +80,31 @@ pub enum ExportError {
         /// What is wrong with it, and what to do.
         problem: String,
     },
+    /// A layer of the checkpoint cannot be read as floats.
+    #[error("{}: {problem}; --verify says all that is wrong with it", path.display())]
+    Unreadable {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
 }
 
 impl ExportError {
+    /// No layer of a checkpoint is quantized in a way that is known; `method` is what gives away
+    /// that it is quantized at all.
+    pub fn not_quantized(path: PathBuf, method: Option<String>) -> Self {
+        let problem = match method {
+            Some(method) => {
+                format!(
+                    "{method}: no layer in it that is stored as ModelOpt or compressed-tensors do"
+                )
+            }
+            None => "no quantized layer in it. Pass a folder that an export wrote".to_owned(),
+        };
+        Self::NotVerifiable { path, problem }
+    }
+
     /// An error of the system about a path.
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { action, path: path.into(), source }

@@ -2,6 +2,7 @@
 
 mod companions;
 pub mod config;
+mod dequantize;
 mod error;
 mod staging;
 pub mod verify;
@@ -10,6 +11,7 @@ mod writer;
 use std::path::Path;
 
 pub use companions::Companions;
+pub use dequantize::{Dequantized, dequantize};
 pub use error::ExportError;
 
 use crate::engine::Run;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::ExportError;
+use crate::checkpoint::{CONFIG_FILE, Config};
 use crate::dialect::modelopt::QUANT_CONFIG_FILE;
 
 /// A folder being filled beside its target. Dropped before [`Staging::publish`], it disappears.
@@ -105,7 +106,11 @@ pub fn check_target(target: &Path, source: &Path, overwrite: bool) -> Result<Pat
 /// Only an earlier export, or an empty folder, is worth no more than what replaces it.
 fn may_be_replaced(target: &Path) -> bool {
     let is_empty = || std::fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
-    target.join(QUANT_CONFIG_FILE).is_file() || is_empty()
+    let is_quantized = || {
+        let config = Config::read(&target.join(CONFIG_FILE)).ok().flatten();
+        config.is_some_and(|config| config.quantization_method().is_some())
+    };
+    target.join(QUANT_CONFIG_FILE).is_file() || is_quantized() || is_empty()
 }
 
 fn parent_of(path: &Path) -> &Path {

@@ -50,7 +50,8 @@ impl Member {
         Self::of(index, tensor.clone(), input_axis(checkpoint, tensor))
     }
 
-    fn of(index: usize, tensor: Tensor, input_axis: Option<InputAxis>) -> Self {
+    /// Understands a tensor, or a part of one, by its name and shape.
+    pub fn of(index: usize, tensor: Tensor, input_axis: Option<InputAxis>) -> Self {
         Self {
             index,
             role: role_of(&tensor.name, &tensor.shape),

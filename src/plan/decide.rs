@@ -56,6 +56,7 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
             Decision::Quantize { format, .. } => {
                 outputs.splice(0..0, dialect.outputs(tensor, *format));
             }
+            Decision::Stored(_) => {}
             Decision::Keep(reason) => {
                 let finding = finding_about(reason, tensor);
                 decided

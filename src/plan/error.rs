@@ -8,7 +8,7 @@ use crate::recipe::RecipeError;
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// The source is no float checkpoint.
-    #[error("{} is already quantized ({method}). Pass the float checkpoint that it was made from", checkpoint.display())]
+    #[error("{} is already quantized ({method}). Pass the float checkpoint that it was made from, or make it float with --dequantize", checkpoint.display())]
     AlreadyQuantized {
         /// The checkpoint.
         checkpoint: PathBuf,

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 
 pub use error::PlanError;
 pub use finding::{Finding, FindingKind};
-pub use layout::{PlannedFile, Sharding};
+pub use layout::{PlannedFile, Sharding, layout};
 pub use reason::Reason;
 
 use crate::checkpoint::{Checkpoint, Dtype};
@@ -73,6 +73,8 @@ pub enum Decision {
         /// Index of its group in [`Plan::groups`].
         group: usize,
     },
+    /// It is in this format already.
+    Stored(Format),
     /// It is stored byte for byte.
     Keep(Reason),
 }
@@ -87,6 +89,7 @@ impl Entry {
     pub fn format(&self) -> Option<Format> {
         match self.decision {
             Decision::Quantize { format, .. } => Some(format),
+            Decision::Stored(format) => Some(format),
             Decision::Keep(_) => None,
         }
     }
@@ -137,7 +140,7 @@ impl Plan {
         let decided = decide::decide(model, recipe, &rules, dialect);
         let (mut entries, mut findings) = (decided.entries, decided.findings);
         let groups = group(&mut entries);
-        let files = layout::layout(&entries, model.checkpoint, sharding);
+        let files = layout(&entries, model.checkpoint, sharding);
         let exclude = exclude(&entries, &model.tie, dialect);
         findings.extend(finding::about_checkpoint(model.checkpoint));
         findings.extend(finding::about_experts(model));

@@ -53,6 +53,8 @@ pub enum Reason {
         /// Length of a row.
         columns: u64,
     },
+    /// It is part of a quantized layer that cannot be read.
+    Unreadable,
     /// It is shared by embedding and head.
     Tied,
 }
@@ -98,6 +100,7 @@ impl fmt::Display for Reason {
             Self::OddRows { rows } => {
                 write!(f, "it has {rows} rows, and the format packs them in pairs")
             }
+            Self::Unreadable => f.write_str("its layer cannot be read (--verify says why)"),
             Self::Tied => f.write_str("embedding and head share it (--tied untie)"),
         }
     }

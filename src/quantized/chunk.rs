@@ -10,7 +10,7 @@ use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Rule, Scaling};
 use crate::format::packing::{Packing, unpack_zero_points};
 use crate::format::{GroupScale, Nvfp4Tables, Scheme, Scope};
 use crate::numeric::{FloatKind, e4m3, e8m0};
-use crate::stats::{ErrorSums, WeightSums};
+use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
 
 /// Rows of a layer, as kernels take them.
 #[derive(Debug, Clone)]
@@ -43,6 +43,14 @@ impl Chunk {
         match self {
             Self::Nvfp4 { scales, .. } => scales.iter().map(|code| e4m3::decode(*code)).collect(),
             Self::Grouped { scales, .. } => scales.iter().map(|group| group.scale).collect(),
+        }
+    }
+
+    /// What its scales look like.
+    pub fn health(&self) -> ScaleHealth {
+        match self {
+            Self::Nvfp4 { scales, .. } => ScaleHealth::of(scales),
+            Self::Grouped { .. } => ScaleHealth::default(),
         }
     }
 

@@ -4,15 +4,20 @@
 mod chunk;
 mod config;
 mod find;
+mod plan;
+mod run;
 
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dialect::Dialect;
 use crate::format::Format;
+use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::packing::Packing;
 
 pub use chunk::{Chunk, global_scale, nvfp4_rule, read_chunk};
 pub use config::{Stated, dialect_of};
 pub use find::find;
+pub use plan::{Outputs, float_type, plan};
+pub use run::run;
 
 /// A quantized layer: the parts of it that are there, and what is wrong with them.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +66,27 @@ impl Layer {
     /// Whether it holds fused experts `[experts, inputs, outputs]`, whose blocks run down columns.
     pub fn is_fused(&self) -> bool {
         self.shape.len() == 3
+    }
+
+    /// Rows of a matrix; of fused experts lines of 16 inputs.
+    pub fn lines(&self) -> u64 {
+        match self.shape[..] {
+            [rows, _] => rows,
+            [experts, inputs, _] => experts * (inputs / BLOCK_LEN as u64),
+            _ => 0,
+        }
+    }
+
+    /// Weights of a row, or of a line.
+    pub fn line_weights(&self) -> u64 {
+        let columns = self.shape.last().copied().unwrap_or(0);
+        if self.is_fused() { columns * BLOCK_LEN as u64 } else { columns }
+    }
+
+    /// As many lines as hold so many weights, and can be read together; at least as many as have to.
+    pub fn lines_in(&self, weights: u64) -> u64 {
+        let together = self.format.map_or(1, |format| self.dialect.rows_together(format));
+        (weights / (self.line_weights().max(1) * together)).max(1) * together
     }
 
     /// How its codes are packed.

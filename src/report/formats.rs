@@ -1,8 +1,7 @@
 //! The table of formats.
 
 use super::terminal::table;
-use crate::checkpoint::{Dtype, Tensor};
-use crate::dialect::{Dialect, Output, Runtime};
+use crate::dialect::{Dialect, Runtime};
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::{Arithmetic, Format, ScaleStore, Scope};
 
@@ -21,24 +20,11 @@ fn row(format: Format) -> Vec<String> {
     row
 }
 
-/// Bits that a weight takes in a large bf16 matrix, scales included.
+/// Bits that a weight takes, one number where the dialects agree.
 fn bits_per_weight(format: Format) -> String {
-    const LENGTH: u64 = 4096;
-    let weight = Tensor {
-        name: "x.weight".to_owned(),
-        dtype: Dtype::BF16,
-        shape: vec![LENGTH, LENGTH],
-        file: 0,
-        offset: 0,
-        bytes: 2 * LENGTH * LENGTH,
-    };
-    let bits = |dialect: Dialect| {
-        let bytes: u64 = dialect.outputs(&weight, format).iter().map(Output::bytes).sum();
-        8.0 * bytes as f64 / (LENGTH * LENGTH) as f64
-    };
     let with_place = Dialect::ALL.into_iter().filter(|dialect| dialect.packing(format).is_some());
     let mut shown: Vec<String> =
-        with_place.map(|dialect| format!("{:.3}", bits(dialect))).collect();
+        with_place.map(|dialect| format!("{:.3}", dialect.bits_per_weight(format))).collect();
     shown.dedup();
     shown.join(" / ")
 }

@@ -91,6 +91,7 @@ fn row(entry: &Entry) -> Row {
         format: entry.format().map_or("kept", |format| format.name()).to_owned(),
         reason: match &entry.decision {
             Decision::Quantize { rule, .. } => rule.clone(),
+            Decision::Stored(_) => "stored so".to_owned(),
             Decision::Keep(reason) => reason.to_string(),
         },
         bytes_before: entry.member.tensor.bytes,

@@ -8,7 +8,6 @@ use super::{Check, LayerError, MIN_SQNR_DB, Opened, check, fused};
 use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
 use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, in_order};
 use crate::format::Format;
-use crate::format::nvfp4::BLOCK_LEN;
 use crate::quantized::{Layer, global_scale, read_chunk};
 use crate::stats::{ErrorSums, WeightSums};
 
@@ -49,7 +48,7 @@ impl Found {
 /// Bytes of output that [`compare`] will go through.
 pub fn work_bytes(opened: &Opened<'_>) -> u64 {
     let layers = opened.layers.iter().filter(|layer| layer.problem.is_none());
-    let packed: u64 = layers.map(|layer| lines(layer) * line_weights(layer)).sum();
+    let packed: u64 = layers.map(|layer| layer.lines() * layer.line_weights()).sum();
     let kept: u64 = kept_pairs(opened).iter().map(|(tensor, _)| tensor.bytes).sum();
     packed + kept
 }
@@ -84,7 +83,7 @@ pub fn compare(
                     let part = read_rows(resources, opened, layers[*layer], rows, buffer)?;
                     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                     found[*layer].merge(&part);
-                    resources.progress.add((rows.end - rows.start) * line_weights(layers[*layer]));
+                    resources.progress.add((rows.end - rows.start) * layers[*layer].line_weights());
                 }
                 Job::Bytes { tensor, source, range } => {
                     if !equal_bytes(opened, tensor, source, range)? {
@@ -127,10 +126,8 @@ fn jobs<'a>(opened: &'a Opened<'_>, layers: &[&Layer]) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();
     for (i, layer) in layers.iter().enumerate() {
         // A chunk of source is at most CHUNK_BYTES, whatever its type.
-        let together = layer.format.map_or(1, |format| layer.dialect.rows_together(format));
-        let most = CHUNK_BYTES / (4 * line_weights(layer).max(1) * together);
-        let step = most.max(1) * together;
-        jobs.extend(steps(lines(layer), step).map(|rows| Job::Rows { layer: i, rows }));
+        let step = layer.lines_in(CHUNK_BYTES / 4);
+        jobs.extend(steps(layer.lines(), step).map(|rows| Job::Rows { layer: i, rows }));
     }
     for (tensor, source) in kept_pairs(opened) {
         jobs.extend(steps(tensor.bytes, CHUNK_BYTES).map(|range| Job::Bytes {
@@ -144,21 +141,6 @@ fn jobs<'a>(opened: &'a Opened<'_>, layers: &[&Layer]) -> Vec<Job<'a>> {
 
 fn steps(length: u64, step: u64) -> impl Iterator<Item = Range<u64>> {
     (0..length.div_ceil(step)).map(move |i| i * step..((i + 1) * step).min(length))
-}
-
-/// Rows of a matrix; of fused experts lines of 16 inputs.
-fn lines(layer: &Layer) -> u64 {
-    match layer.shape[..] {
-        [rows, _] => rows,
-        [experts, inputs, _] => experts * (inputs / BLOCK_LEN as u64),
-        _ => 0,
-    }
-}
-
-/// Weights of a row, or of a line.
-fn line_weights(layer: &Layer) -> u64 {
-    let columns = layer.shape.last().copied().unwrap_or(0);
-    if layer.is_fused() { columns * BLOCK_LEN as u64 } else { columns }
 }
 
 /// The global scale of a layer that has one; 1 where it has none.
@@ -182,7 +164,7 @@ fn read_rows(
     };
     for scale in chunk.scales() {
         found.scales += 1;
-        found.zero += u64::from(scale == 0.0);
+        found.zero += u64::from(scale.to_bits() == 0);
         found.invalid += u64::from(!scale.is_finite() || scale.is_sign_negative());
     }
     // A scale of the whole tensor is read with every chunk.
@@ -191,7 +173,7 @@ fn read_rows(
     }
     let source = source_weight(opened, layer).filter(|_| chunk.is_sound());
     if let Some((source_checkpoint, source)) = source {
-        let weights = line_weights(layer);
+        let weights = layer.line_weights();
         buffer.read(source_checkpoint, source, rows.start * weights..rows.end * weights)?;
         if layer.is_fused() {
             buffer.arrange_in_blocks(layer.shape[2] as usize);

@@ -80,15 +80,8 @@ impl<'a> Opened<'a> {
         let stated = Stated::of(&checkpoint);
         let layers = quantized::find(&checkpoint, source, stated.ignore_list(), stated.dialect);
         if layers.is_empty() {
-            let problem = match checkpoint.existing_quantization() {
-                Some(method) => {
-                    format!(
-                        "{method}: no layer in it that is stored as ModelOpt or compressed-tensors do"
-                    )
-                }
-                None => "no quantized layer in it. Pass a folder that an export wrote".to_owned(),
-            };
-            return Err(ExportError::NotVerifiable { path: path.to_owned(), problem });
+            let method = checkpoint.existing_quantization();
+            return Err(ExportError::not_quantized(path.to_owned(), method));
         }
         if let Some(method) = source.and_then(Checkpoint::existing_quantization) {
             let path = source.map_or(path, |source| &source.path).to_owned();

@@ -1,0 +1,71 @@
+//! Modes for checkpoints that are quantized already.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::{Batch, BatchError, device};
+use crate::checkpoint::Checkpoint;
+use crate::export::{ExportError, Options, dequantize};
+use crate::plan::{Plan, Sharding};
+use crate::quantized::{self, Layer, Outputs, Stated};
+use crate::report::{GroupBy, terminal};
+
+impl Batch<'_> {
+    /// Writes the checkpoint as floats.
+    pub fn dequantize(&self, folder: &Path, out: &mut dyn Write) -> Result<(), BatchError> {
+        let checkpoint = Checkpoint::open(&self.args.checkpoint)?;
+        let layers = layers_of(&checkpoint)?;
+        let backend = device::open(&self.args.device)?;
+        self.show_device(backend.name(), out)?;
+        let outputs = Outputs::Float(quantized::float_type(&checkpoint));
+        let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
+        let plan = quantized::plan(&checkpoint, &layers, outputs, sharding);
+        let options = Options { out: folder, overwrite: self.args.overwrite, strict: false };
+        self.progress.begin("dequantize", work(&plan));
+        let resources = self.resources(backend.as_ref());
+        let done = dequantize(&checkpoint, &layers, &plan, &options, &resources)?;
+        self.progress.end();
+        self.show_stats(&plan, &done.stats, GroupBy::Layer, out)?;
+        if !self.args.quiet {
+            write!(out, "\n{}", terminal::companions(&done.companions))?;
+            writeln!(out, "written   {}", folder.display())?;
+        }
+        Ok(())
+    }
+
+    /// Measures what the codes of a quantized checkpoint stand for.
+    pub fn stats_of_quantized(
+        &self,
+        checkpoint: &Checkpoint,
+        out: &mut dyn Write,
+    ) -> Result<(), BatchError> {
+        let layers = layers_of(checkpoint)?;
+        let plan = quantized::plan(checkpoint, &layers, Outputs::Stored, Sharding::AsSource);
+        let backend = device::open(&self.args.device)?;
+        self.show_device(backend.name(), out)?;
+        self.progress.begin("measure", work(&plan));
+        let resources = self.resources(backend.as_ref());
+        let stats = quantized::run(checkpoint, &layers, &plan, None, &resources)?;
+        self.progress.end();
+        if !self.args.quiet {
+            writeln!(out, "coverage  {}", terminal::coverage(&plan.coverage()))?;
+        }
+        self.show_stats(&plan, &stats, GroupBy::None, out)?;
+        self.write_report(&plan, Some(backend.name()), &stats, &[], None)
+    }
+}
+
+fn layers_of(checkpoint: &Checkpoint) -> Result<Vec<Layer>, BatchError> {
+    let stated = Stated::of(checkpoint);
+    let layers = quantized::find(checkpoint, None, stated.ignore_list(), stated.dialect);
+    if layers.is_empty() {
+        let path = checkpoint.path.clone();
+        return Err(ExportError::not_quantized(path, checkpoint.existing_quantization()).into());
+    }
+    Ok(layers)
+}
+
+fn work(plan: &Plan) -> u64 {
+    let bytes = |i: usize| plan.entries[i].member.tensor.bytes;
+    (0..plan.entries.len()).map(bytes).sum()
+}

@@ -1,0 +1,112 @@
+//! A quantized checkpoint as a plan: what is stored for each weight, or what it becomes as floats.
+
+use std::collections::HashSet;
+
+use super::Layer;
+use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor};
+use crate::dialect::{Output, Part};
+use crate::model::{InputAxis, Member};
+use crate::plan::{Decision, Entry, Plan, PlannedFile, Reason, Sharding, layout};
+
+/// What entries of layers have as outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outputs {
+    /// Their parts, as they are stored.
+    Stored,
+    /// Their weights, as floats of this type.
+    Float(Dtype),
+}
+
+/// A plan whose entries are the layers, then all tensors that are no part of one. Layers that have a
+/// problem are entries all the same, without outputs.
+pub fn plan(
+    checkpoint: &Checkpoint,
+    layers: &[Layer],
+    outputs: Outputs,
+    sharding: Sharding,
+) -> Plan {
+    let parts: HashSet<usize> = layers.iter().flat_map(|layer| layer.parts.all()).collect();
+    let mut entries: Vec<Entry> =
+        layers.iter().map(|layer| entry(checkpoint, layer, outputs)).collect();
+    for (index, tensor) in checkpoint.tensors.iter().enumerate() {
+        if !parts.contains(&index) {
+            let member = Member::whole(checkpoint, index);
+            let reason = match tensor.float_kind() {
+                Some(_) => Reason::Default(member.role),
+                None => Reason::NotFloat(tensor.dtype),
+            };
+            let outputs = vec![verbatim(tensor)];
+            entries.push(Entry { member, decision: Decision::Keep(reason), outputs });
+        }
+    }
+    let files = layout(&entries, checkpoint, sharding);
+    Plan {
+        dialect: super::dialect_of(checkpoint),
+        quotient: None,
+        groups: Vec::new(),
+        exclude: Vec::new(),
+        tie_word_embeddings: None,
+        findings: Vec::new(),
+        bytes_before: checkpoint.file_bytes(),
+        bytes_after: files.iter().map(PlannedFile::bytes).sum(),
+        entries,
+        files,
+    }
+}
+
+fn verbatim(tensor: &Tensor) -> Output {
+    Output {
+        name: tensor.name.clone(),
+        dtype: tensor.dtype,
+        shape: tensor.shape.clone(),
+        part: Part::Verbatim,
+    }
+}
+
+fn entry(checkpoint: &Checkpoint, layer: &Layer, outputs: Outputs) -> Entry {
+    let first = layer.parts.all().next().unwrap_or(0);
+    let stored = &checkpoint.tensors[first];
+    // The weight as a tensor of 16-bit floats: what runtimes hold where nothing is quantized.
+    let float = match outputs {
+        Outputs::Stored => Dtype::BF16,
+        Outputs::Float(dtype) => dtype,
+    };
+    let length = layer.shape.iter().fold(1u64, |all, n| all.saturating_mul(*n));
+    let tensor = Tensor {
+        name: layer.weight.clone(),
+        dtype: float,
+        shape: layer.shape.clone(),
+        bytes: length.saturating_mul(float.bitsize() as u64 / 8),
+        ..stored.clone()
+    };
+    let weight = Output { part: Part::Codes, ..verbatim(&tensor) };
+    let member = Member {
+        input_axis: Some(match layer.is_fused() {
+            true => InputAxis::SecondToLast,
+            false => InputAxis::Last,
+        }),
+        ..Member::of(first, tensor, None)
+    };
+    let parts = layer.parts.all().map(|i| verbatim(&checkpoint.tensors[i]));
+    Entry {
+        member,
+        outputs: match outputs {
+            Outputs::Stored => parts.collect(),
+            Outputs::Float(_) if layer.problem.is_some() => Vec::new(),
+            Outputs::Float(_) => vec![weight],
+        },
+        decision: match layer.format {
+            Some(format) => Decision::Stored(format),
+            None => Decision::Keep(Reason::Unreadable),
+        },
+    }
+}
+
+/// The float type that the config says the model is run in; bf16 where it says none.
+pub fn float_type(checkpoint: &Checkpoint) -> Dtype {
+    match checkpoint.config.as_ref().and_then(Config::float_type) {
+        Some("float16") => Dtype::F16,
+        Some("float32") => Dtype::F32,
+        _ => Dtype::BF16,
+    }
+}

@@ -1,0 +1,161 @@
+//! Going through a quantized checkpoint: what its weights are, and, if wanted, writing them as
+//! floats.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use super::{Chunk, Layer, read_chunk};
+use crate::backend::{Backend, Weights};
+use crate::checkpoint::{Checkpoint, Dtype};
+use crate::cpu::{Cpu, weight_sums};
+use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, Sink, in_order};
+use crate::format::nvfp4::BLOCK_LEN;
+use crate::numeric::FloatKind;
+use crate::plan::Plan;
+use crate::stats::{QuantizedStats, TensorStats};
+
+/// A piece of work.
+struct Job {
+    entry: usize,
+    chunk: usize,
+    /// Lines of a layer, elements of any other tensor.
+    range: Range<u64>,
+}
+
+/// Measures every entry of a plan that [`super::plan`] made of `layers`, and gives `sink` the floats
+/// of layers and the bytes of all other tensors. `None` for tensors that are no floats, and for
+/// layers that have a problem.
+pub fn run(
+    checkpoint: &Checkpoint,
+    layers: &[Layer],
+    plan: &Plan,
+    sink: Option<&dyn Sink>,
+    resources: &Resources<'_>,
+) -> Result<Vec<Option<TensorStats>>, EngineError> {
+    let mut jobs = Vec::new();
+    for (entry, planned) in plan.entries.iter().enumerate() {
+        let tensor = &planned.member.tensor;
+        let (length, step) = match layers.get(entry) {
+            Some(layer) => (layer.lines(), layer.lines_in(CHUNK_BYTES / 4)),
+            None => (tensor.bytes / tensor.unit_bytes(), CHUNK_BYTES / tensor.unit_bytes()),
+        };
+        let chunks = 0..length.div_ceil(step);
+        jobs.extend(chunks.map(|i| Job {
+            entry,
+            chunk: i as usize,
+            range: i * step..((i + 1) * step).min(length),
+        }));
+    }
+
+    let measured: Mutex<Vec<(usize, usize, TensorStats)>> = Mutex::default();
+    in_order(
+        resources,
+        jobs.len(),
+        |number, buffer| {
+            let job = &jobs[number];
+            let stats = match layers.get(job.entry) {
+                Some(layer) => decode(checkpoint, layer, plan, job, sink, resources)?,
+                None => carry(checkpoint, plan, job, sink, resources, buffer)?,
+            };
+            if let Some(stats) = stats {
+                let mut measured = measured.lock().unwrap_or_else(PoisonError::into_inner);
+                measured.push((job.entry, job.chunk, stats));
+            }
+            Ok(())
+        },
+        || {},
+    )?;
+    let mut measured = measured.into_inner().unwrap_or_else(PoisonError::into_inner);
+    measured.sort_by_key(|(entry, chunk, _)| (*entry, *chunk));
+    let mut stats: Vec<Option<TensorStats>> = vec![None; plan.entries.len()];
+    for (entry, _, part) in measured {
+        stats[entry].get_or_insert_default().merge(&part);
+    }
+    Ok(stats)
+}
+
+fn decode(
+    checkpoint: &Checkpoint,
+    layer: &Layer,
+    plan: &Plan,
+    job: &Job,
+    sink: Option<&dyn Sink>,
+    resources: &Resources<'_>,
+) -> Result<Option<TensorStats>, EngineError> {
+    let Some(chunk) = read_chunk(checkpoint, layer, job.range.clone())? else { return Ok(None) };
+    let values = chunk.values(resources.backend)?;
+    let weights = Weights { kind: FloatKind::F32, bytes: bytemuck::cast_slice(&values) };
+    let amax = Cpu.amax(weights).map_or(f32::NAN, f32::from_bits);
+    let quantized = QuantizedStats {
+        global_scale: match &chunk {
+            Chunk::Nvfp4 { scaling, .. } => Some(scaling.global_scale),
+            Chunk::Grouped { .. } => None,
+        },
+        scales: chunk.health(),
+        ..Default::default()
+    };
+    let stats = TensorStats {
+        amax,
+        weights: weight_sums(weights),
+        quantized: Some(quantized),
+        ..Default::default()
+    };
+    if let Some(sink) = sink {
+        let dtype = plan.entries[job.entry].member.tensor.dtype;
+        let values = if layer.is_fused() { in_rows(&values, layer) } else { values };
+        let bytes = floats(&values, dtype);
+        let at = job.range.start * layer.line_weights() * (dtype.bitsize() as u64 / 8);
+        sink.write(job.entry, 0, at, &bytes)?;
+    }
+    resources.progress.add((job.range.end - job.range.start) * layer.line_weights() * 2);
+    Ok(Some(stats))
+}
+
+fn carry(
+    checkpoint: &Checkpoint,
+    plan: &Plan,
+    job: &Job,
+    sink: Option<&dyn Sink>,
+    resources: &Resources<'_>,
+    buffer: &mut ChunkBuffer,
+) -> Result<Option<TensorStats>, EngineError> {
+    let tensor = &plan.entries[job.entry].member.tensor;
+    buffer.read(checkpoint, tensor, job.range.clone())?;
+    let stats = buffer.weights().map(|weights| TensorStats {
+        amax: Cpu.amax(weights).map_or(f32::NAN, |pattern| weights.kind.widen(pattern)),
+        weights: weight_sums(weights),
+        ..Default::default()
+    });
+    if let Some(sink) = sink {
+        sink.write(job.entry, 0, job.range.start * tensor.unit_bytes(), buffer.bytes())?;
+    }
+    resources.progress.add(buffer.bytes().len() as u64);
+    Ok(stats)
+}
+
+/// Values of lines of fused experts, which come column by column, row by row.
+fn in_rows(values: &[f32], layer: &Layer) -> Vec<f32> {
+    let columns = layer.shape[2] as usize;
+    let mut rows = vec![0.0; values.len()];
+    let lines = values.chunks_exact(columns * BLOCK_LEN);
+    for (line, rows) in lines.zip(rows.chunks_exact_mut(columns * BLOCK_LEN)) {
+        for (column, block) in line.as_chunks::<BLOCK_LEN>().0.iter().enumerate() {
+            for (row, value) in block.iter().enumerate() {
+                rows[row * columns + column] = *value;
+            }
+        }
+    }
+    rows
+}
+
+/// Values as the bytes of a float type, nearest even.
+fn floats(values: &[f32], dtype: Dtype) -> Vec<u8> {
+    let short = |kind: FloatKind| {
+        values.iter().flat_map(|value| (kind.pattern(*value) as u16).to_le_bytes()).collect()
+    };
+    match dtype {
+        Dtype::BF16 => short(FloatKind::Bf16),
+        Dtype::F16 => short(FloatKind::F16),
+        _ => bytemuck::cast_slice(values).to_vec(),
+    }
+}
