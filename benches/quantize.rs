@@ -9,7 +9,7 @@ use std::time::Instant;
 use quantscope::backend::{Backend, Weights};
 use quantscope::cpu::Cpu;
 use quantscope::format::Nvfp4Tables;
-use quantscope::format::nvfp4::global_scale;
+use quantscope::format::nvfp4::{Rule, Scaling};
 use quantscope::gpu::{Choice, Gpu};
 use quantscope::numeric::FloatKind;
 
@@ -77,7 +77,7 @@ fn main() {
         let bytes: &[u8] = bytemuck::cast_slice(&words);
         let whole = Weights { kind, bytes };
         let amax = Cpu.amax(whole).expect("the CPU does not fail");
-        let tables = Nvfp4Tables::new(kind, global_scale(kind.widen(amax)));
+        let tables = Nvfp4Tables::new(Scaling::new(Rule::Dynamic, kind, kind.widen(amax)));
         let quantize = |backend: &dyn Backend, bytes: &[u8]| {
             let quantized = backend.nvfp4_quantize(Weights { kind, bytes }, &tables);
             black_box(quantized.expect("the device works"));

@@ -5,7 +5,7 @@ mod common;
 use quantscope::backend::{Backend, Weights};
 use quantscope::cpu::Cpu;
 use quantscope::format::Nvfp4Tables;
-use quantscope::format::nvfp4::{BLOCK_LEN, global_scale, quantize_block};
+use quantscope::format::nvfp4::{BLOCK_LEN, Rule, Scaling, quantize_block};
 use quantscope::numeric::FloatKind;
 use safetensors::SafeTensors;
 
@@ -47,12 +47,16 @@ fn specification_and_cpu_write_the_bytes_of_modelopt() {
 
             let weights = values(kind, &bytes);
             let amax = weights.iter().fold(0f32, |amax, w| amax.max(w.abs()));
-            let global = global_scale(amax);
-            assert_eq!(global.to_le_bytes().to_vec(), part("weight_scale_2"), "{what}");
+            let scaling = Scaling::new(Rule::Dynamic, kind, amax);
+            assert_eq!(
+                scaling.global_scale.to_le_bytes().to_vec(),
+                part("weight_scale_2"),
+                "{what}"
+            );
 
             let (mut codes, mut scales) = (Vec::new(), Vec::new());
             for block in weights.as_chunks::<BLOCK_LEN>().0 {
-                let (scale, packed) = quantize_block(block, global);
+                let (scale, packed) = quantize_block(block, &scaling);
                 scales.push(scale);
                 codes.extend(packed);
             }
@@ -62,7 +66,7 @@ fn specification_and_cpu_write_the_bytes_of_modelopt() {
             let words = aligned(&bytes);
             let weights = Weights { kind, bytes: &bytemuck::cast_slice(&words)[..bytes.len()] };
             assert_eq!(kind.widen(Cpu.amax(weights).unwrap()), amax, "{what}");
-            let quantized = Cpu.nvfp4_quantize(weights, &Nvfp4Tables::new(kind, global)).unwrap();
+            let quantized = Cpu.nvfp4_quantize(weights, &Nvfp4Tables::new(scaling)).unwrap();
             assert!(quantized.scales == scales, "{what}: block scales of the CPU");
             assert!(quantized.codes == codes, "{what}: codes of the CPU");
             compared += 1;
@@ -80,9 +84,10 @@ fn tensors_that_modelopt_loses_get_finite_scales() {
             }
             let words = aligned(&bytes);
             let weights = Weights { kind, bytes: &bytemuck::cast_slice(&words)[..bytes.len()] };
-            let global = global_scale(kind.widen(Cpu.amax(weights).unwrap()));
-            assert!(global > 0.0, "{name} {kind_name}");
-            let quantized = Cpu.nvfp4_quantize(weights, &Nvfp4Tables::new(kind, global)).unwrap();
+            let amax = kind.widen(Cpu.amax(weights).unwrap());
+            let scaling = Scaling::new(Rule::Dynamic, kind, amax);
+            assert!(scaling.global_scale > 0.0, "{name} {kind_name}");
+            let quantized = Cpu.nvfp4_quantize(weights, &Nvfp4Tables::new(scaling)).unwrap();
             assert!(quantized.scales.iter().all(|&scale| (1..=0x7E).contains(&scale)));
             if name != "denorm" {
                 assert!(quantized.codes.iter().all(|&byte| byte == 0), "{name} {kind_name}");
@@ -98,7 +103,8 @@ fn sums_are_those_of_a_plain_loop() {
         for (name, _, bytes) in common::nvfp4_inputs(kind) {
             let words = aligned(&bytes);
             let chunk = Weights { kind, bytes: &bytemuck::cast_slice(&words)[..bytes.len()] };
-            let tables = Nvfp4Tables::new(kind, global_scale(kind.widen(Cpu.amax(chunk).unwrap())));
+            let amax = kind.widen(Cpu.amax(chunk).unwrap());
+            let tables = Nvfp4Tables::new(Scaling::new(Rule::Dynamic, kind, amax));
             let quantized = Cpu.nvfp4_quantize(chunk, &tables).unwrap();
             let dequantized = Cpu
                 .nvfp4_dequantize(

@@ -7,29 +7,15 @@ mod common;
 
 use quantscope::backend::{Backend, Nvfp4Chunk, Weights};
 use quantscope::cpu::Cpu;
-use quantscope::format::nvfp4::{BLOCK_LEN, global_scale};
+use quantscope::format::nvfp4::{BLOCK_LEN, Rule, Scaling};
 use quantscope::format::{Nvfp4Tables, SCALE_CODES};
 use quantscope::gpu::{Choice, Gpu, OpenError, adapters};
 use quantscope::numeric::FloatKind;
 use quantscope::stats::{ErrorSums, WeightSums};
 
-const KINDS: [FloatKind; 3] = [FloatKind::Bf16, FloatKind::F16, FloatKind::F32];
+use common::gpus;
 
-/// Every adapter, opened.
-fn gpus() -> Vec<Gpu> {
-    let found = adapters();
-    if found.is_empty() {
-        let required = std::env::var_os("QUANTSCOPE_REQUIRE_GPU").is_some();
-        assert!(!required, "QUANTSCOPE_REQUIRE_GPU is set, but there is no GPU adapter");
-        eprintln!("no GPU adapter: the GPU tests did not run");
-    }
-    let open = |name: &str| Gpu::open(&Choice::Named(name.to_owned())).unwrap();
-    let gpus: Vec<_> = found.iter().map(|info| open(&info.name)).collect();
-    for gpu in &gpus {
-        eprintln!("testing {}", gpu.name());
-    }
-    gpus
-}
+const KINDS: [FloatKind; 3] = [FloatKind::Bf16, FloatKind::F16, FloatKind::F32];
 
 /// splitmix64.
 struct Random(u64);
@@ -119,13 +105,21 @@ fn assert_close(got: (WeightSums, ErrorSums), expected: (WeightSums, ErrorSums),
     close("error_max", got_errors.max_abs, errors.max_abs, 1e-4 * errors.max_abs + 1e-7 * rms);
 }
 
-/// Runs all kernels on whole blocks and compares everything.
-fn compare(gpu: &Gpu, tensor: &Tensor, global: f32) {
-    let what = format!("{}: {} under {global:e}", gpu.name(), tensor.what);
+const RULES: [Rule; 3] = [Rule::Dynamic, Rule::Static { largest: 256 }, Rule::CompressedTensors];
+
+/// Runs all kernels on whole blocks, under every rule, and compares everything.
+fn compare(gpu: &Gpu, tensor: &Tensor, amax: f32) {
+    for rule in RULES {
+        compare_rule(gpu, tensor, Scaling::new(rule, tensor.kind, amax));
+    }
+}
+
+fn compare_rule(gpu: &Gpu, tensor: &Tensor, scaling: Scaling) {
+    let what = format!("{}: {} under {scaling:?}", gpu.name(), tensor.what);
     let weights = tensor.weights();
     assert_eq!(gpu.amax(weights).unwrap(), Cpu.amax(weights).unwrap(), "{what}");
 
-    let tables = Nvfp4Tables::new(tensor.kind, global);
+    let tables = Nvfp4Tables::new(scaling);
     let expected = Cpu.nvfp4_quantize(weights, &tables).unwrap();
     let got = gpu.nvfp4_quantize(weights, &tables).unwrap();
     assert!(got.scales == expected.scales, "{what}: block scales");
@@ -147,8 +141,8 @@ fn compare_values(gpu: &Gpu, chunk: Nvfp4Chunk<'_>, tables: &Nvfp4Tables, what: 
 }
 
 /// Weights at, just below and just above every threshold, in blocks of every scale code.
-fn ties(kind: FloatKind, global: f32, random: &mut Random) -> Tensor {
-    let tables = Nvfp4Tables::new(kind, global);
+fn ties(kind: FloatKind, amax: f32, random: &mut Random) -> Tensor {
+    let tables = Nvfp4Tables::new(Scaling::new(Rule::Dynamic, kind, amax));
     let mut patterns = Vec::new();
     for scale in 1..SCALE_CODES {
         let amax = tables.scale_starts[scale].min(infinity(kind) - 1);
@@ -190,7 +184,7 @@ fn nasty(kind: FloatKind) -> Vec<Tensor> {
         tensors.push(Tensor::new(format!("{blocks} blocks"), kind, &tail));
     }
     for amax in [1.0, 0.037, 1e-4] {
-        tensors.push(ties(kind, global_scale(amax), &mut Random(11)));
+        tensors.push(ties(kind, amax, &mut Random(11)));
     }
     tensors
 }
@@ -201,7 +195,7 @@ fn golden_inputs_are_the_same_on_every_adapter() {
         for kind in KINDS {
             for (name, _, bytes) in common::nvfp4_inputs(kind) {
                 let tensor = Tensor::from_bytes(name, kind, &bytes);
-                compare(&gpu, &tensor, global_scale(tensor.amax()));
+                compare(&gpu, &tensor, tensor.amax());
             }
         }
     }
@@ -215,7 +209,7 @@ fn nasty_inputs_are_the_same_on_every_adapter() {
                 let own = tensor.amax();
                 // A scale group may hold a tensor that is far larger than this one.
                 for amax in [own, (own * 1000.0).min(f32::MAX), (own * 1e20).min(f32::MAX)] {
-                    compare(&gpu, &tensor, global_scale(amax));
+                    compare(&gpu, &tensor, amax);
                 }
             }
         }
@@ -233,7 +227,7 @@ fn inputs_of_several_pieces_are_the_same_on_every_adapter() {
             let low = kind.first_pattern_at_least(2f32.powi(-14).to_bits());
             let patterns: Vec<_> = (0..len).map(|_| random.weight(kind, one - low) + low).collect();
             let tensor = Tensor::new("several pieces", kind, &patterns);
-            compare(&gpu, &tensor, global_scale(tensor.amax()));
+            compare(&gpu, &tensor, tensor.amax());
         }
     }
 }
@@ -268,8 +262,10 @@ fn any_scale_code_of_a_file_reads_the_same() {
     let chunk = Nvfp4Chunk { codes: &codes, scales: &scales };
     for gpu in gpus() {
         for amax in [0.0, 1e-40, 1e-20, 1.0, 1e30] {
-            let tables = Nvfp4Tables::new(FloatKind::Bf16, global_scale(amax));
-            compare_values(&gpu, chunk, &tables, "any scale code");
+            for rule in RULES {
+                let tables = Nvfp4Tables::new(Scaling::new(rule, FloatKind::Bf16, amax));
+                compare_values(&gpu, chunk, &tables, "any scale code");
+            }
         }
     }
 }
@@ -289,7 +285,7 @@ fn threads_that_share_a_gpu_do_not_disturb_each_other() {
                             (0..len).map(|_| random.weight(kind, infinity(kind))).collect();
                         let tensor =
                             Tensor::new(format!("thread {thread} round {round}"), kind, &patterns);
-                        compare(gpu, &tensor, global_scale(tensor.amax()));
+                        compare(gpu, &tensor, tensor.amax());
                     }
                 });
             }

@@ -9,6 +9,7 @@ use crate::export::{ExportError, Options, dequantize};
 use crate::plan::{Plan, Sharding};
 use crate::quantized::{self, Layer, Outputs, Stated};
 use crate::report::{GroupBy, terminal};
+use crate::units::count;
 
 impl Batch<'_> {
     /// Writes the checkpoint as floats.
@@ -27,7 +28,13 @@ impl Batch<'_> {
         self.progress.end();
         self.show_stats(&plan, &done.stats, GroupBy::Layer, out)?;
         if !self.args.quiet {
-            write!(out, "\n{}", terminal::companions(&done.companions))?;
+            writeln!(out)?;
+            let scales = checkpoint.tensors.iter().filter(|t| quantized::scales_activations(t));
+            match scales.count() as u64 {
+                0 => {}
+                left => writeln!(out, "left      {}", count(left, "scale of activations"))?,
+            }
+            write!(out, "{}", terminal::companions(&done.companions))?;
             writeln!(out, "written   {}", folder.display())?;
         }
         Ok(())

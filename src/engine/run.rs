@@ -274,9 +274,17 @@ impl Shared<'_> {
             let shape = entry.member.tensor.shape.iter().flat_map(|n| n.to_le_bytes());
             self.write(job, Part::Shape, 0, &shape.collect::<Vec<u8>>())?;
         }
+        let (min_normal, largest) = scheme.store.range(weights.kind);
+        let values = scales.iter().map(|group| group.scale);
+        let health = ScaleHealth::of_values(values, min_normal, largest);
         let quantized = QuantizedStats {
             global_scale: coder.tensor_scale.map(|group| group.scale),
-            scales: ScaleHealth::default(),
+            // A scale of the whole tensor is counted once.
+            scales: if scheme.scope == Scope::Tensor && job.chunk > 0 {
+                ScaleHealth::default()
+            } else {
+                health
+            },
             signal_squares: sums.sum_squares,
             errors,
         };

@@ -152,6 +152,15 @@ impl ScaleStore {
         }
     }
 
+    /// The smallest normal number of the type, and the largest.
+    pub fn range(self, kind: FloatKind) -> (f32, f32) {
+        match (self, kind) {
+            (Self::E8m0, _) => (0.0, e8m0::decode(e8m0::NAN_CODE - 1)),
+            (Self::Own, kind) => (kind.min_normal(), kind.max()),
+            (Self::F32, _) => (FloatKind::F32.min_normal(), FloatKind::F32.max()),
+        }
+    }
+
     /// Scales as they are stored, little-endian.
     pub fn encode(self, scales: &[GroupScale], kind: FloatKind) -> Vec<u8> {
         let scales = scales.iter().map(|group| group.scale);

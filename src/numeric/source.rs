@@ -77,6 +77,15 @@ impl FloatKind {
         }
     }
 
+    /// The largest finite value.
+    pub const fn max(self) -> f32 {
+        match self {
+            Self::Bf16 => f32::from_bits(0x7F7F_0000),
+            Self::F16 => 65504.0,
+            Self::F32 => f32::MAX,
+        }
+    }
+
     /// The smallest normal value.
     pub const fn min_normal(self) -> f32 {
         match self {

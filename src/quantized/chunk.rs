@@ -34,6 +34,8 @@ pub enum Chunk {
         columns: usize,
         /// The arithmetic.
         scheme: Scheme,
+        /// The float type of the scales, if they are floats.
+        kind: FloatKind,
     },
 }
 
@@ -50,7 +52,11 @@ impl Chunk {
     pub fn health(&self) -> ScaleHealth {
         match self {
             Self::Nvfp4 { scales, .. } => ScaleHealth::of(scales),
-            Self::Grouped { .. } => ScaleHealth::default(),
+            Self::Grouped { scales, scheme, kind, .. } => {
+                let (min_normal, largest) = scheme.store.range(*kind);
+                let values = scales.iter().map(|group| group.scale);
+                ScaleHealth::of_values(values, min_normal, largest)
+            }
         }
     }
 
@@ -71,7 +77,7 @@ impl Chunk {
             Self::Nvfp4 { codes, scales, scaling } => {
                 backend.nvfp4_dequantize(Nvfp4Chunk { codes, scales }, &Nvfp4Tables::new(*scaling))
             }
-            Self::Grouped { codes, scales, columns, scheme } => {
+            Self::Grouped { codes, scales, columns, scheme, .. } => {
                 let columns = *columns;
                 backend.grouped_dequantize(GroupedChunk { columns, codes, scales }, scheme)
             }
@@ -89,7 +95,7 @@ impl Chunk {
                 let tables = Nvfp4Tables::new(Scaling { kind: weights.kind, ..*scaling });
                 backend.nvfp4_errors(weights, Nvfp4Chunk { codes, scales }, &tables)
             }
-            Self::Grouped { codes, scales, columns, scheme } => {
+            Self::Grouped { codes, scales, columns, scheme, .. } => {
                 let columns = *columns;
                 backend.grouped_errors(weights, GroupedChunk { columns, codes, scales }, scheme)
             }
@@ -153,7 +159,7 @@ pub fn read_chunk(
             scale.zero_point = zero_point;
         }
     }
-    Ok(Some(Chunk::Grouped { codes, scales, columns, scheme }))
+    Ok(Some(Chunk::Grouped { codes, scales, columns, scheme, kind: scale_kind(stored.dtype) }))
 }
 
 /// What the global scale of a dialect means.
@@ -171,6 +177,14 @@ pub fn global_scale(checkpoint: &Checkpoint, layer: &Layer) -> Result<f32, Check
         checkpoint.read_at(&checkpoint.tensors[i], &mut bytes, 0)?;
     }
     Ok(f32::from_le_bytes(bytes))
+}
+
+fn scale_kind(dtype: Dtype) -> FloatKind {
+    match dtype {
+        Dtype::BF16 => FloatKind::Bf16,
+        Dtype::F16 => FloatKind::F16,
+        _ => FloatKind::F32,
+    }
 }
 
 fn scale_values(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {

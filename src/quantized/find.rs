@@ -9,8 +9,11 @@ use crate::format::Format;
 use crate::model::{natural_order, owner_of};
 use crate::plan::is_packed_lookalike;
 
+/// Where a part is kept.
+type Place = fn(&mut Parts) -> &mut Option<usize>;
+
 /// Names of scales and their like, longest first, with the place of each in [`Parts`].
-const PARTS: [(&str, fn(&mut Parts) -> &mut Option<usize>); 6] = [
+const PARTS: [(&str, Place); 6] = [
     (ct::GLOBAL_SCALE, |parts| &mut parts.global_scale),
     (modelopt::GLOBAL_SCALE, |parts| &mut parts.global_scale),
     (ct::ZERO_POINT, |parts| &mut parts.zero_points),
@@ -185,7 +188,7 @@ fn mismatch(checkpoint: &Checkpoint, layer: &Layer) -> Option<String> {
     let format = layer.format?;
     let block = format.block_len() as u64;
     let axis = layer.shape.len().checked_sub(if layer.is_fused() { 2 } else { 1 })?;
-    let blocked = layer.shape[axis] % block == 0;
+    let blocked = layer.shape[axis].is_multiple_of(block);
     if !blocked {
         return Some(format!(
             "{} has rows of {}, no multiple of {block}",

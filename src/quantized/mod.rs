@@ -16,7 +16,7 @@ use crate::format::packing::Packing;
 pub use chunk::{Chunk, global_scale, nvfp4_rule, read_chunk};
 pub use config::{Stated, dialect_of};
 pub use find::find;
-pub use plan::{Outputs, float_type, plan};
+pub use plan::{Outputs, float_type, plan, scales_activations};
 pub use run::run;
 
 /// A quantized layer: the parts of it that are there, and what is wrong with them.

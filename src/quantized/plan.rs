@@ -29,7 +29,8 @@ pub fn plan(
     let mut entries: Vec<Entry> =
         layers.iter().map(|layer| entry(checkpoint, layer, outputs)).collect();
     for (index, tensor) in checkpoint.tensors.iter().enumerate() {
-        if !parts.contains(&index) {
+        let of_no_use = outputs != Outputs::Stored && scales_activations(tensor);
+        if !parts.contains(&index) && !of_no_use {
             let member = Member::whole(checkpoint, index);
             let reason = match tensor.float_kind() {
                 Some(_) => Reason::Default(member.role),
@@ -52,6 +53,12 @@ pub fn plan(
         entries,
         files,
     }
+}
+
+/// Whether a tensor scales activations, or what is cached of them: floats have no use for it.
+pub fn scales_activations(tensor: &Tensor) -> bool {
+    const ENDINGS: [&str; 4] = [".input_scale", ".input_global_scale", ".k_scale", ".v_scale"];
+    tensor.len() == 1 && ENDINGS.iter().any(|ending| tensor.name.ends_with(ending))
 }
 
 fn verbatim(tensor: &Tensor) -> Output {
@@ -87,7 +94,8 @@ fn entry(checkpoint: &Checkpoint, layer: &Layer, outputs: Outputs) -> Entry {
         }),
         ..Member::of(first, tensor, None)
     };
-    let parts = layer.parts.all().map(|i| verbatim(&checkpoint.tensors[i]));
+    let part = |i: usize| Output { part: Part::Codes, ..verbatim(&checkpoint.tensors[i]) };
+    let parts = layer.parts.all().map(part);
     Entry {
         member,
         outputs: match outputs {

@@ -178,7 +178,10 @@ fn measured(row: &Row) -> [String; 8] {
         quantized.map_or_else(dash, |q| scale_range(&q.scales)),
         quantized.map_or_else(dash, |q| scale_classes(&q.scales)),
         stats.sqnr_db().map_or_else(dash, |db| format!("{db:.2}")),
-        quantized.map_or_else(dash, |q| significant(q.errors.max_abs)),
+        // Without a source there is no signal to compare with.
+        quantized
+            .filter(|q| q.signal_squares > 0.0 || stats.amax == 0.0)
+            .map_or_else(dash, |q| significant(q.errors.max_abs)),
     ]
 }
 

@@ -1,13 +1,13 @@
-//! Health of block scales.
+//! Health of scales.
 
 use serde::Serialize;
 
 use crate::numeric::e4m3;
 
-/// What the E4M3 block scales of a tensor look like. Parts of a tensor merge into the whole.
+/// What the scales of a tensor look like. Parts of a tensor merge into the whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct ScaleHealth {
-    /// Number of block scales.
+    /// Number of scales.
     pub blocks: u64,
     /// Smallest valid scale.
     pub min: f32,
@@ -15,16 +15,17 @@ pub struct ScaleHealth {
     pub max: f32,
     /// Scales that are 0: their blocks read as zero.
     pub zero: u64,
-    /// Scales below 2⁻⁶, which have fewer than 3 mantissa bits.
+    /// Scales below the smallest normal number of their type, which have fewer mantissa bits.
     pub subnormal: u64,
-    /// Scales at 448, the largest there is. The block with the tensor's amax has it by design.
+    /// Scales at the largest number of their type. NVFP4's block with the tensor's amax is at 448 by
+    /// design.
     pub saturated: u64,
     /// Scales that are NaN or negative: no reader expects them.
     pub invalid: u64,
 }
 
 impl ScaleHealth {
-    /// Looks at a chunk of scale codes.
+    /// Looks at a chunk of E4M3 scale codes.
     pub fn of(codes: &[u8]) -> Self {
         let mut counts = [0u64; 256];
         for &code in codes {
@@ -41,6 +42,25 @@ impl ScaleHealth {
             saturated: valid[usize::from(e4m3::MAX_CODE)],
             invalid: invalid.iter().sum(),
         }
+    }
+
+    /// Looks at scales of a type whose smallest normal number and whose largest number are known.
+    pub fn of_values(scales: impl Iterator<Item = f32>, min_normal: f32, largest: f32) -> Self {
+        let mut health = Self::default();
+        for scale in scales {
+            let mut one = Self { blocks: 1, min: scale, max: scale, ..Self::default() };
+            if !scale.is_finite() || scale.is_sign_negative() {
+                one = Self { blocks: 1, invalid: 1, ..Self::default() };
+            } else if scale == 0.0 {
+                one.zero = 1;
+            } else if scale < min_normal {
+                one.subnormal = 1;
+            } else if scale >= largest {
+                one.saturated = 1;
+            }
+            health.merge(&one);
+        }
+        health
     }
 
     /// Adds another part.
@@ -69,6 +89,14 @@ mod tests {
         assert_eq!((health.blocks, health.zero, health.subnormal), (9, 1, 2));
         assert_eq!((health.saturated, health.invalid), (2, 2));
         assert_eq!((health.min, health.max), (0.0, 448.0));
+    }
+
+    #[test]
+    fn values_count_in_the_same_classes() {
+        let codes = [0x00, 0x01, 0x07, 0x08, 0x38, 0x7E, 0x7E, 0x7F, 0x80];
+        let values = codes.iter().map(|code| e4m3::decode(*code));
+        let health = ScaleHealth::of_values(values, 1.0 / 64.0, e4m3::MAX);
+        assert_eq!(health, ScaleHealth::of(&codes));
     }
 
     #[test]
