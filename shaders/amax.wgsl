@@ -1,6 +1,5 @@
 // The largest magnitude pattern of each workgroup's weights. Twin of `src/cpu/amax.rs`.
 
-const THREADS: u32 = 64u;
 const FOURS_PER_THREAD: u32 = 32u;
 
 var<workgroup> maxima: array<u32, THREADS>;

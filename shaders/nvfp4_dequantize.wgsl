@@ -1,7 +1,5 @@
 // f32 bits of what codes stand for, four a thread. Twin of `src/cpu/nvfp4_dequantize.rs`.
 
-const THREADS: u32 = 64u;
-
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) thread: vec3<u32>) {
     let i = thread.x;

@@ -2,10 +2,7 @@
 //
 // A thread takes the four blocks whose scales share a word, so no two threads write the same one.
 
-const THREADS: u32 = 64u;
 const BLOCKS_PER_THREAD: u32 = 4u;
-// The scale code of 1.0, for blocks whose quotient is zero.
-const ONE: u32 = 0x38u;
 
 // The number of scale starts that a block amax has reached, by binary search over 127.
 fn scale_code(amax: u32) -> u32 {
@@ -15,12 +12,7 @@ fn scale_code(amax: u32) -> u32 {
             code += stride;
         }
     }
-    return select(code, ONE, code == 0u);
-}
-
-// 1 for each magnitude that has reached the start.
-fn reached(m: vec4<u32>, start: u32) -> vec4<u32> {
-    return select(vec4(0u), vec4(1u), m >= vec4(start));
+    return select(code, params.zero_block_scale, code == 0u);
 }
 
 // Four codes in the low half: the number of starts reached, and the sign of all but zeros.

@@ -1,15 +1,35 @@
 // What every kernel is bound to. Twin of `src/gpu/gpu_data.rs`.
 
+// Threads of a workgroup.
+const THREADS: u32 = 64u;
+
 struct Params {
-    // Items to work on: groups of four weights for `amax`, blocks for every other kernel.
+    // Items to work on: groups of four weights for `amax`, blocks for the `nvfp4` kernels, weights
+    // for the `grouped` ones.
     len: u32,
     // Power of two that brings the largest magnitude near 1; only sums use it.
     unit: f32,
+    // The scale code of a block of zeros.
+    zero_block_scale: u32,
+    // All that follows is of the `grouped` kernels: the shape of the matrix and of a group,
+    rows: u32,
+    columns: u32,
+    group_rows: u32,
+    group_columns: u32,
+    // groups side by side, threads that share one,
+    across: u32,
+    lanes: u32,
+    // what a code is, the largest magnitude of a whole number,
+    element: u32,
+    int_limit: u32,
+    // 1 for quotients in the type of the weights, and for zero points.
+    quotient_own: u32,
+    zero_points: u32,
 }
 
 // What one scale code means.
 struct Scale {
-    // Smallest magnitude patterns above codes 0 to 6; the eighth is reached by none.
+    // Smallest magnitude patterns above codes 0 to 6, and too large for any code to match.
     code_starts: array<vec4<u32>, 2>,
     // f32 bits of what codes 0 to 7 stand for.
     values: array<u32, 8>,
@@ -25,9 +45,9 @@ struct Tables {
 @group(0) @binding(1) var<storage, read> tables: Tables;
 // Patterns of weights as they are stored: four 16-bit weights an item, or two of 32 bits.
 @group(0) @binding(2) var<storage, read> weights: array<vec2<u32>>;
-// The sixteen codes of a block an item.
+// The sixteen codes of a block an item, or eight codes of a byte.
 @group(0) @binding(3) var<storage, read_write> codes: array<vec2<u32>>;
-// The scale codes of four blocks an item.
+// The scale codes of four blocks an item, or halves of `Group`s.
 @group(0) @binding(4) var<storage, read_write> scales: array<u32>;
 // What the host reads back: maxima, sums, or bits of f32 values.
 @group(0) @binding(5) var<storage, read_write> results: array<u32>;

@@ -27,3 +27,8 @@ fn four_values(four: vec4<u32>, scale: u32) -> vec4<u32> {
     let sign = (four >> vec4(3u)) ^ vec4(scale >> 7u);
     return magnitude | (sign << vec4(31u));
 }
+
+// 1 for each magnitude that has reached the start.
+fn reached(m: vec4<u32>, start: u32) -> vec4<u32> {
+    return select(vec4(0u), vec4(1u), m >= vec4(start));
+}

@@ -79,7 +79,11 @@ fn symmetric_8(extent: Extent, kind: FloatKind) -> GroupScale {
 fn asymmetric(extent: Extent, kind: FloatKind, bits: u8) -> GroupScale {
     let steps = ((1u32 << bits) - 1) as f32;
     let smallest = -((1i32 << (bits - 1)) as f32);
-    let scale = kind.round(kind.round(extent.max - extent.min) / steps);
+    let range = kind.round(extent.max - extent.min);
+    // The library's scale is infinite where the range is, and all weights are lost.
+    let scale =
+        if range.is_finite() { range / steps } else { extent.max / steps - extent.min / steps };
+    let scale = kind.round(scale);
     let zero_point = kind.round(smallest - kind.round(extent.min / scale));
     // 0 / 0, in a group of zeros, is no number; its zero point is 0.
     let zero_point = zero_point.clamp(smallest, -smallest - 1.0).round_ties_even() as i8;

@@ -162,8 +162,13 @@ pub fn encode(weight: f32, step: f32) -> u8 {
 /// the other zero. Beyond the largest number of a code it may be a step away.
 #[inline(always)]
 pub fn matches(weight: f32, code: u8, step: f32) -> bool {
-    let same = e2m1::decode(encode(weight, step)) == e2m1::decode(code);
-    same && (weight / step).abs() <= e2m1::MAX + 2.0
+    e2m1::decode(encode(weight, step)) == e2m1::decode(code) && reaches(weight, step)
+}
+
+/// Whether a weight is at most a step beyond the largest number of a code.
+#[inline(always)]
+pub fn reaches(weight: f32, step: f32) -> bool {
+    (weight / step).abs() <= e2m1::MAX + 2.0
 }
 
 /// The weight that a 4-bit code stands for, rounded once to f32.

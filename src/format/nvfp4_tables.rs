@@ -5,7 +5,7 @@
 //! itself, which leaves the backends nothing to compute: a backend that compares bit patterns with
 //! these tables cannot round differently, whatever its division, subnormals or contraction do.
 
-use super::nvfp4::{Scaling, decode, encode};
+use super::nvfp4::{Scaling, decode, encode, reaches};
 use crate::numeric::{e2m1, e4m3};
 
 /// Scale codes a table has room for: 0 is never used, 126 is the largest.
@@ -24,6 +24,9 @@ pub struct Nvfp4Tables {
     pub scale_starts: [u32; SCALE_CODES],
     /// `code_starts[c][k]`: under scale code `c`, smallest magnitude whose code is above `k`.
     pub code_starts: Vec<[u32; 7]>,
+    /// Under scale code `c`, smallest magnitude that no code matches: more than a step beyond the
+    /// largest one.
+    pub beyond_starts: Vec<u32>,
     /// `values[c][k]`: f32 bits of what code `k` under scale code `c` stands for.
     pub values: Vec<[u32; 8]>,
 }
@@ -49,12 +52,25 @@ impl Nvfp4Tables {
             })
         });
 
+        let beyond_starts = (0..SCALE_CODES).map(|c| {
+            let step = scaling.step(c as u8);
+            // Not "greater": a step of zero has no quotient for zero, and matches nothing.
+            let beyond = |bits: u32| !reaches(f32::from_bits(bits), step);
+            in_kind(first_that(beyond, ((e2m1::MAX + 2.0) * step).to_bits()))
+        });
+
         let values = (0..SCALE_CODES).map(|c| {
             let step = scaling.step(c as u8);
             std::array::from_fn(|k| decode(k as u8, step).to_bits())
         });
 
-        Self { scaling, scale_starts, code_starts: code_starts.collect(), values: values.collect() }
+        Self {
+            scaling,
+            scale_starts,
+            code_starts: code_starts.collect(),
+            beyond_starts: beyond_starts.collect(),
+            values: values.collect(),
+        }
     }
 }
 

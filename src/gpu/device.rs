@@ -112,22 +112,22 @@ impl Gpu {
         Ok(result)
     }
 
-    /// Runs kernels one after the other on `blocks` blocks, then hands the first bytes of the
-    /// buffers, each rounded up to 4 bytes, to `take`.
+    /// Runs kernels, each with so many workgroups, one after the other, then hands the first bytes of
+    /// the buffers, each rounded up to 4 bytes, to `take`.
     pub(super) fn run<T>(
         &self,
         slot: &Slot,
-        kernels: &[Kernel],
-        (blocks, kind): (usize, FloatKind),
+        kernels: &[(Kernel, usize)],
+        kind: FloatKind,
         reads: &[(&Buffer, usize)],
         take: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, BackendError> {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
         pass.set_bind_group(0, &slot.bind_group, &[]);
-        for &kernel in kernels {
+        for &(kernel, workgroups) in kernels {
             pass.set_pipeline(self.kernels.pipeline(&self.device, kernel, kind));
-            pass.dispatch_workgroups(kernel.workgroups(blocks) as u32, 1, 1);
+            pass.dispatch_workgroups(workgroups as u32, 1, 1);
         }
         drop(pass);
         let mut end = 0;

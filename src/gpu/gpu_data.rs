@@ -12,16 +12,25 @@ const SCALES: usize = 128;
 /// A start that no magnitude reaches.
 const UNREACHABLE: u32 = u32::MAX;
 
-/// Parameters of one dispatch.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+/// Parameters of one dispatch; `shaders/shared/bindings.wgsl` says what each is.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct Params {
-    /// Items to work on: groups of four weights for `amax`, blocks for every other kernel.
     pub len: u32,
-    /// Power of two that sums are taken in.
     pub unit: f32,
+    pub zero_block_scale: u32,
+    pub rows: u32,
+    pub columns: u32,
+    pub group_rows: u32,
+    pub group_columns: u32,
+    pub across: u32,
+    pub lanes: u32,
+    pub element: u32,
+    pub int_limit: u32,
+    pub quotient_own: u32,
+    pub zero_points: u32,
     /// Uniform buffers are multiples of 16 bytes.
-    pub padding: [u32; 2],
+    pub padding: [u32; 3],
 }
 
 /// What one scale code means.
@@ -47,12 +56,15 @@ impl Tables {
         let scale_start = |i: usize| tables.scale_starts.get(i + 1).copied();
         let scale = |code: usize| match tables.code_starts.get(code) {
             Some(starts) => Scale {
-                code_starts: std::array::from_fn(|k| starts.get(k).copied().unwrap_or(UNREACHABLE)),
+                code_starts: std::array::from_fn(|k| {
+                    starts.get(k).copied().unwrap_or(tables.beyond_starts[code])
+                }),
                 values: tables.values[code],
             },
             // The code of NaN, which no quantized block has but a damaged file may.
             None => Scale {
-                code_starts: [UNREACHABLE; 8],
+                // Beyond reach of every code, so that none matches.
+                code_starts: [0; 8],
                 values: std::array::from_fn(|k| {
                     decode(k as u8, tables.scaling.step(code as u8)).to_bits()
                 }),

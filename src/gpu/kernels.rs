@@ -18,18 +18,38 @@ pub enum Kernel {
     Nvfp4Quantize,
     Nvfp4Dequantize,
     Nvfp4Errors,
+    Nvfp4Match,
+    GroupedExtents,
+    GroupedQuantize,
+    GroupedDequantize,
+    GroupedErrors,
+    GroupedMatch,
 }
 
 /// What every kernel's source starts with.
 const SHARED: &str = concat!(
     include_str!("../../shaders/shared/bindings.wgsl"),
     include_str!("../../shaders/shared/patterns.wgsl"),
+    include_str!("../../shaders/shared/sums.wgsl"),
+    include_str!("../../shaders/shared/matches.wgsl"),
     include_str!("../../shaders/shared/nvfp4.wgsl"),
+    include_str!("../../shaders/shared/float32.wgsl"),
+    include_str!("../../shaders/shared/grouped.wgsl"),
 );
 
 impl Kernel {
-    const ALL: [Self; 4] =
-        [Self::Amax, Self::Nvfp4Quantize, Self::Nvfp4Dequantize, Self::Nvfp4Errors];
+    const ALL: [Self; 10] = [
+        Self::Amax,
+        Self::Nvfp4Quantize,
+        Self::Nvfp4Dequantize,
+        Self::Nvfp4Errors,
+        Self::Nvfp4Match,
+        Self::GroupedExtents,
+        Self::GroupedQuantize,
+        Self::GroupedDequantize,
+        Self::GroupedErrors,
+        Self::GroupedMatch,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -37,6 +57,12 @@ impl Kernel {
             Self::Nvfp4Quantize => "nvfp4_quantize",
             Self::Nvfp4Dequantize => "nvfp4_dequantize",
             Self::Nvfp4Errors => "nvfp4_errors",
+            Self::Nvfp4Match => "nvfp4_match",
+            Self::GroupedExtents => "grouped_extents",
+            Self::GroupedQuantize => "grouped_quantize",
+            Self::GroupedDequantize => "grouped_dequantize",
+            Self::GroupedErrors => "grouped_errors",
+            Self::GroupedMatch => "grouped_match",
         }
     }
 
@@ -46,16 +72,28 @@ impl Kernel {
             Self::Nvfp4Quantize => include_str!("../../shaders/nvfp4_quantize.wgsl"),
             Self::Nvfp4Dequantize => include_str!("../../shaders/nvfp4_dequantize.wgsl"),
             Self::Nvfp4Errors => include_str!("../../shaders/nvfp4_errors.wgsl"),
+            Self::Nvfp4Match => include_str!("../../shaders/nvfp4_match.wgsl"),
+            Self::GroupedExtents => include_str!("../../shaders/grouped_extents.wgsl"),
+            Self::GroupedQuantize => include_str!("../../shaders/grouped_quantize.wgsl"),
+            Self::GroupedDequantize => include_str!("../../shaders/grouped_dequantize.wgsl"),
+            Self::GroupedErrors => include_str!("../../shaders/grouped_errors.wgsl"),
+            Self::GroupedMatch => include_str!("../../shaders/grouped_match.wgsl"),
         };
         format!("{SHARED}{entry}")
     }
 
-    /// Blocks' worth of weights that a workgroup takes.
+    /// Blocks' worth of weights that a workgroup takes. How many groups' extents it takes depends on
+    /// the groups.
     const fn blocks_per_workgroup(self) -> usize {
         match self {
             Self::Amax => 64 * 32 / 4,
-            Self::Nvfp4Quantize | Self::Nvfp4Errors => 64 * 4,
+            Self::Nvfp4Quantize
+            | Self::Nvfp4Errors
+            | Self::Nvfp4Match
+            | Self::GroupedErrors
+            | Self::GroupedMatch => 64 * 4,
             Self::Nvfp4Dequantize => 64 / 4,
+            Self::GroupedExtents | Self::GroupedQuantize | Self::GroupedDequantize => 64 / 2,
         }
     }
 

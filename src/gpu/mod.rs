@@ -1,20 +1,22 @@
 //! The GPU backend: the kernels of `shaders/` through wgpu. Nothing else in the crate knows wgpu.
 //!
-//! No arithmetic of the GPU decides a bit: quantizing compares integers with tables that the
-//! specification made, and dequantizing looks values up in them.
+//! No float arithmetic of the GPU decides a bit. NVFP4 compares integers with tables that the
+//! specification made, and looks values up in them. Formats with one level of scales get their
+//! scales from the specification, and divide and multiply by them with integers.
 
 mod adapter;
 mod device;
 mod gpu_data;
+mod grouped;
 mod kernels;
+mod nvfp4;
 mod slot;
 mod sums;
 
 use crate::backend::{
     Backend, BackendError, Grouped, GroupedChunk, Nvfp4Chunk, Quantized, TieMatch, Weights,
 };
-use crate::cpu::Cpu;
-use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN};
+use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::{Coder, Nvfp4Tables, Scheme};
 use crate::stats::{ErrorSums, WeightSums};
 
@@ -23,37 +25,19 @@ pub use device::Gpu;
 #[doc(hidden)]
 pub use kernels::shader_sources;
 
-use gpu_data::Tables;
+use gpu_data::Params;
 use kernels::Kernel;
-use slot::F32_BLOCK_BYTES;
+use slot::Slot;
 
 impl Gpu {
-    /// Sums of a piece from what the workgroups wrote, or from the CPU where f32 would not do.
-    fn sums(
-        &self,
-        partials: &[u8],
-        unit: Option<f32>,
-        (weights, chunk): (Weights<'_>, Nvfp4Chunk<'_>),
-        tables: &Nvfp4Tables,
-    ) -> Result<(WeightSums, ErrorSums), BackendError> {
-        let merged = unit.and_then(|unit| sums::merge(partials, weights.len(), unit));
-        merged.map_or_else(|| Cpu.nvfp4_errors(weights, chunk, tables), Ok)
-    }
-
-    /// Weights in pieces that a slot takes.
-    fn pieces<'a>(&self, weights: Weights<'a>) -> impl Iterator<Item = Weights<'a>> + use<'a> {
-        let bytes = self.piece_blocks * BLOCK_LEN * weights.kind.bytes();
-        weights.bytes.chunks(bytes).map(move |bytes| Weights { bytes, ..weights })
-    }
-
-    /// A chunk in pieces that a slot takes.
-    fn chunk_pieces<'a>(
-        &self,
-        chunk: Nvfp4Chunk<'a>,
-    ) -> impl Iterator<Item = Nvfp4Chunk<'a>> + use<'a> {
-        let codes = chunk.codes.chunks(self.piece_blocks * BLOCK_BYTES);
-        let scales = chunk.scales.chunks(self.piece_blocks);
-        codes.zip(scales).map(|(codes, scales)| Nvfp4Chunk { codes, scales })
+    /// The largest magnitude pattern of weights that are in a slot, as its parameters are.
+    fn amax_of_slot(&self, slot: &Slot, piece: Weights<'_>) -> Result<u32, BackendError> {
+        let workgroups = Kernel::Amax.workgroups(piece.len().div_ceil(BLOCK_LEN));
+        let reads = [(&slot.results, 4 * workgroups)];
+        self.run(slot, &[(Kernel::Amax, workgroups)], piece.kind, &reads, |maxima| {
+            let maxima = maxima.as_chunks().0.iter().map(|max| u32::from_le_bytes(*max));
+            maxima.max().unwrap_or(0)
+        })
     }
 }
 
@@ -70,15 +54,11 @@ impl Backend for Gpu {
     fn amax(&self, weights: Weights<'_>) -> Result<u32, BackendError> {
         let mut amax = 0;
         for piece in self.pieces(weights) {
-            let blocks = piece.len().div_ceil(BLOCK_LEN);
-            let piece_amax = self.with_slot(blocks, |slot| {
-                slot.write_params(&self.queue, piece.len().div_ceil(4), 1.0);
+            let piece_amax = self.with_slot(piece.len().div_ceil(BLOCK_LEN), |slot| {
+                let len = piece.len().div_ceil(4) as u32;
+                slot.write_params(&self.queue, &Params { len, ..Params::default() });
                 slot.write_weights(&self.queue, piece.bytes);
-                let reads = [(&slot.results, 4 * Kernel::Amax.workgroups(blocks))];
-                self.run(slot, &[Kernel::Amax], (blocks, piece.kind), &reads, |maxima| {
-                    let maxima = maxima.as_chunks().0.iter().map(|max| u32::from_le_bytes(*max));
-                    maxima.max().unwrap_or(0)
-                })
+                self.amax_of_slot(slot, piece)
             })?;
             amax = amax.max(piece_amax);
         }
@@ -90,45 +70,7 @@ impl Backend for Gpu {
         weights: Weights<'_>,
         tables: &Nvfp4Tables,
     ) -> Result<Quantized, BackendError> {
-        let unit = sums::unit(tables);
-        let gpu_tables = Tables::new(tables);
-        let blocks = weights.len() / BLOCK_LEN;
-        let mut all = Quantized {
-            codes: Vec::with_capacity(blocks * BLOCK_BYTES),
-            scales: Vec::with_capacity(blocks),
-            weights: WeightSums::default(),
-            errors: ErrorSums::default(),
-        };
-        let kernels = match unit {
-            Some(_) => &[Kernel::Nvfp4Quantize, Kernel::Nvfp4Errors][..],
-            None => &[Kernel::Nvfp4Quantize],
-        };
-        for piece in self.pieces(weights) {
-            let blocks = piece.len() / BLOCK_LEN;
-            let (codes_len, scales_len) = (blocks * BLOCK_BYTES, blocks);
-            let partials_len = Kernel::Nvfp4Errors.workgroups(blocks) * sums::PARTIAL_BYTES;
-            let (weights, errors) = self.with_slot(blocks, |slot| {
-                slot.write_params(&self.queue, blocks, unit.unwrap_or(1.0));
-                slot.write_tables(&self.queue, &gpu_tables);
-                slot.write_weights(&self.queue, piece.bytes);
-                let reads = [
-                    (&slot.codes, codes_len),
-                    (&slot.scales, scales_len),
-                    (&slot.results, partials_len),
-                ];
-                self.run(slot, kernels, (blocks, piece.kind), &reads, |bytes| {
-                    let (codes, bytes) = bytes.split_at(codes_len);
-                    let (scales, partials) = bytes.split_at(scales_len.next_multiple_of(4));
-                    let chunk = Nvfp4Chunk { codes, scales: &scales[..scales_len] };
-                    all.codes.extend_from_slice(chunk.codes);
-                    all.scales.extend_from_slice(chunk.scales);
-                    self.sums(partials, unit, (piece, chunk), tables)
-                })?
-            })?;
-            all.weights.merge(&weights);
-            all.errors.merge(&errors);
-        }
-        Ok(all)
+        self.quantize_nvfp4(weights, tables)
     }
 
     fn nvfp4_dequantize(
@@ -136,29 +78,7 @@ impl Backend for Gpu {
         chunk: Nvfp4Chunk<'_>,
         tables: &Nvfp4Tables,
     ) -> Result<Vec<f32>, BackendError> {
-        let gpu_tables = Tables::new(tables);
-        let mut values = Vec::with_capacity(chunk.scales.len() * BLOCK_LEN);
-        for piece in self.chunk_pieces(chunk) {
-            let blocks = piece.scales.len();
-            self.with_slot(blocks, |slot| {
-                slot.write_params(&self.queue, blocks, 1.0);
-                slot.write_tables(&self.queue, &gpu_tables);
-                slot.write_chunk(&self.queue, piece.codes, piece.scales);
-                let reads = [(&slot.results, blocks * F32_BLOCK_BYTES)];
-                self.run(
-                    slot,
-                    &[Kernel::Nvfp4Dequantize],
-                    (blocks, tables.scaling.kind),
-                    &reads,
-                    |bytes| {
-                        values.extend(
-                            bytes.as_chunks().0.iter().map(|bits| f32::from_le_bytes(*bits)),
-                        );
-                    },
-                )
-            })?;
-        }
-        Ok(values)
+        self.dequantize_nvfp4(chunk, tables)
     }
 
     fn nvfp4_errors(
@@ -167,28 +87,7 @@ impl Backend for Gpu {
         chunk: Nvfp4Chunk<'_>,
         tables: &Nvfp4Tables,
     ) -> Result<(WeightSums, ErrorSums), BackendError> {
-        let Some(unit) = sums::unit(tables) else {
-            return Cpu.nvfp4_errors(weights, chunk, tables);
-        };
-        let gpu_tables = Tables::new(tables);
-        let (mut all_weights, mut all_errors) = Default::default();
-        for (piece, chunk) in self.pieces(weights).zip(self.chunk_pieces(chunk)) {
-            let blocks = chunk.scales.len();
-            let (weights, errors) = self.with_slot(blocks, |slot| {
-                slot.write_params(&self.queue, blocks, unit);
-                slot.write_tables(&self.queue, &gpu_tables);
-                slot.write_weights(&self.queue, piece.bytes);
-                slot.write_chunk(&self.queue, chunk.codes, chunk.scales);
-                let partials_len = Kernel::Nvfp4Errors.workgroups(blocks) * sums::PARTIAL_BYTES;
-                let reads = [(&slot.results, partials_len)];
-                self.run(slot, &[Kernel::Nvfp4Errors], (blocks, piece.kind), &reads, |partials| {
-                    self.sums(partials, Some(unit), (piece, chunk), tables)
-                })?
-            })?;
-            WeightSums::merge(&mut all_weights, &weights);
-            ErrorSums::merge(&mut all_errors, &errors);
-        }
-        Ok((all_weights, all_errors))
+        self.errors_of_nvfp4(weights, chunk, tables)
     }
 
     fn nvfp4_match(
@@ -197,7 +96,7 @@ impl Backend for Gpu {
         chunk: Nvfp4Chunk<'_>,
         tables: &Nvfp4Tables,
     ) -> Result<TieMatch, BackendError> {
-        Cpu.nvfp4_match(weights, chunk, tables)
+        self.match_nvfp4(weights, chunk, tables)
     }
 
     fn grouped_quantize(
@@ -206,7 +105,7 @@ impl Backend for Gpu {
         columns: usize,
         coder: &Coder,
     ) -> Result<Grouped, BackendError> {
-        Cpu.grouped_quantize(weights, columns, coder)
+        self.quantize_grouped(weights, columns, coder)
     }
 
     fn grouped_dequantize(
@@ -214,7 +113,7 @@ impl Backend for Gpu {
         chunk: GroupedChunk<'_>,
         scheme: &Scheme,
     ) -> Result<Vec<f32>, BackendError> {
-        Cpu.grouped_dequantize(chunk, scheme)
+        self.dequantize_grouped(chunk, scheme)
     }
 
     fn grouped_errors(
@@ -223,7 +122,7 @@ impl Backend for Gpu {
         chunk: GroupedChunk<'_>,
         scheme: &Scheme,
     ) -> Result<(WeightSums, ErrorSums), BackendError> {
-        Cpu.grouped_errors(weights, chunk, scheme)
+        self.errors_of_grouped(weights, chunk, scheme)
     }
 
     fn grouped_match(
@@ -232,6 +131,6 @@ impl Backend for Gpu {
         chunk: GroupedChunk<'_>,
         scheme: &Scheme,
     ) -> Result<TieMatch, BackendError> {
-        Cpu.grouped_match(weights, chunk, scheme)
+        self.match_grouped(weights, chunk, scheme)
     }
 }

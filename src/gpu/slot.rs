@@ -6,7 +6,13 @@ use wgpu::{
 };
 
 use super::gpu_data::{Params, Tables};
-use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN};
+use crate::format::nvfp4::BLOCK_LEN;
+
+/// Bytes of as many codes as a block has, a byte each.
+pub const CODE_BYTES: usize = BLOCK_LEN;
+
+/// Bytes that scales take for each block's worth of weights: a pair of words for 16 weights or more.
+const SCALE_BYTES: usize = 8;
 
 /// Bytes of a block's weights at their widest, and of its values.
 pub const F32_BLOCK_BYTES: usize = BLOCK_LEN * size_of::<f32>();
@@ -20,11 +26,11 @@ pub struct Slot {
     params: Buffer,
     tables: Buffer,
     weights: Buffer,
-    /// Packed codes.
+    /// Codes.
     pub codes: Buffer,
-    /// Block scales.
+    /// Scales.
     pub scales: Buffer,
-    /// Maxima, sums or values.
+    /// Maxima, extents, sums or values.
     pub results: Buffer,
     /// Where the host reads.
     pub readback: Buffer,
@@ -50,8 +56,8 @@ impl Slot {
         let params = buffer("params", size_of::<Params>(), uniform | write);
         let tables = buffer("tables", size_of::<Tables>(), storage | write);
         let weights = buffer("weights", capacity * F32_BLOCK_BYTES, storage | write);
-        let codes = buffer("codes", capacity * BLOCK_BYTES, storage | read | write);
-        let scales = buffer("scales", capacity, storage | read | write);
+        let codes = buffer("codes", capacity * CODE_BYTES, storage | read | write);
+        let scales = buffer("scales", capacity * SCALE_BYTES, storage | read | write);
         let results = buffer("results", capacity * F32_BLOCK_BYTES, storage | read);
         // The largest readback is that of values.
         let readback =
@@ -73,10 +79,8 @@ impl Slot {
     }
 
     /// Uploads the parameters.
-    pub fn write_params(&self, queue: &Queue, len: usize, unit: f32) {
-        let len = u32::try_from(len).expect("a slot holds far fewer than 2^32 items");
-        let params = Params { len, unit, padding: [0; 2] };
-        queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&params));
+    pub fn write_params(&self, queue: &Queue, params: &Params) {
+        queue.write_buffer(&self.params, 0, bytemuck::bytes_of(params));
     }
 
     /// Uploads the tables.
@@ -89,10 +93,15 @@ impl Slot {
         write_padded::<16>(queue, &self.weights, bytes);
     }
 
-    /// Uploads packed codes and block scales.
+    /// Uploads codes and scales.
     pub fn write_chunk(&self, queue: &Queue, codes: &[u8], scales: &[u8]) {
         write_padded::<4>(queue, &self.codes, codes);
         write_padded::<4>(queue, &self.scales, scales);
+    }
+
+    /// Uploads scales that are pairs of words.
+    pub fn write_scales(&self, queue: &Queue, words: &[u32]) {
+        queue.write_buffer(&self.scales, 0, bytemuck::cast_slice(words));
     }
 }
 

@@ -6,10 +6,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::kernels::Kernel;
+use crate::backend::TieMatch;
 use crate::format::{Nvfp4Tables, SCALE_CODES};
 use crate::stats::{ErrorSums, WeightSums};
 
-/// Sums of one workgroup as `shaders/nvfp4_errors.wgsl` writes them.
+/// Sums of one workgroup as `shaders/shared/sums.wgsl` writes them.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Partial {
@@ -24,6 +26,35 @@ struct Partial {
 /// Bytes that each workgroup writes.
 pub const PARTIAL_BYTES: usize = size_of::<Partial>();
 
+/// Bytes that each workgroup of a kernel that compares writes.
+pub const fn partial_bytes(kernel: Kernel) -> usize {
+    match kernel {
+        Kernel::Nvfp4Match | Kernel::GroupedMatch => size_of::<Apart>(),
+        _ => PARTIAL_BYTES,
+    }
+}
+
+/// What one workgroup found to be apart, as `shaders/shared/matches.wgsl` writes it.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Apart {
+    count: u32,
+    first: u32,
+}
+
+/// Adds what the workgroups found in the next piece of `len` weights.
+pub fn merge_matches(all: &mut TieMatch, bytes: &[u8], len: usize) {
+    for apart in bytes.chunks_exact(size_of::<Apart>()) {
+        let apart: Apart = bytemuck::pod_read_unaligned(apart);
+        if apart.count > 0 {
+            all.apart += u64::from(apart.count);
+            let first = all.weights + u64::from(apart.first);
+            all.first = Some(all.first.map_or(first, |known| known.min(first)));
+        }
+    }
+    all.weights += len as u64;
+}
+
 /// Smallest exponent of a tensor's largest magnitude for which the kernels take the sums: what is
 /// subnormal in f32 is then too small to show.
 const MIN_EXPONENT: i32 = -100;
@@ -32,13 +63,18 @@ const MIN_EXPONENT: i32 = -100;
 /// squares, and those of errors as small as their last bit, stay above f32's smallest number.
 const MIN_MEAN: f64 = 1.0 / (1u64 << 30) as f64;
 
-/// The power of two to multiply weights by, or `None` where the CPU is to take the sums.
-pub fn unit(tables: &Nvfp4Tables) -> Option<f32> {
-    // What the largest code under scale 448 stands for is at least as large as any weight.
-    let biased = (tables.values[SCALE_CODES - 1][7] >> 23) as i32;
+/// The power of two to multiply weights by, where no weight or value is much larger than `largest`;
+/// `None` where the CPU is to take the sums.
+pub fn unit(largest: f32) -> Option<f32> {
+    let biased = (largest.to_bits() >> 23) as i32;
     // 2⁻¹²⁶ is the smallest power that no GPU flushes.
     let exponent = (biased - 127).min(126);
     (exponent >= MIN_EXPONENT).then(|| f32::from_bits(((127 - exponent) as u32) << 23))
+}
+
+/// What the largest code under the largest scale stands for: at least as large as any weight.
+pub fn largest(tables: &Nvfp4Tables) -> f32 {
+    f32::from_bits(tables.values[SCALE_CODES - 1][7])
 }
 
 /// The sums over `count` weights from what the workgroups wrote, or `None` where the CPU is to
@@ -86,12 +122,12 @@ mod tests {
     fn the_unit_brings_the_largest_magnitude_near_one() {
         for amax in [1e-29, 1e-9, 0.037, 1.0, 65504.0, 1e30, f32::MAX] {
             let tables = tables(amax);
-            let unit = unit(&tables).unwrap();
+            let unit = unit(largest(&tables)).unwrap();
             assert!(unit.is_normal() && unit.to_bits() & 0x7F_FFFF == 0);
             assert!((0.5..=4.0).contains(&(amax * unit)), "{amax}");
         }
         for amax in [0.0, 1e-42, 1e-38, 1e-31] {
-            assert_eq!(unit(&tables(amax)), None);
+            assert_eq!(unit(largest(&tables(amax))), None);
         }
     }
 

@@ -5,6 +5,7 @@ mod checkpoint;
 mod gpu;
 mod program;
 mod sound;
+mod weights;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ pub use checkpoint::*;
 pub use gpu::*;
 pub use program::*;
 pub use sound::*;
+pub use weights::*;
 
 use quantscope::numeric::FloatKind;
 use safetensors::{Dtype, SafeTensors};
