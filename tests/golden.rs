@@ -1,0 +1,278 @@
+//! Every kernel that writes codes, on the CPU and on every GPU, against bytes that the reference
+//! tools wrote.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{KINDS, gpus};
+use quantscope::backend::{Backend, Weights};
+use quantscope::cpu::Cpu;
+use quantscope::format::nvfp4::{Rule, Scaling};
+use quantscope::format::packing::{Packing, pack_zero_points};
+use quantscope::format::{Arithmetic, Coder, Format, Nvfp4Tables, Quotient, Scheme, Scope, int};
+use quantscope::numeric::FloatKind;
+use safetensors::SafeTensors;
+
+fn kind_name(kind: FloatKind) -> &'static str {
+    match kind {
+        FloatKind::Bf16 => "bf16",
+        FloatKind::F16 => "f16",
+        FloatKind::F32 => "f32",
+    }
+}
+
+fn backends() -> Vec<Box<dyn Backend>> {
+    let gpus = gpus().into_iter().map(|gpu| Box::new(gpu) as Box<dyn Backend>);
+    std::iter::once(Box::new(Cpu) as Box<dyn Backend>).chain(gpus).collect()
+}
+
+/// Tensors of a file: shape and bytes, in memory that is aligned for every type.
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<u64>, usize)>;
+
+fn load(path: &str) -> Tensors {
+    let file = std::fs::read(common::data(path)).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let copy = |(name, tensor): (&str, safetensors::tensor::TensorView<'_>)| {
+        let bytes = tensor.data();
+        let mut words = vec![0u64; bytes.len().div_ceil(8)];
+        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+        (name.to_owned(), (tensor.shape().to_vec(), words, bytes.len()))
+    };
+    tensors.iter().map(copy).collect()
+}
+
+fn bytes(tensors: &Tensors, name: &str) -> Vec<u8> {
+    let (_, words, len) = tensors.get(name).unwrap_or_else(|| panic!("{name} is there"));
+    bytemuck::cast_slice::<u64, u8>(words)[..*len].to_vec()
+}
+
+fn amax_of(kind: FloatKind, tensors: &Tensors, names: &[&str]) -> f32 {
+    let amax = |name: &&str| {
+        let (_, words, len) = &tensors[*name];
+        Cpu.amax(Weights { kind, bytes: &bytemuck::cast_slice(words)[..*len] }).unwrap()
+    };
+    kind.widen(names.iter().map(amax).max().unwrap())
+}
+
+/// The parts of a quantized tensor, by the ends of their names.
+type Parts = Vec<(&'static str, Vec<u8>)>;
+
+/// One file of reference data.
+struct File {
+    name: &'static str,
+    /// What joins the name of a tensor and that of a part.
+    joint: &'static str,
+    parts: fn(&dyn Backend, Weights<'_>, usize, f32, &Of) -> Parts,
+    of: Of,
+}
+
+/// What a file holds.
+#[derive(Clone, Copy)]
+enum Of {
+    Nvfp4(Rule),
+    Grouped(Scheme, Packing),
+}
+
+fn modelopt_parts(
+    backend: &dyn Backend,
+    weights: Weights<'_>,
+    columns: usize,
+    amax: f32,
+    of: &Of,
+) -> Parts {
+    match *of {
+        Of::Nvfp4(rule) => {
+            let tables = Nvfp4Tables::new(Scaling::new(rule, weights.kind, amax));
+            let quantized = backend.nvfp4_quantize(weights, &tables).unwrap();
+            let global_scale = tables.scaling.global_scale.to_le_bytes().to_vec();
+            vec![
+                ("weight", quantized.codes),
+                ("weight_scale", quantized.scales),
+                ("weight_scale_2", global_scale),
+            ]
+        }
+        Of::Grouped(scheme, packing) => {
+            let coder = Coder::new(scheme, weights.kind, amax);
+            let quantized = backend.grouped_quantize(weights, columns, &coder).unwrap();
+            let scales = scheme.store.encode(&quantized.scales, weights.kind);
+            vec![("weight", packing.pack(quantized.codes, columns)), ("weight_scale", scales)]
+        }
+    }
+}
+
+fn compressed_tensors_parts(
+    backend: &dyn Backend,
+    weights: Weights<'_>,
+    columns: usize,
+    amax: f32,
+    of: &Of,
+) -> Parts {
+    match *of {
+        Of::Nvfp4(rule) => {
+            let tables = Nvfp4Tables::new(Scaling::new(rule, weights.kind, amax));
+            let quantized = backend.nvfp4_quantize(weights, &tables).unwrap();
+            let global_scale = tables.scaling.global_scale.to_le_bytes().to_vec();
+            vec![
+                ("weight_packed", quantized.codes),
+                ("weight_scale", quantized.scales),
+                ("weight_global_scale", global_scale),
+            ]
+        }
+        Of::Grouped(scheme, packing) => {
+            let coder = Coder::new(scheme, weights.kind, amax);
+            let quantized = backend.grouped_quantize(weights, columns, &coder).unwrap();
+            let scales = scheme.store.encode(&quantized.scales, weights.kind);
+            let name = if packing == Packing::Bytes { "weight" } else { "weight_packed" };
+            let bits = scheme.element.bits();
+            let packed = if bits == 3 {
+                stream_of_3_bits(&quantized.codes, columns)
+            } else {
+                packing.pack(quantized.codes, columns)
+            };
+            let mut parts = vec![(name, packed), ("weight_scale", scales)];
+            if scheme.zero_points {
+                let across = scheme.scope.across(columns);
+                let packed = pack_zero_points(&quantized.scales, across, bits);
+                parts.push(("weight_zero_point", packed));
+            }
+            parts
+        }
+    }
+}
+
+/// Biased codes of 3 bits, one after the other in words of 32 bits a row. No format of the product
+/// has them, but the arithmetic is the same.
+fn stream_of_3_bits(codes: &[u8], columns: usize) -> Vec<u8> {
+    let row = |row: &[u8]| {
+        let mut packed = vec![0u8; (3 * columns).div_ceil(32) * 4];
+        for (i, code) in row.iter().enumerate() {
+            for bit in 0..3 {
+                let set = code.wrapping_add(4) >> bit & 1;
+                packed[(3 * i + bit) / 8] |= set << ((3 * i + bit) % 8);
+            }
+        }
+        packed
+    };
+    codes.chunks(columns).flat_map(row).collect()
+}
+
+fn scheme(format: &str, arithmetic: Arithmetic) -> Scheme {
+    format.parse::<Format>().unwrap().scheme(arithmetic).unwrap()
+}
+
+fn modelopt(name: &'static str, of: Of) -> File {
+    File { name, joint: "::", parts: modelopt_parts, of }
+}
+
+fn modelopt_grouped(name: &'static str, format: &str, packing: Packing) -> File {
+    modelopt(name, Of::Grouped(scheme(format, Arithmetic::ModelOpt), packing))
+}
+
+fn compressed_tensors(name: &'static str, scheme: Scheme, packing: Packing) -> File {
+    // What the library does on a CPU, where the data was made.
+    let scheme = Scheme { quotient: Quotient::Own, ..scheme };
+    File { name, joint: ".", parts: compressed_tensors_parts, of: Of::Grouped(scheme, packing) }
+}
+
+/// Compares every tensor of a file that is not `skipped`; gives how many there were.
+fn compare(
+    file: &File,
+    (inputs, outputs): (&str, &str),
+    skipped: impl Fn(&str, FloatKind) -> bool,
+) -> usize {
+    let backends = backends();
+    let mut compared = 0;
+    let mut wrong = Vec::new();
+    for kind in KINDS {
+        let inputs = load(&format!("{inputs}_{}.safetensors", kind_name(kind)));
+        let expected = load(&format!("{outputs}{}_{}.safetensors", file.name, kind_name(kind)));
+        for (name, (shape, words, len)) in &inputs {
+            let first = format!("{name}{}", file.joint);
+            let stored = expected.keys().filter(|key| key.starts_with(&first)).count();
+            // Shapes that the format does not take, and what is no number.
+            if stored == 0 || ["nan", "inf"].contains(&name.as_str()) || skipped(name, kind) {
+                continue;
+            }
+            let weights = Weights { kind, bytes: &bytemuck::cast_slice(words)[..*len] };
+            // Fused layers share the global scale of NVFP4.
+            let fused = ["fused.q", "fused.k", "fused.v"];
+            let shared = matches!(file.of, Of::Nvfp4(_)) && fused.contains(&name.as_str());
+            let own = [name.as_str()];
+            let amax = amax_of(kind, &inputs, if shared { &fused[..] } else { &own[..] });
+            for backend in &backends {
+                for (part, got) in (file.parts)(&**backend, weights, shape[1], amax, &file.of) {
+                    let part = format!("{first}{part}");
+                    let expected = bytes(&expected, &part);
+                    if got != expected {
+                        let count = got.iter().zip(&expected).filter(|(a, b)| a != b).count();
+                        wrong.push(format!(
+                            "{} {kind:?} {part} on {}: {count} bytes of {} differ",
+                            file.name,
+                            backend.name(),
+                            expected.len()
+                        ));
+                    }
+                }
+            }
+            compared += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    compared
+}
+
+#[test]
+fn every_modelopt_file_is_reproduced() {
+    let files = [
+        modelopt("nvfp4", Of::Nvfp4(Rule::Dynamic)),
+        modelopt("nvfp4_static_max", Of::Nvfp4(Rule::Static { largest: 448 })),
+        modelopt_grouped("fp8", "fp8", Packing::Bytes),
+        modelopt_grouped("fp8_pc_pt", "fp8-channel", Packing::Bytes),
+        modelopt_grouped("fp8_pb_wo", "fp8-block", Packing::Bytes),
+        modelopt_grouped("int8", "int8", Packing::Bytes),
+        modelopt_grouped("int4", "int4-g128", Packing::RowPairs),
+        modelopt_grouped("mxfp4", "mxfp4", Packing::Nibbles),
+        modelopt_grouped("mxfp8", "mxfp8", Packing::Bytes),
+    ];
+    for file in &files {
+        let compared = compare(file, ("modelopt/inputs", "modelopt/"), |_, _| false);
+        assert!(compared > 50, "{}: {compared}", file.name);
+    }
+}
+
+#[test]
+fn every_compressed_tensors_file_is_reproduced() {
+    let ct = |format: &str| scheme(format, Arithmetic::CompressedTensors);
+    let (four, eight) = (Packing::Words { bits: 4 }, Packing::Words { bits: 8 });
+    let three = int::scheme(3, Scope::Group(128), true, Arithmetic::CompressedTensors);
+    let nvfp4 = File {
+        name: "NVFP4A16",
+        joint: ".",
+        parts: compressed_tensors_parts,
+        of: Of::Nvfp4(Rule::CompressedTensors),
+    };
+    let files = [
+        nvfp4,
+        compressed_tensors("MXFP4A16", ct("mxfp4"), Packing::Nibbles),
+        compressed_tensors("MXFP8A16", ct("mxfp8"), Packing::Bytes),
+        compressed_tensors("FP8_TENSOR", ct("fp8"), Packing::Bytes),
+        compressed_tensors("FP8_DYNAMIC", ct("fp8-channel"), Packing::Bytes),
+        compressed_tensors("FP8_BLOCK", ct("fp8-block"), Packing::Bytes),
+        compressed_tensors("W8A8", ct("int8"), Packing::Bytes),
+        compressed_tensors("W8A16", ct("int8-g128"), eight),
+        compressed_tensors("INT8_G128_ASYM", ct("int8-asym-g128"), eight),
+        compressed_tensors("INT4_CHANNEL", ct("int4"), four),
+        compressed_tensors("INT4_G32", ct("int4-g32"), four),
+        compressed_tensors("INT4_G64", ct("int4-g64"), four),
+        compressed_tensors("W4A16", ct("int4-g128"), four),
+        compressed_tensors("INT4_G32_ASYM", ct("int4-asym-g32"), four),
+        compressed_tensors("W4A16_ASYM", ct("int4-asym-g128"), four),
+        compressed_tensors("INT3_G128", three, Packing::Bytes),
+    ];
+    for file in &files {
+        let paths = ("compressed-tensors/inputs", "compressed-tensors/out_");
+        let compared = compare(file, paths, |_, _| false);
+        assert!(compared > 50, "{}: {compared}", file.name);
+    }
+}
