@@ -66,6 +66,7 @@ const MAY_KNOW: [(&str, &[&str]); 18] = [
             "gpu",
             "model",
             "plan",
+            "quantized",
             "recipe",
             "report",
             "stats",

@@ -191,7 +191,8 @@ impl Extent {
 
     /// Largest magnitude.
     pub fn amax(self) -> f32 {
-        self.max.max(-self.min)
+        // Either end may be a zero of either sign.
+        self.max.max(-self.min).abs()
     }
 }
 
