@@ -25,15 +25,18 @@ fn encode(patterns: vec4<u32>, low: vec4<u32>, high: vec4<u32>) -> u32 {
     return code.x | (code.y << 4u) | (code.z << 8u) | (code.w << 12u);
 }
 
-// Stores the codes of a block and returns its scale code.
+// Stores the codes of a block and returns its scale code, which a search may have found before.
 fn quantize_block(block: u32) -> u32 {
     let first = block * FOURS_IN_BLOCK;
     let a = four_weights(first);
     let b = four_weights(first + 1u);
     let c = four_weights(first + 2u);
     let d = four_weights(first + 3u);
-    let four = max(max(magnitudes(a), magnitudes(b)), max(magnitudes(c), magnitudes(d)));
-    let scale = scale_code(max(max(four.x, four.y), max(four.z, four.w)));
+    var scale = block_scale(block);
+    if params.trials == 0u {
+        let four = max(max(magnitudes(a), magnitudes(b)), max(magnitudes(c), magnitudes(d)));
+        scale = scale_code(max(max(four.x, four.y), max(four.z, four.w)));
+    }
 
     let low = tables.scales[scale].code_starts[0];
     let high = tables.scales[scale].code_starts[1];

@@ -9,9 +9,10 @@ use common::{KINDS, gpus};
 use quantscope::backend::{Backend, Weights};
 use quantscope::cpu::Cpu;
 use quantscope::format::nvfp4::{Rule, Scaling};
+use quantscope::format::nvfp4_search::Search;
 use quantscope::format::packing::{Packing, pack_zero_points};
 use quantscope::format::{
-    Arithmetic, Coder, Format, Nvfp4Tables, Quotient, ScaleStore, Scheme, Scope, int,
+    Arithmetic, Coder, Format, Nvfp4Tables, Quotient, ScaleSearch, ScaleStore, Scheme, Scope, int,
 };
 use quantscope::numeric::FloatKind;
 use safetensors::SafeTensors;
@@ -73,6 +74,7 @@ struct File {
 #[derive(Clone, Copy)]
 enum Of {
     Nvfp4(Rule),
+    Searched(ScaleSearch),
     Grouped(Scheme, Packing),
 }
 
@@ -83,9 +85,17 @@ fn modelopt_parts(
     amax: f32,
     of: &Of,
 ) -> Parts {
+    let tables = match *of {
+        Of::Nvfp4(rule) => Some(Nvfp4Tables::new(Scaling::new(rule, weights.kind, amax))),
+        Of::Searched(search) => {
+            let search = Search::new(search, Rule::Dynamic, weights.kind, amax).unwrap();
+            Some(Nvfp4Tables::searching(search))
+        }
+        Of::Grouped(..) => None,
+    };
     match *of {
-        Of::Nvfp4(rule) => {
-            let tables = Nvfp4Tables::new(Scaling::new(rule, weights.kind, amax));
+        Of::Nvfp4(_) | Of::Searched(_) => {
+            let tables = tables.unwrap();
             let quantized = backend.nvfp4_quantize(weights, &tables).unwrap();
             let global_scale = tables.scaling.global_scale.to_le_bytes().to_vec();
             vec![
@@ -121,6 +131,7 @@ fn compressed_tensors_parts(
                 ("weight_global_scale", global_scale),
             ]
         }
+        Of::Searched(_) => unreachable!("the library searches for no scales"),
         Of::Grouped(scheme, packing) => {
             let coder = Coder::new(scheme, weights.kind, amax);
             let quantized = backend.grouped_quantize(weights, columns, &coder).unwrap();
@@ -157,7 +168,7 @@ fn as_the_library(scaling: Scaling) -> Scaling {
 /// lost.
 fn lost_by_modelopt(file: &File, name: &str, kind: FloatKind) -> bool {
     let of_tensor = match file.of {
-        Of::Nvfp4(_) => true,
+        Of::Nvfp4(_) | Of::Searched(_) => true,
         Of::Grouped(scheme, _) => scheme.scope == Scope::Tensor,
     };
     let is_lost = matches!(name, "allzero" | "allnegzero");
@@ -168,7 +179,7 @@ fn lost_by_modelopt(file: &File, name: &str, kind: FloatKind) -> bool {
 /// of two weights, to be infinite.
 fn lost_by_compressed_tensors(file: &File, name: &str, _: FloatKind) -> bool {
     let overflows = match file.of {
-        Of::Nvfp4(_) => false,
+        Of::Nvfp4(_) | Of::Searched(_) => false,
         Of::Grouped(scheme, _) => scheme.zero_points || scheme.store == ScaleStore::E8m0,
     };
     overflows && name == "max"
@@ -274,6 +285,9 @@ fn every_modelopt_file_is_reproduced() {
     let files = [
         modelopt("nvfp4", Of::Nvfp4(Rule::Dynamic)),
         modelopt("nvfp4_static_max", Of::Nvfp4(Rule::Static { largest: 448 })),
+        modelopt("nvfp4_mse_default", Of::Searched(ScaleSearch::Mse)),
+        modelopt("nvfp4_mse_sweep", Of::Searched(ScaleSearch::Sweep)),
+        modelopt("nvfp4_4o6", Of::Searched(ScaleSearch::FourOverSix)),
         modelopt_grouped("fp8", "fp8", Packing::Bytes),
         modelopt_grouped("fp8_pc_pt", "fp8-channel", Packing::Bytes),
         modelopt_grouped("fp8_pb_wo", "fp8-block", Packing::Bytes),

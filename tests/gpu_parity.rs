@@ -8,7 +8,8 @@ mod common;
 use quantscope::backend::{Backend, Nvfp4Chunk};
 use quantscope::cpu::Cpu;
 use quantscope::format::nvfp4::{BLOCK_LEN, Rule, Scaling};
-use quantscope::format::{Nvfp4Tables, SCALE_CODES};
+use quantscope::format::nvfp4_search::Search;
+use quantscope::format::{Nvfp4Tables, SCALE_CODES, ScaleSearch};
 use quantscope::gpu::{Choice, Gpu, OpenError, adapters};
 use quantscope::numeric::FloatKind;
 
@@ -106,6 +107,54 @@ fn nasty(kind: FloatKind) -> Vec<Tensor> {
         tensors.push(ties(kind, amax, &mut Random(11)));
     }
     tensors
+}
+
+/// Every search that there is, for a tensor with this largest magnitude.
+fn searches(kind: FloatKind, amax: f32) -> impl Iterator<Item = Search> {
+    let modelopt = ScaleSearch::ALL.map(|search| (search, Rule::Dynamic));
+    let pairs = modelopt.into_iter().chain([(ScaleSearch::Sweep, Rule::CompressedTensors)]);
+    pairs.filter_map(move |(search, rule)| Search::new(search, rule, kind, amax))
+}
+
+/// The CPU against the specification, then every adapter against the CPU.
+fn compare_searches(gpus: &[Gpu], tensor: &Tensor, amax: f32) {
+    for search in searches(tensor.kind, amax) {
+        let what = format!("{} under {:?} of {:?}", tensor.what, search.trials, search.scaling);
+        let weights = tensor.weights();
+        let values: Vec<f32> =
+            tensor.patterns().iter().map(|pattern| value(*pattern, tensor.kind)).collect();
+        let specified: Vec<u8> =
+            values.as_chunks().0.iter().map(|block| search.block_scale(block)).collect();
+        let tables = Nvfp4Tables::searching(search);
+        let expected = Cpu.nvfp4_quantize(weights, &tables).unwrap();
+        assert!(expected.scales == specified, "CPU: {what}");
+        for gpu in gpus {
+            let got = gpu.nvfp4_quantize(weights, &tables).unwrap();
+            assert!(got.scales == expected.scales, "{}: {what}: block scales", gpu.name());
+            assert!(got.codes == expected.codes, "{}: {what}: codes", gpu.name());
+        }
+    }
+}
+
+fn value(pattern: u32, kind: FloatKind) -> f32 {
+    let magnitude = kind.widen(pattern & !sign(kind));
+    if pattern & sign(kind) != 0 { -magnitude } else { magnitude }
+}
+
+#[test]
+fn searched_scales_are_as_specified_everywhere() {
+    let gpus = gpus();
+    for kind in KINDS {
+        for tensor in nasty(kind) {
+            let patterns = tensor.patterns();
+            let few = &patterns[..patterns.len().min(2048)];
+            let tensor = Tensor::new(&tensor.what, kind, few);
+            let own = tensor.amax();
+            for amax in [own, (own * 1000.0).min(f32::MAX)] {
+                compare_searches(&gpus, &tensor, amax);
+            }
+        }
+    }
 }
 
 #[test]

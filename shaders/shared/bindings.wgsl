@@ -11,6 +11,11 @@ struct Params {
     unit: f32,
     // The scale code of a block of zeros.
     zero_block_scale: u32,
+    // Trials of a search for scales: how many, or 0 if there is no search; whether they are pairs
+    // of scale codes, or else multiples of a block's amax; and of those a good one to start at.
+    trials: u32,
+    trials_are_scales: u32,
+    likely_trial: u32,
     // All that follows is of the `grouped` kernels: the shape of the matrix and of a group,
     rows: u32,
     columns: u32,
@@ -39,6 +44,14 @@ struct Tables {
     // Smallest block amax patterns of scale codes 1 to 126; the rest is reached by none.
     scale_starts: array<u32, 128>,
     scales: array<Scale, 128>,
+    // All that follows is of a search, in f32 patterns whatever the weights are. A trial is a
+    // multiple, or the codes of the trial scale and, eight bits up, of the stored one.
+    trials: array<u32, 128>,
+    // Smallest magnitudes of trial scale codes and of stored scale codes 1 to 126.
+    trial_starts: array<u32, 128>,
+    stored_starts: array<u32, 128>,
+    // What the code of a trial scale means.
+    trial_scales: array<Scale, 128>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

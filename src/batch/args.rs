@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::dialect::Dialect;
-use crate::format::Format;
+use crate::format::{Format, ScaleSearch};
 use crate::recipe::{Indivisible, Preset, TiedOutcome};
 use crate::report::GroupBy;
 
@@ -41,14 +41,14 @@ pub struct Args {
     /// Verify CHECKPOINT, which is quantized
     #[arg(long, help_heading = "What to do", conflicts_with_all = [
         "out", "format", "export", "recipe", "preset", "include", "exclude", "quantize_embeddings", "tied",
-        "indivisible", "unserved", "max_shard_size", "report", "strict", "group_by"
+        "scale_search", "indivisible", "unserved", "max_shard_size", "report", "strict", "group_by"
     ])]
     pub verify: bool,
 
     /// Write CHECKPOINT, which is quantized, into --out as floats
     #[arg(long, help_heading = "What to do", requires = "out", conflicts_with_all = [
         "dry_run", "stats", "verify", "format", "export", "recipe", "preset", "include", "exclude",
-        "quantize_embeddings", "tied", "indivisible", "unserved", "report", "strict"
+        "quantize_embeddings", "tied", "scale_search", "indivisible", "unserved", "report", "strict"
     ])]
     pub dequantize: bool,
 
@@ -86,6 +86,11 @@ pub struct Args {
     /// Keep what matches this glob; wins over everything
     #[arg(long, value_name = "GLOB", help_heading = "How")]
     pub exclude: Vec<String>,
+
+    /// How block scales are chosen: max, mse, sweep, four-over-six, where the format has a choice
+    /// [default: max]
+    #[arg(long, value_name = "HOW", help_heading = "How")]
+    pub scale_search: Option<ScaleSearch>,
 
     /// Quantize embedding tables like linear layers
     #[arg(long, help_heading = "How")]

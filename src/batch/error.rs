@@ -67,6 +67,7 @@ impl BatchError {
                 PlanError::Recipe(_)
                 | PlanError::NoPair { .. }
                 | PlanError::Unserved { .. }
+                | PlanError::NoSearch { .. }
                 | PlanError::CannotShare { .. },
             )
             | Self::Device(OpenError::NoAdapter | OpenError::NotFound { .. }) => true,

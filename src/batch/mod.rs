@@ -17,7 +17,7 @@ pub use error::BatchError;
 
 use crate::backend::{Backend, TieMatch};
 use crate::checkpoint::Checkpoint;
-use crate::engine::{Resources, Run, tie_match};
+use crate::engine::{Method, Resources, Run, tie_match};
 use crate::export::verify::{Opened, Verification};
 use crate::export::{Exported, NotExported, Options, Stage, check_target, export, run_findings};
 use crate::model::ties::Tie;
@@ -162,7 +162,7 @@ impl Batch<'_> {
         let resources = self.resources(backend.as_ref());
         self.progress.begin("compare", 0);
         let found =
-            tie_match(&resources, model.checkpoint, (table, other), (format, plan.dialect))?;
+            tie_match(&resources, model.checkpoint, (table, other), Method::of(plan, format))?;
         self.progress.end();
         match found {
             Some(TieMatch { apart: 0, .. }) => {
@@ -189,6 +189,7 @@ impl Batch<'_> {
         recipe.export = args.export.or(recipe.export);
         recipe.tied = args.tied.unwrap_or(recipe.tied);
         recipe.indivisible = args.indivisible.unwrap_or(recipe.indivisible);
+        recipe.scale_search = args.scale_search.unwrap_or(recipe.scale_search);
         recipe.unserved |= args.unserved;
         recipe.quantize_embeddings |= args.quantize_embeddings;
         recipe.include.extend(args.include.iter().cloned());

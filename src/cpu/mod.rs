@@ -6,6 +6,7 @@ mod grouped;
 mod nvfp4_dequantize;
 mod nvfp4_match;
 mod nvfp4_quantize;
+mod nvfp4_search;
 mod sums;
 
 use bytemuck::{Pod, cast_slice};

@@ -1,5 +1,6 @@
 use multiversion::multiversion;
 
+use super::nvfp4_search::nvfp4_search;
 use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Scaling};
 use crate::format::{Nvfp4Tables, SCALE_CODES};
 use crate::numeric::SourceFloat;
@@ -11,12 +12,14 @@ type CodeStarts<F> = [<F as SourceFloat>::Bits; 7];
 pub fn nvfp4_quantize<F: SourceFloat>(weights: &[F], tables: &Nvfp4Tables) -> (Vec<u8>, Vec<u8>) {
     let blocks = weights.as_chunks::<BLOCK_LEN>().0;
     let mut codes = vec![0; blocks.len() * BLOCK_BYTES];
-    let mut scales = vec![0; blocks.len()];
+    let searched = tables.search.as_ref().map(|search| nvfp4_search(weights, search));
+    let are_known = searched.is_some();
+    let mut scales = searched.unwrap_or_else(|| vec![0; blocks.len()]);
     let code_starts: Vec<CodeStarts<F>> = tables.code_starts.iter().map(narrow::<F>).collect();
     quantize_blocks(
         blocks,
         code_starts.as_slice().try_into().expect("the tables hold every scale code"),
-        &tables.scaling,
+        (&tables.scaling, are_known),
         codes.as_chunks_mut::<BLOCK_BYTES>().0,
         &mut scales,
     );
@@ -31,14 +34,16 @@ fn narrow<F: SourceFloat>(starts: &[u32; 7]) -> CodeStarts<F> {
 fn quantize_blocks<F: SourceFloat>(
     blocks: &[[F; BLOCK_LEN]],
     code_starts: &[CodeStarts<F>; SCALE_CODES],
-    scaling: &Scaling,
+    (scaling, scales_are_known): (&Scaling, bool),
     codes: &mut [[u8; BLOCK_BYTES]],
     scales: &mut [u8],
 ) {
     for ((block, packed), scale) in blocks.iter().zip(codes).zip(scales) {
         let magnitudes = block.map(F::magnitude);
         let amax = magnitudes.into_iter().max().expect("a block has weights");
-        *scale = scaling.block_scale(F::from_magnitude(amax).to_f32());
+        if !scales_are_known {
+            *scale = scaling.block_scale(F::from_magnitude(amax).to_f32());
+        }
         let starts = &code_starts[usize::from(*scale) % SCALE_CODES];
 
         // A code is the number of thresholds that the magnitude has reached.

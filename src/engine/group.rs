@@ -5,30 +5,76 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::dialect::Dialect;
 use crate::format::nvfp4::{Rule, Scaling};
-use crate::format::{Coder, Format, Nvfp4Tables, Quotient};
+use crate::format::nvfp4_search::Search;
+use crate::format::{Coder, Format, Nvfp4Tables, Quotient, ScaleSearch};
 use crate::numeric::FloatKind;
 use crate::plan::{Entry, Plan};
+
+/// How weights are quantized, whatever they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Method {
+    /// To this format.
+    pub format: Format,
+    /// In this dialect's arithmetic.
+    pub dialect: Dialect,
+    /// With scales that are found so.
+    pub search: ScaleSearch,
+    /// With quotients that are rounded so, if not as the arithmetic says.
+    pub quotient: Option<Quotient>,
+}
+
+impl Method {
+    /// As a plan quantizes to a format.
+    pub fn of(plan: &Plan, format: Format) -> Self {
+        let (dialect, quotient) = (plan.dialect, plan.quotient);
+        Self { format, dialect, search: plan.search_for(format), quotient }
+    }
+}
 
 /// What weights of one type are quantized with.
 #[derive(Debug, Clone)]
 pub enum Encoder {
     /// NVFP4.
-    Nvfp4(Arc<Nvfp4Tables>),
+    Nvfp4(Arc<Nvfp4Encoder>),
     /// A format with one level of scales.
     Grouped(Coder),
 }
 
+/// What NVFP4 is quantized with.
+#[derive(Debug, Clone)]
+pub struct Nvfp4Encoder {
+    /// The tables.
+    pub tables: Nvfp4Tables,
+    /// Where scales are searched for: the tables without that, to tell what it gains.
+    pub unsearched: Option<Nvfp4Tables>,
+}
+
 impl Encoder {
-    /// For weights of `kind` of a tensor, or of a scale group, with this largest magnitude.
-    pub fn new(format: Format, dialect: Dialect, kind: FloatKind, amax: f32) -> Self {
-        match format.scheme(dialect.arithmetic()) {
-            Some(scheme) => Self::Grouped(Coder::new(scheme, kind, amax)),
+    /// For weights of `kind` of a tensor, or of a scale group whose members are of `group_kind`, with
+    /// this largest magnitude.
+    pub fn new(method: Method, group_kind: FloatKind, kind: FloatKind, amax: f32) -> Self {
+        match method.format.scheme(method.dialect.arithmetic()) {
+            Some(mut scheme) => {
+                scheme.quotient = method.quotient.unwrap_or(scheme.quotient);
+                Self::Grouped(Coder::new(scheme, kind, amax))
+            }
             None => {
-                let rule = match dialect {
+                let rule = match method.dialect {
                     Dialect::Modelopt => Rule::Dynamic,
                     Dialect::CompressedTensors => Rule::CompressedTensors,
                 };
-                Self::Nvfp4(Arc::new(Nvfp4Tables::new(Scaling::new(rule, kind, amax))))
+                // The global scale is one for all members, whatever their types.
+                let scaling = Scaling { kind, ..Scaling::new(rule, group_kind, amax) };
+                let plain = Nvfp4Tables::new(scaling);
+                let search = Search::new(method.search, rule, group_kind, amax);
+                Self::Nvfp4(Arc::new(match search {
+                    None => Nvfp4Encoder { tables: plain, unsearched: None },
+                    Some(mut search) => {
+                        search.scaling.kind = kind;
+                        let tables = Nvfp4Tables::searching(search);
+                        Nvfp4Encoder { tables, unsearched: Some(plain) }
+                    }
+                }))
             }
         }
     }
@@ -37,9 +83,7 @@ impl Encoder {
 /// What the jobs of one group share.
 #[derive(Debug)]
 pub struct SharedScale {
-    format: Format,
-    dialect: Dialect,
-    quotient: Option<Quotient>,
+    method: Method,
     /// The type of all members; f32 if they are of several.
     kind: FloatKind,
     state: Mutex<State>,
@@ -54,7 +98,7 @@ struct State {
     abandoned: bool,
     /// One a type of weights; made when first asked for, dropped with the last quantize job, so
     /// that memory does not grow with the number of groups.
-    tables: Vec<Arc<Nvfp4Tables>>,
+    encoders: Vec<(FloatKind, Encoder)>,
 }
 
 impl SharedScale {
@@ -63,10 +107,9 @@ impl SharedScale {
         let members = || group.iter().map(|&i| &plan.entries[i]);
         let kinds = members().filter_map(|entry| entry.member.tensor.float_kind());
         let kind = kinds.reduce(|a, b| if a == b { a } else { FloatKind::F32 });
+        let format = members().find_map(Entry::format).unwrap_or(Format::Nvfp4);
         Self {
-            format: members().find_map(Entry::format).unwrap_or(Format::Nvfp4),
-            dialect: plan.dialect,
-            quotient: plan.quotient,
+            method: Method::of(plan, format),
             kind: kind.unwrap_or(FloatKind::F32),
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -96,7 +139,7 @@ impl SharedScale {
         let mut state = self.lock();
         state.quantize_jobs_left -= 1;
         if state.quantize_jobs_left == 0 {
-            state.tables = Vec::new();
+            state.encoders = Vec::new();
         }
     }
 
@@ -115,24 +158,12 @@ impl SharedScale {
         if state.abandoned {
             return None;
         }
-        if let Some(tables) = state.tables.iter().find(|tables| tables.scaling.kind == kind) {
-            return Some(Encoder::Nvfp4(Arc::clone(tables)));
+        if let Some((_, encoder)) = state.encoders.iter().find(|(known, _)| *known == kind) {
+            return Some(encoder.clone());
         }
-        // The global scale is one for all members, whatever their types.
-        let encoder = Encoder::new(self.format, self.dialect, self.kind, state.amax);
-        Some(match encoder {
-            Encoder::Nvfp4(shared) => {
-                let scaling = Scaling { kind, ..shared.scaling };
-                let tables = Arc::new(Nvfp4Tables::new(scaling));
-                state.tables.push(Arc::clone(&tables));
-                Encoder::Nvfp4(tables)
-            }
-            Encoder::Grouped(coder) => {
-                let mut scheme = coder.scheme;
-                scheme.quotient = self.quotient.unwrap_or(scheme.quotient);
-                Encoder::Grouped(Coder::new(scheme, kind, state.amax))
-            }
-        })
+        let encoder = Encoder::new(self.method, self.kind, kind, state.amax);
+        state.encoders.push((kind, encoder.clone()));
+        Some(encoder)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

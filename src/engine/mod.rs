@@ -19,6 +19,7 @@ use crate::backend::Backend;
 
 pub use chunk::ChunkBuffer;
 pub use error::{EngineError, advice};
+pub use group::Method;
 pub use run::{Run, Sink};
 pub use schedule::CHUNK_BYTES;
 pub use tie_match::tie_match;

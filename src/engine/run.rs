@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::chunk::ChunkBuffer;
-use super::group::{Encoder, SharedScale};
+use super::group::{Encoder, Nvfp4Encoder, SharedScale};
 use super::schedule::{Job, Task, schedule};
 use super::transpose::codes_to_rows;
 use super::workers::in_order;
@@ -14,7 +14,7 @@ use crate::cpu::{Cpu, weight_sums};
 use crate::dialect::Part;
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::packing::{Packing, pack_zero_points};
-use crate::format::{Coder, Nvfp4Tables, Scope};
+use crate::format::{Coder, Scope};
 use crate::model::InputAxis;
 use crate::numeric::FloatKind;
 use crate::plan::{Decision, Entry, Plan};
@@ -199,7 +199,7 @@ impl Shared<'_> {
     fn quantize(&self, job: &Job, weights: Weights<'_>) -> Result<(), EngineError> {
         let encoder = self.group_of(job).encoder(weights.kind);
         let stats = match encoder {
-            Some(Encoder::Nvfp4(tables)) => self.quantize_nvfp4(job, weights, &tables)?,
+            Some(Encoder::Nvfp4(encoder)) => self.quantize_nvfp4(job, weights, &encoder)?,
             Some(Encoder::Grouped(coder)) => self.quantize_grouped(job, weights, &coder)?,
             None => return Ok(()),
         };
@@ -212,10 +212,13 @@ impl Shared<'_> {
         &self,
         job: &Job,
         weights: Weights<'_>,
-        tables: &Nvfp4Tables,
+        Nvfp4Encoder { tables, unsearched }: &Nvfp4Encoder,
     ) -> Result<TensorStats, EngineError> {
+        let backend = self.run.resources.backend;
         let Quantized { codes, scales, weights: sums, errors } =
-            self.run.resources.backend.nvfp4_quantize(weights, tables)?;
+            backend.nvfp4_quantize(weights, tables)?;
+        let unsearched = unsearched.as_ref().map(|tables| backend.nvfp4_quantize(weights, tables));
+        let unsearched = unsearched.transpose()?.map(|quantized| quantized.errors);
         let codes = match self.columns_of_blocks(job) {
             Some(columns) => codes_to_rows(&codes, columns),
             None => codes,
@@ -232,6 +235,7 @@ impl Shared<'_> {
             scales: ScaleHealth::of(&scales),
             signal_squares: sums.sum_squares,
             errors,
+            unsearched,
         };
         // The amax is known from the first reading.
         Ok(TensorStats { weights: sums, quantized: Some(quantized), ..Default::default() })
@@ -287,6 +291,7 @@ impl Shared<'_> {
             },
             signal_squares: sums.sum_squares,
             errors,
+            unsearched: None,
         };
         Ok(TensorStats { amax, weights: sums, quantized: Some(quantized), ..Default::default() })
     }

@@ -2,15 +2,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::group::Encoder;
+use super::group::{Encoder, Method};
 use super::schedule::CHUNK_BYTES;
 use super::workers::in_order;
 use super::{ChunkBuffer, EngineError, Resources};
 use crate::backend::{GroupedChunk, Nvfp4Chunk, TieMatch};
 use crate::checkpoint::{Checkpoint, Tensor};
-use crate::dialect::Dialect;
+use crate::format::Nvfp4Tables;
 use crate::format::nvfp4::Scaling;
-use crate::format::{Format, Nvfp4Tables};
 use crate::numeric::FloatKind;
 
 /// Quantizes a table `[vocabulary, hidden]` as an export would, and compares every weight of a head
@@ -19,13 +18,14 @@ pub fn tie_match(
     resources: &Resources<'_>,
     checkpoint: &Checkpoint,
     (table, head): (&Tensor, &Tensor),
-    (format, dialect): (Format, Dialect),
+    method: Method,
 ) -> Result<Option<TieMatch>, EngineError> {
     let ([rows, columns], Some(kind), Some(head_kind)) =
         (&table.shape[..], table.float_kind(), head.float_kind())
     else {
         return Ok(None);
     };
+    let (format, dialect) = (method.format, method.dialect);
     let divides = columns % format.block_len() as u64 == 0;
     if table.shape != head.shape || table.is_empty() || !divides {
         return Ok(None);
@@ -54,7 +54,7 @@ pub fn tie_match(
         return Ok(None);
     }
 
-    let encoder = Encoder::new(format, dialect, kind, amax);
+    let encoder = Encoder::new(method, kind, kind, amax);
     let found: Mutex<Vec<(usize, TieMatch)>> = Mutex::default();
     let compare = |job: usize, buffer: &mut ChunkBuffer| {
         let result =
@@ -93,7 +93,8 @@ fn compare(
         return Ok(TieMatch::default());
     };
     match encoder {
-        Encoder::Nvfp4(tables) => {
+        Encoder::Nvfp4(encoder) => {
+            let tables = &encoder.tables;
             let quantized = backend.nvfp4_quantize(weights, tables)?;
             let chunk = Nvfp4Chunk { codes: &quantized.codes, scales: &quantized.scales };
             let scaling = Scaling { kind: head_kind, ..tables.scaling };

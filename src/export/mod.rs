@@ -98,17 +98,25 @@ pub fn export(
     Ok(Exported { stats, findings, verification, companions })
 }
 
-/// What only reading the weights could bring up: kept tensors that are not all numbers.
+/// What tables do not show of a ratio in dB.
+const LEAST_GAIN_DB: f64 = 0.005;
+
+/// What only reading the weights could bring up: kept tensors that are not all numbers, and tensors
+/// for which a search for scales was in vain.
 pub fn run_findings(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Finding> {
-    let not_finite = plan
-        .entries
-        .iter()
-        .zip(stats)
-        .filter(|(_, stats)| stats.as_ref().is_some_and(|stats| !stats.amax.is_finite()));
-    let about = |(entry, _): (&Entry, _)| {
-        Finding::about(FindingKind::NotFinite, &entry.member.tensor.name, entry.member.tensor.bytes)
+    let about = |(entry, stats): (&Entry, &Option<TensorStats>)| {
+        let stats = stats.as_ref()?;
+        let kind = if !stats.amax.is_finite() {
+            FindingKind::NotFinite
+        } else if stats.search_gain_db().is_some_and(|gain| gain < -LEAST_GAIN_DB) {
+            FindingKind::SearchLost
+        } else {
+            return None;
+        };
+        let tensor = &entry.member.tensor;
+        Some(Finding::about(kind, &tensor.name, tensor.bytes))
     };
-    Finding::merged(not_finite.map(about).collect())
+    Finding::merged(plan.entries.iter().zip(stats).filter_map(about).collect())
 }
 
 /// The part of an export that is under way.

@@ -9,8 +9,10 @@ mod grouped;
 pub mod int;
 pub mod mx;
 pub mod nvfp4;
+pub mod nvfp4_search;
 mod nvfp4_tables;
 pub mod packing;
+mod search;
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +20,8 @@ use std::str::FromStr;
 pub use grouped::{
     Coder, Element, Extent, GroupScale, Quotient, ScaleStore, Scheme, Scope, SmallFloatTies,
 };
-pub use nvfp4_tables::{Nvfp4Tables, SCALE_CODES};
+pub use nvfp4_tables::{Nvfp4Tables, SCALE_CODES, SearchTables};
+pub use search::{ScaleSearch, UnknownSearch};
 
 /// Whose version of a format's arithmetic: the tools round scales differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

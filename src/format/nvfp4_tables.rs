@@ -6,6 +6,7 @@
 //! these tables cannot round differently, whatever its division, subnormals or contraction do.
 
 use super::nvfp4::{Scaling, decode, encode, reaches};
+use super::nvfp4_search::{Search, TRIAL_CODES};
 use crate::numeric::{e2m1, e4m3};
 
 /// Scale codes a table has room for: 0 is never used, 126 is the largest.
@@ -29,6 +30,25 @@ pub struct Nvfp4Tables {
     pub beyond_starts: Vec<u32>,
     /// `values[c][k]`: f32 bits of what code `k` under scale code `c` stands for.
     pub values: Vec<[u32; 8]>,
+    /// What else block scales are tried by, if they are searched for.
+    pub search: Option<Box<SearchTables>>,
+}
+
+/// A search turned into integer comparisons. Magnitudes are f32 bit patterns, whatever the kind of
+/// the weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SearchTables {
+    /// The search that the thresholds are of.
+    pub search: Search,
+    /// `trial_starts[c]`: smallest tried magnitude whose trial scale code is at least `c`.
+    pub trial_starts: [u32; TRIAL_CODES],
+    /// `stored_starts[c]`: smallest tried magnitude whose stored scale code is at least `c`; one
+    /// below `stored_starts[1]` has that of a block of zeros.
+    pub stored_starts: [u32; TRIAL_CODES],
+    /// `code_starts[c][k]`: under trial scale code `c`, smallest magnitude whose code is above `k`.
+    pub code_starts: Vec<[u32; 7]>,
+    /// `values[c][k]`: f32 bits of what code `k` under trial scale code `c` stands for.
+    pub values: Vec<[u32; 8]>,
 }
 
 impl Nvfp4Tables {
@@ -43,14 +63,7 @@ impl Nvfp4Tables {
             in_kind(first_that(reaches, guess.to_bits()))
         });
 
-        let code_starts = (0..SCALE_CODES).map(|c| {
-            let step = scaling.step(c as u8);
-            let midpoints = [0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0];
-            std::array::from_fn(|k| {
-                let reaches = |bits: u32| usize::from(encode(f32::from_bits(bits), step)) > k;
-                in_kind(first_that(reaches, (midpoints[k] * step).to_bits()))
-            })
-        });
+        let code_starts = (0..SCALE_CODES).map(|c| code_starts(scaling.step(c as u8)).map(in_kind));
 
         let beyond_starts = (0..SCALE_CODES).map(|c| {
             let step = scaling.step(c as u8);
@@ -70,8 +83,41 @@ impl Nvfp4Tables {
             code_starts: code_starts.collect(),
             beyond_starts: beyond_starts.collect(),
             values: values.collect(),
+            search: None,
         }
     }
+
+    /// The tables of a tensor whose block scales are searched for.
+    pub fn searching(search: Search) -> Self {
+        Self::new(search.scaling).with_search(search)
+    }
+
+    fn with_search(self, search: Search) -> Self {
+        let starts = |code: &dyn Fn(f32) -> u8| {
+            std::array::from_fn(|c| {
+                let reaches = |bits: u32| usize::from(code(f32::from_bits(bits))) >= c;
+                first_that(reaches, if c == 0 { 0 } else { INFINITY / 2 })
+            })
+        };
+        let values = |step: f32| std::array::from_fn(|k| decode(k as u8, step).to_bits());
+        let tables = SearchTables {
+            trial_starts: starts(&|magnitude| search.trial_code(magnitude)),
+            stored_starts: starts(&|magnitude| search.scaling.nonzero_block_scale(magnitude)),
+            code_starts: search.steps.iter().map(|step| code_starts(*step)).collect(),
+            values: search.steps.iter().map(|step| values(*step)).collect(),
+            search,
+        };
+        Self { search: Some(Box::new(tables)), ..self }
+    }
+}
+
+/// The smallest magnitudes, as f32 bits, whose codes under a step are above 0 to 6.
+fn code_starts(step: f32) -> [u32; 7] {
+    let midpoints = [0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0];
+    std::array::from_fn(|k| {
+        let reaches = |bits: u32| usize::from(encode(f32::from_bits(bits), step)) > k;
+        first_that(reaches, (midpoints[k] * step).to_bits())
+    })
 }
 
 /// The smallest f32 magnitude pattern for which `holds` is true; infinity if it is for no finite

@@ -3,8 +3,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::format::Nvfp4Tables;
 use crate::format::nvfp4::decode;
+use crate::format::nvfp4_search::Trials;
+use crate::format::{Nvfp4Tables, SearchTables};
 
 /// Rows of a table that a scale code without its sign bit can pick.
 const SCALES: usize = 128;
@@ -19,6 +20,9 @@ pub struct Params {
     pub len: u32,
     pub unit: f32,
     pub zero_block_scale: u32,
+    pub trials: u32,
+    pub trials_are_scales: u32,
+    pub likely_trial: u32,
     pub rows: u32,
     pub columns: u32,
     pub group_rows: u32,
@@ -29,8 +33,6 @@ pub struct Params {
     pub int_limit: u32,
     pub quotient_own: u32,
     pub zero_points: u32,
-    /// Uniform buffers are multiples of 16 bytes.
-    pub padding: [u32; 3],
 }
 
 /// What one scale code means.
@@ -47,18 +49,18 @@ struct Scale {
 pub struct Tables {
     scale_starts: [u32; SCALES],
     scales: [Scale; SCALES],
+    trials: [u32; SCALES],
+    trial_starts: [u32; SCALES],
+    stored_starts: [u32; SCALES],
+    trial_scales: [Scale; SCALES],
 }
 
 impl Tables {
     /// The tables in the layout of the kernels.
     pub fn new(tables: &Nvfp4Tables) -> Self {
-        // A block amax counts the starts of codes 1 and above that it has reached.
-        let scale_start = |i: usize| tables.scale_starts.get(i + 1).copied();
         let scale = |code: usize| match tables.code_starts.get(code) {
             Some(starts) => Scale {
-                code_starts: std::array::from_fn(|k| {
-                    starts.get(k).copied().unwrap_or(tables.beyond_starts[code])
-                }),
+                code_starts: eight(starts, tables.beyond_starts[code]),
                 values: tables.values[code],
             },
             // The code of NaN, which no quantized block has but a damaged file may.
@@ -70,9 +72,39 @@ impl Tables {
                 }),
             },
         };
-        Self {
-            scale_starts: std::array::from_fn(|i| scale_start(i).unwrap_or(UNREACHABLE)),
+        let mut all = Self {
+            scale_starts: starts(&tables.scale_starts),
             scales: std::array::from_fn(scale),
+            ..Self::zeroed()
+        };
+        if let Some(search) = &tables.search {
+            all.add_search(search);
+        }
+        all
+    }
+
+    fn add_search(&mut self, tables: &SearchTables) {
+        let trial = |i: usize| match &tables.search.trials {
+            Trials::Multiples(multiples) => multiples.get(i).map_or(0, |k| k.to_bits()),
+            Trials::Scales(scales) => scales
+                .get(i)
+                .map_or(0, |&(trial, stored)| u32::from(trial) | u32::from(stored) << 8),
+        };
+        self.trials = std::array::from_fn(trial);
+        self.trial_starts = starts(&tables.trial_starts);
+        self.stored_starts = starts(&tables.stored_starts);
+        let rows = tables.code_starts.iter().zip(&tables.values);
+        for (row, (starts, values)) in self.trial_scales.iter_mut().zip(rows) {
+            *row = Scale { code_starts: eight(starts, UNREACHABLE), values: *values };
         }
     }
+}
+
+/// Starts of codes 1 and above: what a magnitude counts those of that it has reached.
+fn starts(of_codes: &[u32]) -> [u32; SCALES] {
+    std::array::from_fn(|i| of_codes.get(i + 1).copied().unwrap_or(UNREACHABLE))
+}
+
+fn eight(starts: &[u32; 7], last: u32) -> [u32; 8] {
+    std::array::from_fn(|k| starts.get(k).copied().unwrap_or(last))
 }

@@ -15,6 +15,7 @@ use crate::numeric::FloatKind;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
     Amax,
+    Nvfp4Search,
     Nvfp4Quantize,
     Nvfp4Dequantize,
     Nvfp4Errors,
@@ -38,8 +39,9 @@ const SHARED: &str = concat!(
 );
 
 impl Kernel {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Amax,
+        Self::Nvfp4Search,
         Self::Nvfp4Quantize,
         Self::Nvfp4Dequantize,
         Self::Nvfp4Errors,
@@ -54,6 +56,7 @@ impl Kernel {
     fn name(self) -> &'static str {
         match self {
             Self::Amax => "amax",
+            Self::Nvfp4Search => "nvfp4_search",
             Self::Nvfp4Quantize => "nvfp4_quantize",
             Self::Nvfp4Dequantize => "nvfp4_dequantize",
             Self::Nvfp4Errors => "nvfp4_errors",
@@ -69,6 +72,7 @@ impl Kernel {
     fn source(self) -> String {
         let entry = match self {
             Self::Amax => include_str!("../../shaders/amax.wgsl"),
+            Self::Nvfp4Search => include_str!("../../shaders/nvfp4_search.wgsl"),
             Self::Nvfp4Quantize => include_str!("../../shaders/nvfp4_quantize.wgsl"),
             Self::Nvfp4Dequantize => include_str!("../../shaders/nvfp4_dequantize.wgsl"),
             Self::Nvfp4Errors => include_str!("../../shaders/nvfp4_errors.wgsl"),
@@ -87,7 +91,8 @@ impl Kernel {
     const fn blocks_per_workgroup(self) -> usize {
         match self {
             Self::Amax => 64 * 32 / 4,
-            Self::Nvfp4Quantize
+            Self::Nvfp4Search
+            | Self::Nvfp4Quantize
             | Self::Nvfp4Errors
             | Self::Nvfp4Match
             | Self::GroupedErrors

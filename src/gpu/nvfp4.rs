@@ -9,13 +9,18 @@ use crate::backend::{Backend, BackendError, Nvfp4Chunk, Quantized, TieMatch, Wei
 use crate::cpu::Cpu;
 use crate::format::Nvfp4Tables;
 use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN};
+use crate::format::nvfp4_search::{Search, Trials};
 use crate::stats::{ErrorSums, WeightSums};
 
 fn params(blocks: usize, unit: Option<f32>, tables: &Nvfp4Tables) -> Params {
+    let search = tables.search.as_ref().map(|tables| &tables.search);
     Params {
         len: blocks as u32,
         unit: unit.unwrap_or(1.0),
         zero_block_scale: tables.scaling.zero_block_scale().into(),
+        trials: search.map_or(0, Search::len) as u32,
+        trials_are_scales: search.is_some_and(|s| matches!(s.trials, Trials::Scales(_))).into(),
+        likely_trial: search.map_or(0, |search| search.likely_trial(0.0)) as u32,
         ..Params::default()
     }
 }
@@ -69,11 +74,14 @@ impl Gpu {
             let (codes_len, scales_len) = (blocks * BLOCK_BYTES, blocks);
             let error_groups = Kernel::Nvfp4Errors.workgroups(blocks);
             let partials_len = error_groups * sums::PARTIAL_BYTES;
-            let kernels = [
-                (Kernel::Nvfp4Quantize, Kernel::Nvfp4Quantize.workgroups(blocks)),
-                (Kernel::Nvfp4Errors, error_groups),
-            ];
-            let kernels = if unit.is_some() { &kernels[..] } else { &kernels[..1] };
+            let mut kernels = Vec::with_capacity(3);
+            if tables.search.is_some() {
+                kernels.push((Kernel::Nvfp4Search, Kernel::Nvfp4Search.workgroups(blocks)));
+            }
+            kernels.push((Kernel::Nvfp4Quantize, Kernel::Nvfp4Quantize.workgroups(blocks)));
+            if unit.is_some() {
+                kernels.push((Kernel::Nvfp4Errors, error_groups));
+            }
             let (weights, errors) = self.with_slot(blocks, |slot| {
                 slot.write_params(&self.queue, &params(blocks, unit, tables));
                 slot.write_tables(&self.queue, &gpu_tables);
@@ -83,7 +91,7 @@ impl Gpu {
                     (&slot.scales, scales_len),
                     (&slot.results, partials_len),
                 ];
-                self.run(slot, kernels, piece.kind, &reads, |bytes| {
+                self.run(slot, &kernels, piece.kind, &reads, |bytes| {
                     let (codes, bytes) = bytes.split_at(codes_len);
                     let (scales, partials) = bytes.split_at(scales_len.next_multiple_of(4));
                     let chunk = Nvfp4Chunk { codes, scales: &scales[..scales_len] };

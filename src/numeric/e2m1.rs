@@ -49,12 +49,17 @@ pub fn encode_ties_down(value: f32) -> u8 {
 /// The exact value of a 4-bit code; bits above the low four are ignored.
 #[inline(always)]
 pub fn decode(code: u8) -> f32 {
+    let magnitude = magnitude(u32::from(code & 7)).to_bits();
+    f32::from_bits(magnitude | (u32::from(code & SIGN) << 28))
+}
+
+/// The magnitude of a code from 0 to 7.
+#[inline(always)]
+pub fn magnitude(code: u32) -> f32 {
     // Bit fields instead of a look-up in `MAGNITUDES`, so that loops over codes vectorise: from
     // code 2 (1.0) on, the code holds the lowest exponent bits and the first mantissa bit of f32.
-    let magnitude = u32::from(code & 7);
     let half = 0.5f32.to_bits();
-    let bits = if magnitude < 2 { magnitude * half } else { half + (magnitude << 22) };
-    f32::from_bits(bits | (u32::from(code & SIGN) << 28))
+    f32::from_bits(if code < 2 { code * half } else { half + (code << 22) })
 }
 
 #[cfg(test)]

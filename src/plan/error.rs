@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use crate::dialect::Dialect;
-use crate::format::Format;
+use crate::format::{Format, ScaleSearch};
 use crate::recipe::RecipeError;
 
 /// A plan that cannot be made.
@@ -39,6 +39,17 @@ pub enum PlanError {
         /// The dialect.
         dialect: Dialect,
     },
+    /// No format of the recipe has scales that can be searched for so.
+    #[error(
+        "no chosen format has the scale search {search} in {dialect}; {}",
+        searches(*search)
+    )]
+    NoSearch {
+        /// The search.
+        search: ScaleSearch,
+        /// The dialect.
+        dialect: Dialect,
+    },
     /// No runtime reads one packed table for embedding and head.
     #[error(
         "no runtime reads one packed table for embedding and head in {dialect}: \
@@ -67,6 +78,16 @@ pub enum PlanError {
 
 fn names(formats: impl Iterator<Item = Format>) -> String {
     formats.map(Format::name).collect::<Vec<_>>().join(", ")
+}
+
+/// Where a search can be had.
+fn searches(search: ScaleSearch) -> String {
+    let pairs = Dialect::ALL.into_iter().flat_map(|dialect| {
+        let formats = dialect.formats();
+        let has = formats.filter(move |format| search.is_for(*format, dialect.arithmetic()));
+        has.map(move |format| format!("{format} in {dialect}"))
+    });
+    format!("there is {}", pairs.collect::<Vec<_>>().join(", "))
 }
 
 /// The dialects in which somebody loads a format: the end of a message, or nothing.

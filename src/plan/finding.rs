@@ -85,6 +85,8 @@ pub enum FindingKind {
     },
     /// A kept tensor holds NaN or infinity.
     NotFinite,
+    /// Scales that were searched for give a larger error than those of the largest magnitudes.
+    SearchLost,
 }
 
 impl Finding {
@@ -188,6 +190,9 @@ impl fmt::Display for FindingKind {
                 files.join(", ")
             ),
             Self::NotFinite => f.write_str("holds NaN or infinity: carried as it is"),
+            Self::SearchLost => f.write_str(
+                "the scale search made the error larger here than --scale-search max does",
+            ),
         }
     }
 }

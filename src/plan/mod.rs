@@ -17,7 +17,7 @@ pub use reason::Reason;
 
 use crate::checkpoint::{Checkpoint, Dtype};
 use crate::dialect::{Dialect, Output, Part};
-use crate::format::{Format, Quotient};
+use crate::format::{Format, Quotient, ScaleSearch};
 use crate::model::{
     Member, Model, Role, is_quantizable, module_of, owner_of, role_of, scale_group, ties::Tie,
 };
@@ -31,6 +31,8 @@ pub struct Plan {
     /// How quotients are rounded, if not as the dialect's arithmetic says. On a CPU the
     /// compressed-tensors library rounds those of FP8 and of whole numbers to the weights' type.
     pub quotient: Option<Quotient>,
+    /// How block scales are chosen, in the formats that have a choice.
+    pub search: ScaleSearch,
     /// One entry a tensor, in natural order of names.
     pub entries: Vec<Entry>,
     /// Tensors that share a global scale: indices of entries. A tensor that shares with none is a
@@ -151,6 +153,7 @@ impl Plan {
         Ok(Self {
             dialect,
             quotient: None,
+            search: recipe.scale_search,
             groups,
             exclude,
             tie_word_embeddings: decided.untied.then_some(false),
@@ -180,6 +183,14 @@ impl Plan {
             }
         }
         coverage
+    }
+
+    /// How scales of a format are chosen.
+    pub fn search_for(&self, format: Format) -> ScaleSearch {
+        match self.search.is_for(format, self.dialect.arithmetic()) {
+            true => self.search,
+            false => ScaleSearch::Max,
+        }
     }
 
     /// Whether anything is quantized.
@@ -233,6 +244,11 @@ fn check_formats(recipe: &Recipe, dialect: Dialect) -> Result<(), PlanError> {
         if dialect.runtimes(format).is_empty() && !recipe.unserved {
             return Err(PlanError::Unserved { format, dialect });
         }
+    }
+    let search = recipe.scale_search;
+    let is_for = |format: Format| search.is_for(format, dialect.arithmetic());
+    if recipe.formats().next().is_some() && !recipe.formats().any(is_for) {
+        return Err(PlanError::NoSearch { search, dialect });
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::Layer;
 use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor};
 use crate::dialect::{Output, Part};
+use crate::format::ScaleSearch;
 use crate::model::{InputAxis, Member};
 use crate::plan::{Decision, Entry, Plan, PlannedFile, Reason, Sharding, layout};
 
@@ -44,6 +45,7 @@ pub fn plan(
     Plan {
         dialect: super::dialect_of(checkpoint),
         quotient: None,
+        search: ScaleSearch::Max,
         groups: Vec::new(),
         exclude: Vec::new(),
         tie_word_embeddings: None,

@@ -15,7 +15,7 @@ pub use indivisible::Indivisible;
 pub use rule::{Action, Rule, RuleSet, SourcedRule};
 
 use crate::dialect::Dialect;
-use crate::format::Format;
+use crate::format::{Format, ScaleSearch};
 use crate::model::Role;
 
 /// A recipe as it stands in a TOML file.
@@ -44,6 +44,9 @@ pub struct Recipe {
     /// The layout to export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export: Option<Dialect>,
+    /// How block scales are chosen, in the formats that have a choice.
+    #[serde(default)]
+    pub scale_search: ScaleSearch,
     /// Whether embedding tables are quantized like linear layers.
     #[serde(default)]
     pub quantize_embeddings: bool,

@@ -151,6 +151,7 @@ pub fn stats_table(rows: &[Row]) -> String {
             "scales",
             "zero/sub/sat",
             "SQNR dB",
+            "vs max",
             "max error",
             "before",
             "after",
@@ -165,8 +166,8 @@ pub fn stats_table(rows: &[Row]) -> String {
     )
 }
 
-/// The eight measured columns; a dash where there is nothing to measure.
-fn measured(row: &Row) -> [String; 8] {
+/// The nine measured columns; a dash where there is nothing to measure.
+fn measured(row: &Row) -> [String; 9] {
     let dash = || NOTHING.to_owned();
     let Some(stats) = &row.stats else { return std::array::from_fn(|_| dash()) };
     let quantized = stats.quantized.as_ref();
@@ -178,6 +179,7 @@ fn measured(row: &Row) -> [String; 8] {
         quantized.map_or_else(dash, |q| scale_range(&q.scales)),
         quantized.map_or_else(dash, |q| scale_classes(&q.scales)),
         stats.sqnr_db().map_or_else(dash, |db| format!("{db:.2}")),
+        stats.search_gain_db().map_or_else(dash, |db| format!("{db:+.2}")),
         // Without a source there is no signal to compare with.
         quantized
             .filter(|q| q.signal_squares > 0.0 || stats.amax == 0.0)

@@ -26,6 +26,9 @@ pub struct QuantizedStats {
     pub signal_squares: f64,
     /// Sums over its errors.
     pub errors: ErrorSums,
+    /// Where scales were searched for: sums over the errors that scales from the largest magnitude
+    /// would have given.
+    pub unsearched: Option<ErrorSums>,
 }
 
 impl TensorStats {
@@ -38,6 +41,15 @@ impl TensorStats {
             (Some(total), Some(part)) => {
                 total.scales.merge(&part.scales);
                 total.signal_squares += part.signal_squares;
+                // Parts that were not searched for have gained nothing.
+                total.unsearched = match (total.unsearched, part.unsearched) {
+                    (None, None) => None,
+                    (own, other) => {
+                        let mut all = own.unwrap_or(total.errors);
+                        all.merge(&other.unwrap_or(part.errors));
+                        Some(all)
+                    }
+                };
                 total.errors.merge(&part.errors);
             }
             (total @ None, Some(part)) => *total = Some(part.clone()),
@@ -49,6 +61,14 @@ impl TensorStats {
     pub fn sqnr_db(&self) -> Option<f64> {
         let quantized = self.quantized.as_ref()?;
         quantized.errors.sqnr_db(quantized.signal_squares)
+    }
+
+    /// What a search for scales gained, in dB: negative where it lost. `None` where there was none, or
+    /// no error to reduce.
+    pub fn search_gain_db(&self) -> Option<f64> {
+        let quantized = self.quantized.as_ref()?;
+        let (before, after) = (quantized.unsearched?.sum_squares, quantized.errors.sum_squares);
+        (before > 0.0 && after > 0.0).then(|| 10.0 * (before / after).log10())
     }
 }
 

@@ -67,6 +67,12 @@ impl Tensor {
         Weights { kind: self.kind, bytes: &bytemuck::cast_slice(&self.words)[..self.len] }
     }
 
+    /// The patterns of the weights.
+    pub fn patterns(&self) -> Vec<u32> {
+        let element = |bytes: &[u8]| bytes.iter().rev().fold(0, |all, b| all << 8 | u32::from(*b));
+        self.weights().bytes.chunks(self.kind.bytes()).map(element).collect()
+    }
+
     pub fn amax(&self) -> f32 {
         self.kind.widen(Cpu.amax(self.weights()).unwrap())
     }
