@@ -256,12 +256,25 @@ fn fused_experts_become_the_tensors_of_single_ones() {
 }
 
 #[test]
-fn fused_experts_that_are_kept_stay_fused() {
+fn fused_experts_that_are_kept_are_split_with_their_list() {
     let place = with_fused_experts();
     let ran = place.export(&["-q", "--exclude", "*.experts.gate_up_proj"]).ok();
     assert!(ran.finding().contains("runtimes fuse with them are quantized"), "{}", ran.stdout);
+    let after = read_folder(&place.out());
+    let source = read_folder(&common::data("modelopt/e2e/qwen3moe_w4a16nvfp4/src"));
+    let list = "model.layers.0.mlp.experts";
+    assert_eq!(after[&format!("{list}.2.down_proj.weight")].dtype, Dtype::U8);
+    let kept = format!("{list}.2.up_proj.weight");
+    assert!(after[&kept] == source[&kept]);
+}
+
+#[test]
+fn fused_experts_none_of_which_is_quantized_stay_as_they_are() {
+    let place = with_fused_experts();
+    place.export(&["-q", "--exclude", "*.experts.*"]).ok();
     let (before, after) = (read_folder(&place.src()), read_folder(&place.out()));
-    let name = "model.layers.0.mlp.experts.gate_up_proj";
-    assert!(after[name].bytes == before[name].bytes);
-    assert_eq!(after["model.layers.0.mlp.experts.2.down_proj.weight"].dtype, Dtype::U8);
+    for name in ["gate_up_proj", "down_proj"] {
+        let name = format!("model.layers.0.mlp.experts.{name}");
+        assert!(after[&name] == before[&name], "{name}");
+    }
 }

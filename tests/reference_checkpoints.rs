@@ -120,7 +120,7 @@ fn compare(reference: &Reference, backend: &dyn Backend) {
         None => data(&reference.source),
     };
     let checkpoint = Checkpoint::open(&source).unwrap();
-    let model = Model::new(&checkpoint);
+    let model = Model::new(&checkpoint, reference.dialect.fused_experts());
     let recipe: Recipe = toml::from_str(reference.recipe).unwrap();
     let mut plan = Plan::new(&model, &recipe, reference.dialect, Sharding::AsSource).unwrap();
     if reference.dialect == COMPRESSED {

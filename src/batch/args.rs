@@ -6,7 +6,7 @@ use clap::Parser;
 
 use crate::dialect::Dialect;
 use crate::format::{Format, ScaleSearch};
-use crate::recipe::{Indivisible, Preset, TiedOutcome};
+use crate::recipe::{ExpertScale, Indivisible, Preset, TiedOutcome};
 use crate::report::GroupBy;
 
 /// Opens a model checkpoint, shows what is in its weights, and quantizes it, on any GPU or on the
@@ -41,14 +41,14 @@ pub struct Args {
     /// Verify CHECKPOINT, which is quantized
     #[arg(long, help_heading = "What to do", conflicts_with_all = [
         "out", "format", "export", "recipe", "preset", "include", "exclude", "quantize_embeddings", "tied",
-        "scale_search", "indivisible", "unserved", "max_shard_size", "report", "strict", "group_by"
+        "scale_search", "expert_scale", "indivisible", "unserved", "max_shard_size", "report", "strict", "group_by"
     ])]
     pub verify: bool,
 
     /// Write CHECKPOINT, which is quantized, into --out as floats
     #[arg(long, help_heading = "What to do", requires = "out", conflicts_with_all = [
         "dry_run", "stats", "verify", "format", "export", "recipe", "preset", "include", "exclude",
-        "quantize_embeddings", "tied", "scale_search", "indivisible", "unserved", "report", "strict"
+        "quantize_embeddings", "tied", "scale_search", "expert_scale", "indivisible", "unserved", "report", "strict"
     ])]
     pub dequantize: bool,
 
@@ -95,6 +95,11 @@ pub struct Args {
     /// Quantize embedding tables like linear layers
     #[arg(long, help_heading = "How")]
     pub quantize_embeddings: bool,
+
+    /// Whether each expert has its own scale of the whole tensor, or all of a layer share one for
+    /// each projection [default: each]
+    #[arg(long, value_name = "WHICH", help_heading = "How")]
+    pub expert_scale: Option<ExpertScale>,
 
     /// What becomes of a table that the head shares, when it is to be quantized [default: keep]
     #[arg(long, value_name = "OUTCOME", help_heading = "How")]

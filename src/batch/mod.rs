@@ -114,8 +114,8 @@ impl Batch<'_> {
         if let Mode::Export { out: folder } = mode {
             check_target(folder, &checkpoint.path, self.args.overwrite)?;
         }
-        let mut model = Model::new(&checkpoint);
         let dialect = recipe.export.unwrap_or(crate::dialect::Dialect::Modelopt);
+        let mut model = Model::new(&checkpoint, dialect.fused_experts());
         let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
         let mut plan = Plan::new(&model, &recipe, dialect, sharding)?;
         let asks = |finding: &Finding| finding.kind == FindingKind::TieUnknown;
@@ -189,6 +189,7 @@ impl Batch<'_> {
         recipe.export = args.export.or(recipe.export);
         recipe.tied = args.tied.unwrap_or(recipe.tied);
         recipe.indivisible = args.indivisible.unwrap_or(recipe.indivisible);
+        recipe.expert_scale = args.expert_scale.unwrap_or(recipe.expert_scale);
         recipe.scale_search = args.scale_search.unwrap_or(recipe.scale_search);
         recipe.unserved |= args.unserved;
         recipe.quantize_embeddings |= args.quantize_embeddings;
@@ -200,7 +201,7 @@ impl Batch<'_> {
     fn dry_run(&self, plan: &Plan, out: &mut dyn Write) -> Result<(), BatchError> {
         let rows = rows(plan, &[]);
         if !self.args.quiet {
-            writeln!(out, "\n{}", terminal::plan_table(plan, &rows))?;
+            writeln!(out, "\n{}", terminal::plan_table(&rows))?;
         }
         self.write_report(plan, None, &[], &plan.findings, None)
     }
@@ -314,8 +315,10 @@ impl Batch<'_> {
         out: &mut dyn Write,
     ) -> Result<(), BatchError> {
         if !self.args.quiet {
-            let rows = grouped(rows(plan, stats), self.args.group_by.unwrap_or(default));
-            writeln!(out, "\n{}", terminal::stats_table(&rows))?;
+            let by = self.args.group_by.unwrap_or(default);
+            let rows = grouped(rows(plan, stats), by);
+            let has_groups = matches!(by, GroupBy::Layer | GroupBy::Role);
+            writeln!(out, "\n{}", terminal::stats_table(&rows, has_groups))?;
         }
         Ok(())
     }

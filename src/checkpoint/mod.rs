@@ -7,6 +7,7 @@ pub mod header;
 pub mod index;
 mod locate;
 pub mod python_json;
+mod strided;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ pub use safetensors::Dtype;
 
 use crate::numeric::FloatKind;
 use index::{INDEX_FILE, WeightMap};
+use strided::Strided;
 
 /// A checkpoint that is open.
 #[derive(Debug)]
@@ -57,6 +59,9 @@ pub struct Tensor {
     pub offset: u64,
     /// How many they are.
     pub bytes: u64,
+    /// Elements from one to the next along each dimension, of a part of a stored tensor whose rows do
+    /// not follow one another; `None` where they do.
+    pub strides: Option<Vec<u64>>,
 }
 
 impl Tensor {
@@ -136,6 +141,7 @@ impl Checkpoint {
                 file: index,
                 offset: entry.begin,
                 bytes: entry.end - entry.begin,
+                strides: None,
             });
         }
         self.files.push(file);
@@ -171,7 +177,11 @@ impl Checkpoint {
         buffer: &mut [u8],
         offset: u64,
     ) -> Result<(), CheckpointError> {
-        self.files[tensor.file].read_at(buffer, tensor.offset + offset)
+        let file = &self.files[tensor.file];
+        match Strided::of(tensor) {
+            None => file.read_at(buffer, tensor.offset + offset),
+            Some(strided) => strided.read(file, buffer, offset),
+        }
     }
 
     /// The index of the tensor of that name in [`Checkpoint::tensors`].

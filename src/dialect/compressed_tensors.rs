@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{Output, Part, Runtime, scale_dtype, stem};
+use super::{Output, Part, Runtime, part_name, scale_dtype};
 use crate::checkpoint::{Dtype, Tensor};
 use crate::format::packing::Packing;
 use crate::format::{Arithmetic, Format, Scope};
@@ -80,11 +80,10 @@ pub fn runtimes(format: Format) -> &'static [Runtime] {
 /// The tensors that stand for a layer's `.weight` `[N, K]`.
 pub fn outputs(weight: &Tensor, format: Format) -> Vec<Output> {
     let [rows, columns] = weight.shape[..] else { return Vec::new() };
-    let stem = stem(&weight.name);
     let output = |name: &str, dtype, shape, part| {
         let name = match part {
             Part::Codes if name.is_empty() => weight.name.clone(),
-            _ => format!("{stem}{name}"),
+            _ => part_name(&weight.name, name),
         };
         Output { name, dtype, shape, part }
     };
@@ -156,7 +155,8 @@ pub fn quantization_config(layers: &[(String, Format)], ignore: &[String]) -> Va
         .enumerate()
         .map(|(i, format)| {
             let of_format = layers.iter().filter(|(_, other)| other == format);
-            let modules: Vec<String> = of_format.map(|(module, _)| module.clone()).collect();
+            let modules: BTreeSet<String> = of_format.map(|(module, _)| module.clone()).collect();
+            let modules: Vec<String> = modules.into_iter().collect();
             let targets = if several { modules } else { classes(&modules) };
             (format!("group_{i}"), config_group(*format, &targets))
         })

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{Dtype, Tensor};
 use crate::format::packing::Packing;
 use crate::format::{Arithmetic, Format, ScaleStore};
-use crate::model::{FusedExperts, Role};
+use crate::model::{FusedExperts, Role, grouped_weight};
 
 pub use exclude::{ExcludeList, shortest_patterns};
 pub use runtime::Runtime;
@@ -119,6 +119,7 @@ impl Dialect {
             file: 0,
             offset: 0,
             bytes: 2 * LENGTH * LENGTH,
+            strides: None,
         };
         let bytes: u64 = self.outputs(&weight, format).iter().map(Output::bytes).sum();
         8.0 * bytes as f64 / (LENGTH * LENGTH) as f64
@@ -193,12 +194,14 @@ pub enum Part {
     Shape,
 }
 
-/// A weight's name without what it ends in, to which the names of its parts are joined: `X.` of
-/// `X.weight`, and for a bare parameter `X` itself with an underscore.
-fn stem(name: &str) -> String {
-    match name.strip_suffix("weight") {
-        Some(module) => module.to_owned(),
-        None => format!("{name}_"),
+/// The name of a part of a weight, such as `weight_scale`: beside `X.weight` it is `X.weight_scale`,
+/// beside `X.weight3` it is `X.weight3_scale`, and beside a bare parameter `X` it is
+/// `X_weight_scale`.
+fn part_name(weight: &str, part: &str) -> String {
+    match (weight.strip_suffix("weight"), part.strip_prefix("weight")) {
+        (Some(module), _) => format!("{module}{part}"),
+        (None, Some(ending)) if grouped_weight(weight).is_some() => format!("{weight}{ending}"),
+        _ => format!("{weight}_{part}"),
     }
 }
 
@@ -218,7 +221,7 @@ mod tests {
     /// A weight as a dialect sees it.
     pub fn weight(name: &str, dtype: Dtype, shape: &[u64]) -> Tensor {
         let (name, shape) = (name.to_owned(), shape.to_vec());
-        Tensor { name, dtype, shape, file: 0, offset: 0, bytes: 0 }
+        Tensor { name, dtype, shape, file: 0, offset: 0, bytes: 0, strides: None }
     }
 
     #[test]

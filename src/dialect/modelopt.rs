@@ -16,9 +16,11 @@
 //! What is quantized how stands in `hf_quant_config.json` and again as `quantization_config` in
 //! `config.json`. Several formats in one checkpoint are `MIXED_PRECISION`, with a list of layers.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
-use super::{Output, Part, Runtime, scale_dtype, stem};
+use super::{Output, Part, Runtime, part_name, scale_dtype};
 use crate::checkpoint::{Dtype, Tensor};
 use crate::format::packing::Packing;
 use crate::format::{Arithmetic, Format, Scope};
@@ -89,19 +91,19 @@ pub fn runtimes(format: Format) -> &'static [Runtime] {
 /// `[experts, inputs, outputs]`, whose blocks run along the inputs and whose scales hang on the
 /// name itself.
 pub fn outputs(weight: &Tensor, format: Format) -> Vec<Output> {
-    let stem = stem(&weight.name);
     let output = |name: String, dtype, shape, part| Output { name, dtype, shape, part };
+    let scale_name = part_name(&weight.name, SCALE);
     let Some(scheme) = format.scheme(Arithmetic::ModelOpt) else {
-        let axis = weight.shape.len() - if stem.ends_with('.') { 1 } else { 2 };
+        let axis = weight.shape.len() - if weight.shape.len() == 2 { 1 } else { 2 };
         let divided = |divisor: u64| {
             let mut shape = weight.shape.clone();
             shape[axis] /= divisor;
             shape
         };
         let blocks = divided(format.block_len() as u64);
-        let scale = output(format!("{stem}{SCALE}"), Dtype::F8_E4M3, blocks, Part::Scales);
-        let global =
-            output(format!("{stem}{GLOBAL_SCALE}"), Dtype::F32, Vec::new(), Part::GlobalScale);
+        let scale = output(scale_name, Dtype::F8_E4M3, blocks, Part::Scales);
+        let global_name = part_name(&weight.name, GLOBAL_SCALE);
+        let global = output(global_name, Dtype::F32, Vec::new(), Part::GlobalScale);
         return vec![
             output(weight.name.clone(), Dtype::U8, divided(2), Part::Codes),
             scale,
@@ -125,7 +127,7 @@ pub fn outputs(weight: &Tensor, format: Format) -> Vec<Output> {
     let scale_dtype = scale_dtype(scheme.store, weight);
     vec![
         output(weight.name.clone(), dtype, shape, Part::Codes),
-        output(format!("{stem}{SCALE}"), scale_dtype, scales, Part::Scales),
+        output(scale_name, scale_dtype, scales, Part::Scales),
     ]
 }
 
@@ -183,8 +185,8 @@ pub fn quantization_config(layers: &[(String, Format)], exclude: &[String]) -> V
             .into_iter()
             .filter_map(|format| {
                 let of_format = layers.iter().filter(|(_, other)| *other == format);
-                let mut targets: Vec<String> = of_format.map(|(name, _)| name.clone()).collect();
-                targets.sort();
+                let targets: BTreeSet<String> = of_format.map(|(name, _)| name.clone()).collect();
+                let targets = targets.into_iter().collect();
                 config_group(format, targets)
             })
             .enumerate()

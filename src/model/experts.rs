@@ -90,42 +90,92 @@ fn axis_by_shape(tensor: &Tensor, hidden: u64) -> Option<InputAxis> {
 /// Most experts that a fused tensor is split into; no model has nearly as many.
 pub const MAX_EXPERTS: u32 = 1 << 16;
 
-/// The matrices of single experts that a tensor `[experts, outputs, inputs]` holds, by the names
-/// that they have where every expert is a tensor of its own: `experts.3.up_proj.weight`, or `w3` in
-/// Mixtral's family. Empty for any other tensor.
+/// How the projections of `gate_up_proj` lie beside each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// All outputs of the gate, then all of the up projection.
+    Halves,
+    /// An output of the one, then one of the other.
+    Turns,
+}
+
+/// Families that interleave gate and up projection.
+const INTERLEAVED: [&str; 1] = ["gpt_oss"];
+
+/// The tensors of single experts that a fused one holds, by the names that they have where every
+/// expert is a tensor of its own: `experts.3.up_proj.weight`, or `w3` in Mixtral's family, and
+/// `experts.3.up_proj.bias`. Empty for any other tensor, and for `[experts, inputs, outputs]` that
+/// stays packed.
 ///
-/// `gate_up_proj` holds the gate's rows of an expert before those of the up projection.
-pub fn split_experts(checkpoint: &Checkpoint, tensor: &Tensor) -> Vec<Tensor> {
-    let ([experts, rows, columns], Some(InputAxis::Last), Some((list, fused))) =
-        (&tensor.shape[..], input_axis(checkpoint, tensor), tensor.name.rsplit_once('.'))
-    else {
-        return Vec::new();
-    };
-    let is_list = list.ends_with("experts") && *experts <= u64::from(MAX_EXPERTS);
+/// Matrices are `[outputs, inputs]`, read across the stored ones where these are transposed.
+pub fn split_experts(checkpoint: &Checkpoint, tensor: &Tensor, fused: FusedExperts) -> Vec<Tensor> {
+    let Some((list, last)) = tensor.name.rsplit_once('.') else { return Vec::new() };
+    let experts = tensor.shape.first().copied().unwrap_or(0);
+    let is_list = list.ends_with("experts") && experts <= u64::from(MAX_EXPERTS);
     if !is_list || tensor.is_empty() || tensor.float_kind().is_none() {
         return Vec::new();
     }
+    let (fused_name, ending) = match last.strip_suffix("_bias") {
+        Some(name) => (name, "bias"),
+        None => (last, "weight"),
+    };
+    let weight = checkpoint.tensor(&format!("{list}.{fused_name}"));
+    let axis = weight.and_then(|weight| input_axis(checkpoint, weight));
+    let Some(axis) = axis.filter(|axis| *axis == InputAxis::Last || fused == FusedExperts::Split)
+    else {
+        return Vec::new();
+    };
     let [gate, up, down] = match list.contains("block_sparse_moe") {
         true => ["w1", "w3", "w2"],
         false => ["gate_proj", "up_proj", "down_proj"],
     };
-    let projections: &[&str] = match fused {
-        "gate_up_proj" if rows % 2 == 0 => &[gate, up],
+    let projections: &[&str] = match fused_name {
+        "gate_up_proj" => &[gate, up],
         "gate_proj" => &[gate],
         "up_proj" => &[up],
         "down_proj" => &[down],
         _ => return Vec::new(),
     };
-    let rows = rows / projections.len() as u64;
-    let bytes = tensor.bytes / experts / projections.len() as u64;
-    let part = |expert: u64, (place, projection): (usize, &&str)| Tensor {
-        name: format!("{list}.{expert}.{projection}.weight"),
-        dtype: tensor.dtype,
-        shape: vec![rows, *columns],
-        file: tensor.file,
-        offset: tensor.offset + (expert * projections.len() as u64 + place as u64) * bytes,
-        bytes,
+    let family = checkpoint.config.as_ref().and_then(Config::model_type);
+    let beside = match family {
+        Some(family) if INTERLEAVED.contains(&family) => Beside::Turns,
+        _ => Beside::Halves,
     };
-    let of_expert = |expert| projections.iter().enumerate().map(move |p| part(expert, p));
-    (0..*experts).flat_map(of_expert).collect()
+
+    let count = projections.len() as u64;
+    // Outputs and inputs of the fused tensor, and how far apart their neighbours are.
+    let (outputs, inputs, output_stride, input_stride) = match (&tensor.shape[..], axis) {
+        ([_, outputs, inputs], InputAxis::Last) => (*outputs, Some(*inputs), *inputs, 1),
+        ([_, inputs, outputs], InputAxis::SecondToLast) => (*outputs, Some(*inputs), 1, *outputs),
+        ([_, outputs], _) => (*outputs, None, 1, 1),
+        _ => return Vec::new(),
+    };
+    if outputs % count != 0 {
+        return Vec::new();
+    }
+    let own = outputs / count;
+    let (step, between) = match beside {
+        Beside::Turns => (count, 1),
+        Beside::Halves => (1, own),
+    };
+    let element_bytes = tensor.unit_bytes();
+    let part = |expert: u64, place: u64| {
+        let first = expert * outputs * inputs.unwrap_or(1) + place * between * output_stride;
+        let shape: Vec<u64> = std::iter::once(own).chain(inputs).collect();
+        let strides = [output_stride * step, input_stride];
+        let follow_one_another = strides[..shape.len()] == [inputs.unwrap_or(1), 1][..shape.len()];
+        Tensor {
+            name: format!("{list}.{expert}.{}.{ending}", projections[place as usize]),
+            dtype: tensor.dtype,
+            file: tensor.file,
+            offset: tensor.offset + first * element_bytes,
+            bytes: own * inputs.unwrap_or(1) * element_bytes,
+            strides: (!follow_one_another).then(|| strides[..shape.len()].to_vec()),
+            shape,
+        }
+    };
+    (0..experts)
+        .flat_map(|expert| (0..count).map(move |place| (expert, place)))
+        .map(|(expert, place)| part(expert, place))
+        .collect()
 }

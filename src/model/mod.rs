@@ -56,7 +56,8 @@ impl Member {
             index,
             role: role_of(&tensor.name, &tensor.shape),
             layer: number_after(&tensor.name, &["layers", "h", "blocks", "layer"]),
-            expert: number_after(&tensor.name, &["experts", "local_experts"]),
+            expert: number_after(&tensor.name, &["experts", "local_experts"])
+                .or_else(|| grouped_weight(&tensor.name).map(|(_, expert)| expert)),
             input_axis,
             tensor,
         }
@@ -64,10 +65,12 @@ impl Member {
 }
 
 impl<'a> Model<'a> {
-    /// Understands a checkpoint from its names, shapes and config.
-    pub fn new(checkpoint: &'a Checkpoint) -> Self {
+    /// Understands a checkpoint from its names, shapes and config. `fused` says which experts are
+    /// seen one by one, though they are stored together.
+    pub fn new(checkpoint: &'a Checkpoint, fused: FusedExperts) -> Self {
+        let indices = 0..checkpoint.tensors.len();
         let mut members: Vec<Member> =
-            (0..checkpoint.tensors.len()).flat_map(|index| members_of(checkpoint, index)).collect();
+            indices.flat_map(|index| members_of(checkpoint, index, fused)).collect();
         members.sort_by(|a, b| natural_order(&a.tensor.name, &b.tensor.name));
         mark_layers_past_the_last(checkpoint, &mut members);
         let tie = ties::find(checkpoint, &members);
@@ -76,8 +79,8 @@ impl<'a> Model<'a> {
 }
 
 /// A stored tensor, or the experts that are fused in it where each can be told apart.
-fn members_of(checkpoint: &Checkpoint, index: usize) -> Vec<Member> {
-    let parts = split_experts(checkpoint, &checkpoint.tensors[index]);
+fn members_of(checkpoint: &Checkpoint, index: usize, fused: FusedExperts) -> Vec<Member> {
+    let parts = split_experts(checkpoint, &checkpoint.tensors[index], fused);
     if parts.is_empty() {
         return vec![Member::whole(checkpoint, index)];
     }
@@ -117,6 +120,21 @@ pub fn is_quantizable(tensor: &Tensor, role: Role) -> bool {
     is_matrix && !matches!(role, Role::Norm | Role::Bias)
 }
 
+/// The module and the number of a weight of grouped experts, as Megatron stores them:
+/// `experts.linear_fc1.weight0` to `experts.linear_fc1.weightN`.
+pub fn grouped_weight(name: &str) -> Option<(&str, u32)> {
+    let (module, last) = name.rsplit_once('.')?;
+    let number = last.strip_prefix("weight").filter(|number| !number.is_empty())?;
+    let of_experts = module.split('.').any(|part| part.ends_with("experts"));
+    let is_number = number.bytes().all(|b| b.is_ascii_digit());
+    (of_experts && is_number).then(|| Some((module, number.parse().ok()?)))?
+}
+
+/// Whether a name is that of a module's weight.
+pub fn is_weight(name: &str) -> bool {
+    name.ends_with(".weight") || grouped_weight(name).is_some()
+}
+
 /// The module that a matrix belongs to: for a bare parameter, such as fused experts, the one that
 /// holds it.
 pub fn owner_of(name: &str) -> &str {
@@ -126,9 +144,10 @@ pub fn owner_of(name: &str) -> &str {
     }
 }
 
-/// The module that a tensor belongs to: its name without a last `.weight` or `.bias`.
+/// The module that a tensor belongs to: its name without a last `.weight`, `.weightN` or `.bias`.
 pub fn module_of(name: &str) -> &str {
-    name.strip_suffix(".weight").or_else(|| name.strip_suffix(".bias")).unwrap_or(name)
+    let module = name.strip_suffix(".weight").or_else(|| name.strip_suffix(".bias"));
+    module.or_else(|| grouped_weight(name).map(|(module, _)| module)).unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -148,6 +167,11 @@ mod tests {
     fn modules_of_tensors() {
         assert_eq!(module_of("lm_head.weight"), "lm_head");
         assert_eq!(module_of("a.q_proj.bias"), "a.q_proj");
+        assert_eq!(module_of("m.mlp.experts.linear_fc1.weight12"), "m.mlp.experts.linear_fc1");
+        assert_eq!(grouped_weight("m.mlp.experts.linear_fc1.weight12").map(|(_, n)| n), Some(12));
+        for other in ["m.mlp.experts.linear_fc1.weight", "m.linear.weight1", "m.experts.weight_1"] {
+            assert_eq!(grouped_weight(other), None);
+        }
         assert_eq!(
             module_of("model.layers.0.mlp.experts.down_proj"),
             "model.layers.0.mlp.experts.down_proj"

@@ -6,7 +6,7 @@ use super::{Decision, Entry, Finding, FindingKind, Reason};
 use crate::checkpoint::Tensor;
 use crate::dialect::{Dialect, Output, Part};
 use crate::format::Format;
-use crate::model::{InputAxis, Member, Model, Role, natural_order, ties::Tie};
+use crate::model::{InputAxis, Member, Model, Role, is_weight, natural_order, ties::Tie};
 use crate::recipe::{Action, Indivisible, Recipe, RuleSet, TiedOutcome};
 
 /// Entries in the model's order, and what came up.
@@ -71,17 +71,22 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
     decided
 }
 
-/// Members with their decisions. Parts of a tensor none of which is quantized are the whole again:
-/// it stays as it is stored.
+/// Members with their decisions. Parts of tensors are the whole again, which stays as it is stored,
+/// unless some of their list is quantized: then all of the list are tensors of their own, as a loader
+/// expects them.
 fn whole_where_kept(model: &Model<'_>, decisions: Vec<Decision>) -> Vec<(Member, Decision)> {
+    let stored_name = |member: &Member| model.checkpoint.tensors[member.index].name.as_str();
+    let is_part = |member: &Member| member.tensor.name != stored_name(member);
+    let list = |member: &Member| stored_name(member).rsplit_once('.').map_or("", |(list, _)| list);
     let decided = || model.members.iter().zip(&decisions);
-    let quantized = decided().filter(|(_, decision)| matches!(decision, Decision::Quantize { .. }));
-    let split: HashSet<usize> = quantized.map(|(member, _)| member.index).collect();
+    let quantized = decided().filter(|(member, decision)| {
+        is_part(member) && matches!(decision, Decision::Quantize { .. })
+    });
+    let split: HashSet<&str> = quantized.map(|(member, _)| list(member)).collect();
     let mut seen = HashSet::new();
     let mut result = Vec::new();
     for (member, decision) in decided() {
-        let is_part = member.tensor.name != model.checkpoint.tensors[member.index].name;
-        if !is_part || split.contains(&member.index) {
+        if !is_part(member) || split.contains(list(member)) {
             result.push((member.clone(), decision.clone()));
         } else if seen.insert(member.index) {
             let whole = Member::whole(model.checkpoint, member.index);
@@ -170,7 +175,7 @@ fn why_not(tensor: &Tensor, member: &Member, format: Format, dialect: Dialect) -
     }
     let inputs = match (tensor.shape.as_slice(), member.role, member.input_axis) {
         ([_, _], _, Some(InputAxis::SecondToLast)) => return Some(Reason::InputsFirst),
-        ([rows, columns], ..) if tensor.name.ends_with(".weight") => {
+        ([rows, columns], ..) if is_weight(&tensor.name) => {
             let together = dialect.rows_together(format);
             if too_wide(together, *columns) {
                 return Some(Reason::TooWide { columns: *columns });

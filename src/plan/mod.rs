@@ -19,9 +19,10 @@ use crate::checkpoint::{Checkpoint, Dtype};
 use crate::dialect::{Dialect, Output, Part};
 use crate::format::{Format, Quotient, ScaleSearch};
 use crate::model::{
-    Member, Model, Role, is_quantizable, module_of, owner_of, role_of, scale_group, ties::Tie,
+    Member, Model, Role, is_quantizable, is_weight, module_of, owner_of, role_of, scale_group,
+    ties::Tie,
 };
-use crate::recipe::{Recipe, TiedOutcome};
+use crate::recipe::{ExpertScale, Recipe, TiedOutcome};
 
 /// What will happen to a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,7 +142,7 @@ impl Plan {
         }
         let decided = decide::decide(model, recipe, &rules, dialect);
         let (mut entries, mut findings) = (decided.entries, decided.findings);
-        let groups = group(&mut entries);
+        let groups = group(&mut entries, recipe.expert_scale);
         let files = layout(&entries, model.checkpoint, sharding);
         let exclude = exclude(&entries, &model.tie, dialect);
         findings.extend(finding::about_checkpoint(model.checkpoint));
@@ -253,16 +254,16 @@ fn check_formats(recipe: &Recipe, dialect: Dialect) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Collects the tensors that share a global scale, of which only NVFP4 has one for several, and
-/// numbers the groups in order.
-fn group(entries: &mut [Entry]) -> Vec<Vec<usize>> {
+/// Collects the tensors that share a scale of the whole tensor, and numbers the groups in order.
+fn group(entries: &mut [Entry], experts: ExpertScale) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut numbers = BTreeMap::new();
     for (i, entry) in entries.iter_mut().enumerate() {
-        let Decision::Quantize { group, format, .. } = &mut entry.decision else { continue };
-        let number = match scale_group(module_of(&entry.member.tensor.name)) {
-            Some(key) if *format == Format::Nvfp4 => *numbers.entry(key).or_insert(groups.len()),
-            _ => groups.len(),
+        let key = shared_scale(entry, experts);
+        let Decision::Quantize { group, .. } = &mut entry.decision else { continue };
+        let number = match key {
+            Some(key) => *numbers.entry(key).or_insert(groups.len()),
+            None => groups.len(),
         };
         if number == groups.len() {
             groups.push(Vec::new());
@@ -271,6 +272,26 @@ fn group(entries: &mut [Entry]) -> Vec<Vec<usize>> {
         *group = number;
     }
     groups
+}
+
+/// What the members of a group have in common: the format, the module that holds them, and the names
+/// of their projections. `None` for a tensor that shares its scale with none.
+fn shared_scale(entry: &Entry, experts: ExpertScale) -> Option<(Format, String, String)> {
+    let format = entry.format()?;
+    let module = module_of(&entry.member.tensor.name);
+    let fused = scale_group(module);
+    let is_joint = experts == ExpertScale::Joint && entry.member.expert.is_some();
+    match format {
+        Format::Nvfp4 | Format::Fp8 if is_joint => {
+            let (parent, projection) = module.rsplit_once('.')?;
+            let names = fused.map_or(projection.to_owned(), |group| group.projections.join(" "));
+            let list = parent.find("experts").map_or(parent, |at| &parent[..at + "experts".len()]);
+            Some((format, list.to_owned(), names))
+        }
+        // FP8's layers have a scale each, whatever runtimes fuse.
+        Format::Nvfp4 => fused.map(|group| (format, group.parent, group.projections.join(" "))),
+        _ => None,
+    }
 }
 
 /// What the config lists as not quantized: every module with a float matrix that is stored as it
@@ -306,7 +327,7 @@ fn exclude(entries: &[Entry], tie: &Tie, dialect: Dialect) -> Vec<String> {
 /// Whether a tensor, if nothing said otherwise, could be taken for packed codes.
 pub fn is_packed_lookalike(dtype: Dtype, name: &str, shape: &[u64]) -> bool {
     let is_fused_experts = shape.len() == 3 && role_of(name, shape) == Role::Expert;
-    dtype == Dtype::U8 && (name.ends_with(".weight") || is_fused_experts)
+    dtype == Dtype::U8 && (is_weight(name) || is_fused_experts)
 }
 
 /// No two outputs may have one name: a tensor of the source could be called like a scale.

@@ -6,7 +6,7 @@ use super::{Layer, Parts};
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::dialect::{Dialect, ExcludeList, compressed_tensors as ct, modelopt};
 use crate::format::Format;
-use crate::model::{natural_order, owner_of};
+use crate::model::{grouped_weight, is_weight, module_of, natural_order, owner_of};
 use crate::plan::is_packed_lookalike;
 
 /// Where a part is kept.
@@ -32,31 +32,24 @@ pub fn find(
     ignored: &ExcludeList,
     dialect: Dialect,
 ) -> Vec<Layer> {
-    // By name and by what joins the names of parts to it: fused experts have no module.
-    let mut layers: BTreeMap<(String, char), Parts> = BTreeMap::new();
+    // By the name of the weight.
+    let mut layers: BTreeMap<String, Parts> = BTreeMap::new();
     for (i, tensor) in checkpoint.tensors.iter().enumerate() {
-        let part = PARTS.iter().find_map(|(name, place)| {
-            let module = tensor.name.strip_suffix(name)?;
-            let joint = module.chars().next_back().filter(|joint| matches!(joint, '.' | '_'))?;
-            Some(((module[..module.len() - 1].to_owned(), joint), place))
-        });
+        let part = PARTS
+            .iter()
+            .find_map(|(name, place)| Some((weight_of_part(&tensor.name, name)?, place)));
         match part {
-            Some((key, place)) => *place(layers.entry(key).or_default()) = Some(i),
+            Some((weight, place)) => *place(layers.entry(weight).or_default()) = Some(i),
             None if holds_codes(tensor, source, ignored) => {
-                let key = match tensor.name.strip_suffix(".weight") {
-                    Some(module) => (module.to_owned(), '.'),
-                    None => (tensor.name.clone(), '_'),
-                };
-                layers.entry(key).or_default().codes = Some(i);
+                layers.entry(tensor.name.clone()).or_default().codes = Some(i);
             }
             None => {}
         }
     }
-    let layer = |((module, joint), mut parts): ((String, char), Parts)| {
-        let weight = if joint == '_' { module.clone() } else { format!("{module}.weight") };
+    let layer = |(weight, mut parts): (String, Parts)| {
         parts.codes = parts.codes.or_else(|| checkpoint.index_of(&weight));
         let mut layer = Layer {
-            module,
+            module: module_of(&weight).to_owned(),
             weight,
             dialect,
             format: None,
@@ -74,8 +67,22 @@ pub fn find(
         layer
     };
     let mut layers: Vec<Layer> = layers.into_iter().map(layer).collect();
-    layers.sort_by(|a, b| natural_order(&a.module, &b.module));
+    layers.sort_by(|a, b| natural_order(&a.weight, &b.weight));
     layers
+}
+
+/// The weight that a tensor is a part of by its name, if it is a part of this name.
+fn weight_of_part(name: &str, part: &str) -> Option<String> {
+    if let Some(before) = name.strip_suffix(part) {
+        let joint = before.chars().next_back()?;
+        return match joint {
+            '.' => Some(format!("{before}weight")),
+            '_' => Some(before[..before.len() - 1].to_owned()),
+            _ => None,
+        };
+    }
+    let weight = name.strip_suffix(part.strip_prefix("weight")?)?;
+    grouped_weight(weight).map(|_| weight.to_owned())
 }
 
 /// Whether a tensor called like a weight holds codes.
@@ -86,7 +93,7 @@ fn holds_codes(tensor: &Tensor, source: Option<&Checkpoint>, ignored: &ExcludeLi
     };
     let is_codes = match tensor.dtype {
         Dtype::U8 => is_packed_lookalike(tensor.dtype, &tensor.name, &tensor.shape),
-        Dtype::F8_E4M3 | Dtype::I8 => tensor.name.ends_with(".weight") && tensor.shape.len() == 2,
+        Dtype::F8_E4M3 | Dtype::I8 => is_weight(&tensor.name) && tensor.shape.len() == 2,
         _ => false,
     };
     is_codes && !carried
@@ -184,6 +191,7 @@ fn mismatch(checkpoint: &Checkpoint, layer: &Layer) -> Option<String> {
         file: 0,
         offset: 0,
         bytes: 0,
+        strides: None,
     };
     let format = layer.format?;
     let block = format.block_len() as u64;

@@ -22,7 +22,7 @@ pub use run::run;
 /// A quantized layer: the parts of it that are there, and what is wrong with them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
-    /// The module; for fused experts their own name.
+    /// The module, which weights of grouped experts share; for fused experts their own name.
     pub module: String,
     /// Name of the weight that it stands for.
     pub weight: String,

@@ -50,6 +50,9 @@ pub struct Recipe {
     /// Whether embedding tables are quantized like linear layers.
     #[serde(default)]
     pub quantize_embeddings: bool,
+    /// Whether the experts of a layer share scales of whole tensors.
+    #[serde(default)]
+    pub expert_scale: ExpertScale,
     /// What becomes of a table that the head shares, when it is to be quantized.
     #[serde(default)]
     pub tied: TiedOutcome,
@@ -81,6 +84,18 @@ pub enum TiedOutcome {
     Untie,
     /// The table is quantized once, and the head reads its codes too.
     Share,
+}
+
+/// Which experts share the scale of a whole tensor, in formats that have one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ExpertScale {
+    /// Every expert has its own, as ModelOpt has it from 0.47 on. Projections of one expert that
+    /// runtimes fuse still share theirs.
+    #[default]
+    Each,
+    /// All experts of a layer share one for each projection, or for projections that are fused.
+    Joint,
 }
 
 /// Rules that come with the program.

@@ -1,8 +1,10 @@
 //! One row of the statistics table.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
-use crate::model::{Role, natural_order};
+use crate::model::{Role, grouped_weight, natural_order};
 use crate::plan::{Decision, Entry, Plan};
 use crate::stats::TensorStats;
 
@@ -13,9 +15,9 @@ pub struct Row {
     pub name: String,
     /// Number of tensors in it.
     pub tensors: u64,
-    /// The tensor that this row is an expert of; its own row comes before and holds them all.
+    /// The row that this one, of an expert, is a part of: it comes before and holds all experts.
     pub part_of: Option<String>,
-    /// Dimensions; empty for a group.
+    /// Dimensions, of each tensor if there are several; empty if they differ.
     pub shape: Vec<u64>,
     /// Stored type, or the types of a group.
     pub dtype: String,
@@ -29,6 +31,8 @@ pub struct Row {
     pub format: String,
     /// Why: the rule that quantizes it, or the reason it is kept.
     pub reason: String,
+    /// Number of the group of tensors that it shares a scale with, if there are others in it.
+    pub scale_group: Option<usize>,
     /// Bytes before.
     pub bytes_before: u64,
     /// Bytes after.
@@ -44,18 +48,21 @@ pub enum GroupBy {
     /// One row a tensor.
     #[default]
     None,
+    /// One row for all experts of a projection of a layer, and one for each other tensor.
+    Expert,
     /// One row a decoder layer; norms, biases and what is in no layer have rows by role.
     Layer,
     /// One row a role.
     Role,
 }
 
-/// One row a tensor of the plan, followed by a row for each expert where a tensor holds several and
-/// was measured. `stats` are in the order of the plan's entries; empty if nothing was measured.
+/// One row a tensor of the plan. Rows of experts follow one that sums up all experts of their
+/// projection and layer: that of the tensor which holds them, where they were measured, or a row of
+/// its own. `stats` are in the order of the plan's entries; empty if nothing was measured.
 pub fn rows(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Row> {
     let mut rows = Vec::with_capacity(plan.entries.len());
     for (i, entry) in plan.entries.iter().enumerate() {
-        let mut row = row(entry);
+        let mut row = row(plan, entry);
         let mut measured = stats.get(i).cloned().flatten();
         let experts = measured.as_mut().map(|stats| std::mem::take(&mut stats.experts));
         row.stats = measured;
@@ -74,12 +81,65 @@ pub fn rows(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Row> {
             ..row.clone()
         }));
     }
-    rows
+    with_summaries(rows)
+}
+
+/// Puts a row for each projection before the rows of single experts of a list.
+fn with_summaries(rows: Vec<Row>) -> Vec<Row> {
+    let mut summaries: HashMap<String, Row> = HashMap::new();
+    // The names of the summaries of each list, in order, and where their list begins.
+    let mut lists: Vec<(String, usize, Vec<String>)> = Vec::new();
+    let mut list_of = HashMap::new();
+    for (i, row) in rows.iter().enumerate() {
+        let Some((list, name)) = all_experts(row) else { continue };
+        match summaries.get_mut(&name) {
+            Some(summary) => add(summary, row),
+            None => {
+                summaries.insert(name.clone(), Row { name: name.clone(), ..row.clone() });
+                let place = *list_of.entry(list.clone()).or_insert(lists.len());
+                if place == lists.len() {
+                    lists.push((list, i, Vec::new()));
+                }
+                lists[place].2.push(name);
+            }
+        }
+    }
+    let mut beginnings: HashMap<usize, Vec<Row>> = HashMap::new();
+    for (_, begin, names) in lists {
+        let several = names.iter().filter_map(|name| summaries.get(name).filter(|s| s.tensors > 1));
+        beginnings.insert(begin, several.cloned().collect());
+    }
+    let mut all = Vec::with_capacity(rows.len());
+    for (i, row) in rows.into_iter().enumerate() {
+        all.extend(beginnings.remove(&i).unwrap_or_default());
+        let summary = all_experts(&row).and_then(|(_, name)| summaries.get(&name));
+        let part_of = summary.filter(|summary| summary.tensors > 1).map(|s| s.name.clone());
+        all.push(Row { part_of: part_of.or(row.part_of), ..row });
+    }
+    all
+}
+
+/// The list of a row of a single expert, and the name of all experts of its projection: with a star
+/// where the expert's number is.
+fn all_experts(row: &Row) -> Option<(String, String)> {
+    row.expert.filter(|_| row.part_of.is_none())?;
+    if let Some((module, _)) = grouped_weight(&row.name) {
+        return Some((module.to_owned(), format!("{module}.weight*")));
+    }
+    let at = row.name.find("experts.")? + "experts.".len();
+    let (list, rest) = row.name.split_at(at);
+    let (_, projection) = rest.split_once('.')?;
+    Some((list.to_owned(), format!("{list}*.{projection}")))
 }
 
 /// What the plan says of a tensor.
-fn row(entry: &Entry) -> Row {
+fn row(plan: &Plan, entry: &Entry) -> Row {
+    let scale_group = match entry.decision {
+        Decision::Quantize { group, .. } if plan.groups[group].len() > 1 => Some(group),
+        _ => None,
+    };
     Row {
+        scale_group,
         name: entry.member.tensor.name.clone(),
         tensors: 1,
         part_of: None,
@@ -102,12 +162,14 @@ fn row(entry: &Entry) -> Row {
 
 /// Puts rows together, in natural order of the groups' names.
 pub fn grouped(rows: Vec<Row>, by: GroupBy) -> Vec<Row> {
-    if by == GroupBy::None {
-        return rows;
+    match by {
+        GroupBy::None => return rows,
+        GroupBy::Expert => return rows.into_iter().filter(|row| row.part_of.is_none()).collect(),
+        GroupBy::Layer | GroupBy::Role => {}
     }
     let mut groups: Vec<Row> = Vec::new();
-    let mut places = std::collections::HashMap::new();
-    // An expert's row adds nothing to that of its tensor.
+    let mut places = HashMap::new();
+    // An expert's row adds nothing to the one that holds them all.
     for row in rows.into_iter().filter(|row| row.part_of.is_none()) {
         let role = row.role.map_or("other", Role::name);
         let name = match (by, row.layer) {
@@ -118,10 +180,16 @@ pub fn grouped(rows: Vec<Row>, by: GroupBy) -> Vec<Row> {
             _ => role.to_owned(),
         };
         match places.get(&name) {
-            Some(&place) => add(&mut groups[place], row),
+            Some(&place) => add(&mut groups[place], &row),
             None => {
                 places.insert(name.clone(), groups.len());
-                groups.push(Row { name, shape: Vec::new(), reason: String::new(), ..row });
+                groups.push(Row {
+                    name,
+                    shape: Vec::new(),
+                    reason: String::new(),
+                    expert: None,
+                    ..row
+                });
             }
         }
     }
@@ -129,8 +197,8 @@ pub fn grouped(rows: Vec<Row>, by: GroupBy) -> Vec<Row> {
     groups
 }
 
-fn add(group: &mut Row, row: Row) {
-    group.tensors += 1;
+fn add(group: &mut Row, row: &Row) {
+    group.tensors += row.tensors;
     group.bytes_before += row.bytes_before;
     group.bytes_after += row.bytes_after;
     if !group.dtype.split(' ').any(|dtype| dtype == row.dtype) {
@@ -141,6 +209,12 @@ fn add(group: &mut Row, row: Row) {
     }
     if group.role != row.role {
         group.role = None;
+    }
+    if group.shape != row.shape {
+        group.shape.clear();
+    }
+    if group.scale_group != row.scale_group {
+        group.scale_group = None;
     }
     group.expert = None;
     match (&mut group.stats, &row.stats) {

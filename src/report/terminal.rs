@@ -111,32 +111,38 @@ fn size(plan: &Plan) -> String {
 }
 
 /// Every tensor with its format or the reason it is kept.
-pub fn plan_table(plan: &Plan, rows: &[Row]) -> String {
-    let with_group = |row: &Row, i: usize| match plan.entries.get(i).map(|entry| &entry.decision) {
-        Some(crate::plan::Decision::Quantize { group, .. }) if plan.groups[*group].len() > 1 => {
-            format!("{}; scale group {group}", row.reason)
-        }
-        _ => row.reason.clone(),
+pub fn plan_table(rows: &[Row]) -> String {
+    let with_group = |row: &Row| match row.scale_group {
+        Some(group) => format!("{}; scale group {group}", row.reason),
+        None => row.reason.clone(),
     };
     table(
         &["tensor", "shape", "dtype", "format", "before", "after", "reason"],
-        rows.iter().enumerate().map(|(i, row)| {
+        rows.iter().map(|row| {
             vec![
                 row.name.clone(),
-                shape(&row.shape),
+                shapes(row),
                 row.dtype.clone(),
                 row.format.clone(),
                 row.bytes_before.to_string(),
                 row.bytes_after.to_string(),
-                with_group(row, i),
+                with_group(row),
             ]
         }),
     )
 }
 
-/// The statistics table.
-pub fn stats_table(rows: &[Row]) -> String {
-    let grouped = rows.iter().any(|row| row.tensors > 1);
+/// The shape of a tensor, and of several how many they are.
+fn shapes(row: &Row) -> String {
+    match row.tensors {
+        1 => shape(&row.shape),
+        count if row.shape.is_empty() => count.to_string(),
+        count => format!("{count} of {}", shape(&row.shape)),
+    }
+}
+
+/// The statistics table. `grouped` rows have no shapes.
+pub fn stats_table(rows: &[Row], grouped: bool) -> String {
     let (label, form) = if grouped { ("group", "tensors") } else { ("tensor", "shape") };
     table(
         &[
@@ -157,7 +163,7 @@ pub fn stats_table(rows: &[Row]) -> String {
             "after",
         ],
         rows.iter().map(|row| {
-            let form = if grouped { row.tensors.to_string() } else { shape(&row.shape) };
+            let form = if grouped { row.tensors.to_string() } else { shapes(row) };
             let mut cells = vec![row.name.clone(), form, row.dtype.clone(), row.format.clone()];
             cells.extend(measured(row));
             cells.extend([bytes(row.bytes_before), bytes(row.bytes_after)]);

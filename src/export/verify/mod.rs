@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::ExportError;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::engine::Resources;
-use crate::model::{Model, ScaleGroup, scale_group, ties::Tie};
+use crate::model::{FusedExperts, Model, ScaleGroup, scale_group, ties::Tie};
 use crate::plan::Coverage;
 use crate::quantized::{self, Layer, Stated};
 use compare::Compared;
@@ -115,7 +115,7 @@ impl<'a> Opened<'a> {
 }
 
 fn derived(source: &Checkpoint) -> BTreeMap<String, Tensor> {
-    let model = Model::new(source);
+    let model = Model::new(source, FusedExperts::Split);
     let head = match &model.tie {
         Tie::HeadAbsent { embedding, head_name } => {
             Some((head_name.clone(), source.tensors[*embedding].clone()))

@@ -11,7 +11,8 @@ use crate::checkpoint::{Checkpoint, Config, SINGLE_FILE, Tensor};
 use crate::dialect::Dialect;
 use crate::dialect::modelopt::QUANT_CONFIG_FILE;
 use crate::format::Format;
-use crate::model::{Role, is_quantizable, owner_of, role_of, split_experts};
+use crate::format::fp8::TILE_LEN;
+use crate::model::{FusedExperts, Role, is_quantizable, owner_of, role_of, split_experts};
 use crate::plan::Coverage;
 use crate::quantized::Layer;
 use crate::units::count;
@@ -101,17 +102,19 @@ fn config(opened: &Opened<'_>) -> Check {
 }
 
 /// Whether a format that is stated is the one that was found. A row that is one group long looks like
-/// one with a scale of its own.
+/// one with a scale of its own, and a matrix of one tile like one with a scale for all.
 fn same_storage(stated: Format, found: Format, layer: &Layer) -> bool {
     let columns = layer.shape.last().copied().unwrap_or(0);
-    let of_rows = |format| match format {
+    let is_one_tile = layer.shape.iter().all(|length| *length <= TILE_LEN as u64);
+    let as_seen = |format| match format {
         Format::Int { bits, group: Some(group), symmetric } if columns <= u64::from(group) => {
             Format::Int { bits, group: None, symmetric }
         }
-        Format::Fp8 if layer.shape.first() == Some(&1) => Format::Fp8Channel,
+        Format::Fp8 | Format::Fp8Block if layer.shape.first() == Some(&1) => Format::Fp8Channel,
+        Format::Fp8Block if is_one_tile => Format::Fp8,
         other => other,
     };
-    of_rows(stated) == of_rows(found)
+    as_seen(stated) == as_seen(found)
 }
 
 /// The float matrices that are no parts of layers.
@@ -180,7 +183,7 @@ fn complete(opened: &Opened<'_>, source: &Checkpoint) -> Check {
     let has = |name: &str| checkpoint.tensor(name).is_some() || stored_for.contains(name);
     // A tensor of the source is there by its own name, or in parts.
     let is_there = |tensor: &&Tensor| {
-        let parts = split_experts(source, tensor);
+        let parts = split_experts(source, tensor, FusedExperts::Split);
         let in_parts = !parts.is_empty() && parts.iter().all(|part| has(&part.name));
         in_parts || has(&tensor.name)
     };
