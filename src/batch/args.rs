@@ -106,7 +106,8 @@ pub struct Args {
     pub tied: Option<TiedOutcome>,
 
     /// What becomes of a tensor whose rows are no multiple of the block: keep, smaller (the same
-    /// format with a smaller block), or a format's name [default: keep]
+    /// format with a smaller block), pad (zeros at the ends of rows), or a format's name
+    /// [default: keep]
     #[arg(long, value_name = "WHAT", help_heading = "How")]
     pub indivisible: Option<Indivisible>,
 

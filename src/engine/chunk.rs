@@ -55,6 +55,25 @@ impl ChunkBuffer {
         }
     }
 
+    /// Gives weights, whole rows of `columns` each, zeros at the ends of their rows.
+    pub fn pad_rows(&mut self, columns: usize, padded: usize) {
+        let Some(weights) = self.weights() else { return };
+        let width = weights.kind.bytes();
+        let rows = weights.len() / columns;
+        let bytes = rows * padded * width;
+        let mut words = vec![0u64; bytes.div_ceil(8)];
+        let into = &mut bytemuck::cast_slice_mut(&mut words)[..bytes];
+        let lines = weights.bytes.chunks_exact(columns * width);
+        for (row, line) in lines.zip(into.chunks_exact_mut(padded * width)) {
+            line[..row.len()].copy_from_slice(row);
+        }
+        if self.dtype == Some(Dtype::F64) {
+            self.narrowed = bytemuck::cast_slice(&words)[..rows * padded].to_vec();
+        } else {
+            (self.words, self.bytes) = (words, bytes);
+        }
+    }
+
     /// The bytes as they are stored, or as they were rearranged.
     pub fn bytes(&self) -> &[u8] {
         &bytemuck::cast_slice(&self.words)[..self.bytes]

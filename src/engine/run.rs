@@ -118,6 +118,16 @@ impl Shared<'_> {
         &self.entry(job).member.tensor
     }
 
+    /// Length of a row.
+    fn columns(&self, job: &Job) -> usize {
+        *self.tensor(job).shape.last().unwrap_or(&1) as usize
+    }
+
+    /// Length of a row as it is quantized.
+    fn stored_columns(&self, job: &Job) -> usize {
+        self.entry(job).padded_columns().map_or_else(|| self.columns(job), |n| n as usize)
+    }
+
     /// Row length of a tensor whose blocks run down its columns.
     fn columns_of_blocks(&self, job: &Job) -> Option<usize> {
         let by_columns = self.entry(job).member.input_axis == Some(InputAxis::SecondToLast);
@@ -137,17 +147,20 @@ impl Shared<'_> {
             return Ok(());
         }
         buffer.read(self.run.checkpoint, tensor, job.range.clone())?;
-        let columns = self.columns_of_blocks(job);
-        if let (Task::Quantize, Some(columns)) = (job.task, columns) {
-            buffer.arrange_in_blocks(columns);
-        }
         let read = buffer.bytes().len() as u64;
+        self.copy(job, buffer.bytes())?;
+        if job.task == Task::Quantize {
+            if let Some(columns) = self.columns_of_blocks(job) {
+                buffer.arrange_in_blocks(columns);
+            } else if self.columns(job) != self.stored_columns(job) {
+                buffer.pad_rows(self.columns(job), self.stored_columns(job));
+            }
+        }
         match (job.task, buffer.weights()) {
             (Task::Amax, Some(weights)) => self.find_amax(job, weights)?,
             (Task::Quantize, Some(weights)) => self.quantize(job, weights)?,
             (_, weights) => self.measure(job, weights),
         }
-        self.copy(job, buffer.bytes())?;
 
         // Of a tensor that is read twice each reading counts half.
         let done = match job.task {
@@ -183,6 +196,9 @@ impl Shared<'_> {
         });
         let first = values.enumerate().find(|(_, value)| !value.is_finite());
         let (at, value) = first.unwrap_or((0, f32::NAN));
+        let (columns, stored) = (self.columns(job), self.stored_columns(job));
+        let is_padded = weights.len() as u64 > job.range.end - job.range.start;
+        let at = if is_padded { at / stored * columns + at % stored } else { at };
         let mut index = job.range.start + at as u64;
         let mut position: Vec<u64> = Vec::new();
         for &length in tensor.shape.iter().rev() {
@@ -198,12 +214,14 @@ impl Shared<'_> {
 
     fn quantize(&self, job: &Job, weights: Weights<'_>) -> Result<(), EngineError> {
         let encoder = self.group_of(job).encoder(weights.kind);
-        let stats = match encoder {
+        let mut stats = match encoder {
             Some(Encoder::Nvfp4(encoder)) => self.quantize_nvfp4(job, weights, &encoder)?,
             Some(Encoder::Grouped(coder)) => self.quantize_grouped(job, weights, &coder)?,
             None => return Ok(()),
         };
         self.group_of(job).end_quantize();
+        let padding = weights.len() as u64 - (job.range.end - job.range.start);
+        stats.weights.remove_zeros(padding);
         self.add_stats(job, stats);
         Ok(())
     }
@@ -223,7 +241,8 @@ impl Shared<'_> {
             Some(columns) => codes_to_rows(&codes, columns),
             None => codes,
         };
-        let block = job.range.start / BLOCK_LEN as u64;
+        let first = self.stored_place(job);
+        let block = first / BLOCK_LEN as u64;
         let global_scale = tables.scaling.global_scale;
         self.write(job, Part::Codes, block * 8, &codes)?;
         self.write(job, Part::Scales, block, &scales)?;
@@ -248,7 +267,7 @@ impl Shared<'_> {
         coder: &Coder,
     ) -> Result<TensorStats, EngineError> {
         let (entry, scheme) = (self.entry(job), &coder.scheme);
-        let columns = *entry.member.tensor.shape.last().unwrap_or(&1) as usize;
+        let columns = self.stored_columns(job);
         let Grouped { codes, scales, amax, weights: sums, errors } =
             self.run.resources.backend.grouped_quantize(weights, columns, coder)?;
         let amax = weights.kind.widen(amax);
@@ -256,7 +275,7 @@ impl Shared<'_> {
             return Err(self.not_finite(job, weights));
         }
 
-        let row = job.range.start as usize / columns;
+        let row = self.stored_place(job) as usize / columns;
         let packing = entry.format().and_then(|format| self.run.plan.dialect.packing(format));
         let packing = packing.unwrap_or(Packing::Bytes);
         let (at, packed) = (packing.bytes(row, columns), packing.pack(codes, columns));
@@ -275,8 +294,9 @@ impl Shared<'_> {
             self.write(job, Part::ZeroPoints, at as u64, &packed)?;
         }
         if job.chunk == 0 {
-            let shape = entry.member.tensor.shape.iter().flat_map(|n| n.to_le_bytes());
-            self.write(job, Part::Shape, 0, &shape.collect::<Vec<u8>>())?;
+            let rows = entry.member.tensor.shape[0];
+            let shape = [rows, columns as u64].map(u64::to_le_bytes);
+            self.write(job, Part::Shape, 0, shape.as_flattened())?;
         }
         let (min_normal, largest) = scheme.store.range(weights.kind);
         let values = scales.iter().map(|group| group.scale);
@@ -294,6 +314,12 @@ impl Shared<'_> {
             unsearched: None,
         };
         Ok(TensorStats { amax, weights: sums, quantized: Some(quantized), ..Default::default() })
+    }
+
+    /// The place that the first weight of a job has among those that are stored.
+    fn stored_place(&self, job: &Job) -> u64 {
+        let (columns, stored) = (self.columns(job) as u64, self.stored_columns(job) as u64);
+        if columns == stored { job.range.start } else { job.range.start / columns * stored }
     }
 
     fn measure(&self, job: &Job, weights: Option<Weights<'_>>) {

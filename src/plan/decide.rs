@@ -25,10 +25,13 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
         let tensor = &member.tensor;
         let mut outputs = Vec::new();
 
-        if let Decision::Quantize { format, .. } = decision {
+        if let Decision::Quantize { format, padded_columns, .. } = decision {
             let mut note = |kind| {
                 decided.findings.push(Finding::about(kind, &tensor.name, tensor.bytes));
             };
+            if let (Some(padded), [_, columns]) = (padded_columns, &tensor.shape[..]) {
+                note(FindingKind::Padded { columns: *columns, padded });
+            }
             match tie_of(model, &member, recipe) {
                 TieEffect::None => {}
                 TieEffect::Compare => note(FindingKind::TieUnknown),
@@ -53,8 +56,12 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
             }
         }
         match &decision {
-            Decision::Quantize { format, .. } => {
-                outputs.splice(0..0, dialect.outputs(tensor, *format));
+            Decision::Quantize { format, padded_columns, .. } => {
+                let stored = match padded_columns {
+                    Some(columns) => dialect.outputs(&padded(tensor, *columns), *format),
+                    None => dialect.outputs(tensor, *format),
+                };
+                outputs.splice(0..0, stored);
             }
             Decision::Stored(_) => {}
             Decision::Keep(reason) => {
@@ -124,19 +131,32 @@ fn by_rules(
         Action::Format(format) => Some(format),
     };
     let Some(format) = format else { return Decision::Keep(Reason::NoFormat) };
-    let quantize =
-        |format, rule: &str| Decision::Quantize { format, rule: rule.to_owned(), group: 0 };
+    let quantize = |format, padded_columns, rule: String| Decision::Quantize {
+        format,
+        rule,
+        group: 0,
+        padded_columns,
+    };
     match why_not(tensor, member, format, dialect) {
-        None => quantize(format, &rule.source),
-        Some(reason @ Reason::Indivisible { .. }) => {
+        None => quantize(format, None, rule.source.clone()),
+        Some(reason @ Reason::Indivisible { columns, block }) => {
+            let why = format!("{}, where {reason}", rule.source);
             let fits = |other: &Format| why_not(tensor, member, *other, dialect).is_none();
+            let can_pad = recipe.indivisible == Indivisible::Pad && tensor.shape.len() == 2;
             match instead(format, recipe.indivisible).find(fits) {
-                Some(other) => quantize(other, &format!("{}, where {reason}", rule.source)),
+                Some(other) => quantize(other, None, why),
+                None if can_pad => quantize(format, Some(columns.next_multiple_of(block)), why),
                 None => Decision::Keep(reason),
             }
         }
         Some(reason) => Decision::Keep(reason),
     }
+}
+
+/// A matrix with rows of another length.
+fn padded(tensor: &Tensor, columns: u64) -> Tensor {
+    let rows = tensor.shape.first().copied().unwrap_or(0);
+    Tensor { shape: vec![rows, columns], ..tensor.clone() }
 }
 
 /// What to try where a row does not divide into the blocks of a format, best first.
@@ -149,7 +169,7 @@ fn instead(format: Format, indivisible: Indivisible) -> impl Iterator<Item = For
         _ => false,
     };
     let mut formats: Vec<Format> = match indivisible {
-        Indivisible::Keep => Vec::new(),
+        Indivisible::Keep | Indivisible::Pad => Vec::new(),
         Indivisible::Smaller => Format::all().filter(is_smaller).collect(),
         Indivisible::Format(other) => vec![other],
     };

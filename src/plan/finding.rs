@@ -29,6 +29,13 @@ pub enum FindingKind {
         /// Length of a block.
         block: u64,
     },
+    /// Rows were filled up with zeros to divide into blocks.
+    Padded {
+        /// Length of a row.
+        columns: u64,
+        /// Length of a stored row.
+        padded: u64,
+    },
     /// A matrix that is stored as `[inputs, outputs]`.
     InputsFirst,
     /// Several experts in one tensor.
@@ -122,6 +129,11 @@ impl fmt::Display for FindingKind {
                 f,
                 "rows of {columns} are no multiple of the block of {block}: kept. \
                  Exclude them to say that this is intended"
+            ),
+            Self::Padded { columns, padded } => write!(
+                f,
+                "rows of {columns} are stored as {padded}, with zeros at their ends: no known \
+                 runtime fills up its inputs to match"
             ),
             Self::FusedExperts => f.write_str(
                 "experts fused in a layout that is not known: kept. The hidden_size of config.json \

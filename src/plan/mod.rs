@@ -75,6 +75,8 @@ pub enum Decision {
         rule: String,
         /// Index of its group in [`Plan::groups`].
         group: usize,
+        /// Length that its rows get with zeros at their ends, if they do not divide into blocks.
+        padded_columns: Option<u64>,
     },
     /// It is in this format already.
     Stored(Format),
@@ -94,6 +96,14 @@ impl Entry {
             Decision::Quantize { format, .. } => Some(format),
             Decision::Stored(format) => Some(format),
             Decision::Keep(_) => None,
+        }
+    }
+
+    /// Length that its rows get with zeros at their ends, if they get any.
+    pub fn padded_columns(&self) -> Option<u64> {
+        match self.decision {
+            Decision::Quantize { padded_columns, .. } => padded_columns,
+            Decision::Stored(_) | Decision::Keep(_) => None,
         }
     }
 

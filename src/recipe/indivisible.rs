@@ -13,6 +13,8 @@ pub enum Indivisible {
     Keep,
     /// It gets the same format with the largest smaller block that fits; where none does, it stays.
     Smaller,
+    /// Its rows get zeros at their ends, up to a multiple of the block.
+    Pad,
     /// It gets this format; where that does not fit either, it stays.
     Format(Format),
 }
@@ -22,6 +24,7 @@ impl fmt::Display for Indivisible {
         f.pad(match self {
             Self::Keep => "keep",
             Self::Smaller => "smaller",
+            Self::Pad => "pad",
             Self::Format(format) => format.name(),
         })
     }
@@ -34,9 +37,10 @@ impl FromStr for Indivisible {
         match text {
             "keep" => Ok(Self::Keep),
             "smaller" => Ok(Self::Smaller),
+            "pad" => Ok(Self::Pad),
             name => {
                 let format = name.parse().map(Self::Format);
-                format.map_err(|e| format!("{e}; or write \"keep\" or \"smaller\""))
+                format.map_err(|e| format!("{e}; or write \"keep\", \"smaller\" or \"pad\""))
             }
         }
     }

@@ -170,7 +170,7 @@ impl Recipe {
         });
         let instead = match self.indivisible {
             Indivisible::Format(format) => Some(format),
-            Indivisible::Keep | Indivisible::Smaller => None,
+            Indivisible::Keep | Indivisible::Smaller | Indivisible::Pad => None,
         };
         self.format.into_iter().chain(of_rules).chain(instead)
     }

@@ -28,6 +28,12 @@ impl WeightSums {
         self.sum_squares += other.sum_squares;
     }
 
+    /// Takes out zeros that were counted and are no weights.
+    pub fn remove_zeros(&mut self, count: u64) {
+        self.count -= count;
+        self.zeros -= count;
+    }
+
     /// Mean of |w|; 0 for no weights.
     pub fn mean_abs(&self) -> f64 {
         self.sum_abs / self.count.max(1) as f64

@@ -173,10 +173,12 @@ fn read_rows(
     }
     let source = source_weight(opened, layer).filter(|_| chunk.is_sound());
     if let Some((source_checkpoint, source)) = source {
-        let weights = layer.line_weights();
-        buffer.read(source_checkpoint, source, rows.start * weights..rows.end * weights)?;
+        let (stored, own) = (layer.line_weights(), source_line(layer, source));
+        buffer.read(source_checkpoint, source, rows.start * own..rows.end * own)?;
         if layer.is_fused() {
             buffer.arrange_in_blocks(layer.shape[2] as usize);
+        } else if own != stored {
+            buffer.pad_rows(own as usize, stored as usize);
         }
         if let Some(weights) = buffer.weights() {
             (found.weights, found.errors) = chunk.errors(resources.backend, weights)?;
@@ -192,8 +194,22 @@ pub fn source_weight<'a>(
 ) -> Option<(&'a Checkpoint, &'a Tensor)> {
     let source = opened.source?;
     let tensor = opened.origin(&layer.weight)?;
-    let fits = tensor.float_kind().is_some() && tensor.shape == layer.shape;
-    fits.then_some((source, tensor))
+    let same_shape = match (&tensor.shape[..], &layer.shape[..]) {
+        ([rows, columns], [stored_rows, stored]) => {
+            let block = layer.format.map_or(1, Format::block_len) as u64;
+            rows == stored_rows && columns.next_multiple_of(block) == *stored
+        }
+        (shape, stored) => shape == stored,
+    };
+    (tensor.float_kind().is_some() && same_shape).then_some((source, tensor))
+}
+
+/// Weights of the source in a line of a layer, which may have been given zeros at its end.
+fn source_line(layer: &Layer, source: &Tensor) -> u64 {
+    match source.shape[..] {
+        [_, columns] => columns,
+        _ => layer.line_weights(),
+    }
 }
 
 fn equal_bytes(
