@@ -1,6 +1,8 @@
 //! Verifying a quantized checkpoint: re-opened from disk, with nothing known but its files.
 
 mod compare;
+mod experts;
+mod scales;
 mod structure;
 
 use std::collections::BTreeMap;

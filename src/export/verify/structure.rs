@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::{Value, json};
 
 use super::compare::source_weight;
+use super::experts::experts;
 use super::{Check, Opened, check};
 use crate::checkpoint::index::INDEX_FILE;
 use crate::checkpoint::{Checkpoint, Config, SINGLE_FILE, Tensor};
@@ -37,6 +38,7 @@ pub fn checks(opened: &Opened<'_>) -> Vec<Check> {
         check("ignore list", ignore(opened), "names what is float and nothing else"),
         check("ties", ties(opened), "embedding and head agree with tie_word_embeddings"),
     ];
+    checks.extend(experts(opened));
     if let Some(source) = opened.source {
         checks.push(complete(opened, source));
         checks.push(size(checkpoint, source));
