@@ -105,7 +105,7 @@ fn config(opened: &Opened<'_>) -> Check {
 
 /// Whether a format that is stated is the one that was found. A row that is one group long looks like
 /// one with a scale of its own, and a matrix of one tile like one with a scale for all.
-fn same_storage(stated: Format, found: Format, layer: &Layer) -> bool {
+pub fn same_storage(stated: Format, found: Format, layer: &Layer) -> bool {
     let columns = layer.shape.last().copied().unwrap_or(0);
     let is_one_tile = layer.shape.iter().all(|length| *length <= TILE_LEN as u64);
     let as_seen = |format| match format {
