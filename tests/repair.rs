@@ -361,6 +361,46 @@ fn what_codes_stood_for_is_not_guessed() {
 }
 
 #[test]
+fn a_group_of_several_formats_is_not_joined() {
+    let (place, fp8) = (exported("modelopt", &[]), exported_as("modelopt", "fp8"));
+    let k = format!("{LAYER}.self_attn.k_proj.");
+    edit(&place, |tensors| {
+        tensors.retain(|tensor| !tensor.name.starts_with(&k));
+        let other = read_folder(&fp8.out()).into_values();
+        tensors.extend(other.filter(|tensor| tensor.name.starts_with(&k)));
+    });
+    hopeless(&place, &["self_attn.k_proj, ", "are fused by runtimes, but are not in one format"]);
+}
+
+#[test]
+fn a_table_that_its_type_does_not_hold_is_an_error() {
+    let place = exported("modelopt", &["--quantize-embeddings"]);
+    edit(&place, |tensors| tensors.retain(|tensor| tensor.name != "lm_head.weight"));
+    edit_config(&place, |json| {
+        json["tie_word_embeddings"] = true.into();
+        json["dtype"] = "float16".into();
+    });
+    edit_tensor(&place, "model.embed_tokens.weight_scale_2", |scale| {
+        scale.bytes = 1e3f32.to_le_bytes().to_vec();
+    });
+    hopeless(&place, &["model.embed_tokens.weight stands for 2688000, which F16 does not hold"]);
+}
+
+#[test]
+fn a_broken_file_of_modelopt_is_written_anew() {
+    let place = exported("modelopt", &[]);
+    let sound = common::files(&place.out());
+    for text in ["{\"quantization\": 7}", "[]", "{"] {
+        fs::write(place.out().join("hf_quant_config.json"), text).unwrap();
+        repair(&place, &["--overwrite"]).ok();
+        assert_eq!(
+            read_json(&place.path("fixed/hf_quant_config.json"))["quantization"],
+            serde_json::from_slice::<Value>(&sound["hf_quant_config.json"]).unwrap()["quantization"]
+        );
+    }
+}
+
+#[test]
 fn missing_experts_are_not_made_up() {
     let folder = "modelopt/e2e/qwen3moe_w4a16nvfp4";
     let place = reference(&format!("{folder}/src"), &format!("{folder}/out"));

@@ -41,7 +41,7 @@ pub struct Diagnosis {
     pub fixes: Vec<Fix>,
     /// The module for which `tie_word_embeddings` becomes false.
     pub untied_for: Option<String>,
-    /// Groups in which a layer changes its global scale.
+    /// Groups in which a layer changes its step.
     pub torn_groups: u64,
 }
 
@@ -166,7 +166,8 @@ fn join_groups(
         let Some(joint) = sound.reduce(largest) else { continue };
         let others = scales.iter().filter(|(_, scale)| scale.to_bits() != joint.to_bits());
         let others: Vec<usize> = others.map(|(i, _)| *i).collect();
-        diagnosis.torn_groups += u64::from(!others.is_empty());
+        let is_torn = others.iter().any(|i| diagnosis.fixes[*i].has_scale);
+        diagnosis.torn_groups += u64::from(is_torn);
         for i in others {
             diagnosis.fixes[i].global_scale = Some(joint);
         }

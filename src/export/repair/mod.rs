@@ -18,11 +18,10 @@ use super::verify::{Opened, Verification};
 use super::writer::Writer;
 use super::{Companions, Options, check_target};
 use crate::dialect::Dialect;
-use crate::dialect::modelopt::QUANT_CONFIG_FILE;
 use crate::engine::Resources;
 use crate::plan::{Plan, Sharding};
 use crate::quantized::Mended;
-use diagnose::{Diagnosis, diagnose};
+use diagnose::{Diagnosis, Fix, diagnose};
 
 /// A layer whose steps changed, since those of its group differed.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,10 +115,8 @@ pub fn repair(
 
 /// TensorRT-LLM reads the quantization from a file of its own, and passes over `config.json`.
 fn lacks_file(opened: &Opened<'_>) -> bool {
-    let is_folder = opened.checkpoint.path.is_dir();
-    is_folder
-        && opened.stated.dialect == Dialect::Modelopt
-        && !opened.checkpoint.folder.join(QUANT_CONFIG_FILE).is_file()
+    let is_modelopt = opened.stated.dialect == Dialect::Modelopt;
+    is_modelopt && opened.checkpoint.path.is_dir() && opened.stated.file.is_none()
 }
 
 /// What is done to tensors, in words.
@@ -131,22 +128,22 @@ fn repairs(
 ) -> Vec<Repair> {
     let mut repairs = Vec::new();
     let fixes = || opened.layers.iter().zip(&diagnosis.fixes);
-    if diagnosis.torn_groups > 0 {
+    let joined = |has_scale: bool| {
+        let is_one = move |fix: &Fix| fix.global_scale.is_some() && fix.has_scale == has_scale;
+        fixes().filter(move |(_, fix)| is_one(fix)).map(|(layer, _)| layer.module.clone())
+    };
+    if let Some(first) = joined(true).next() {
         let ratio = |layer: &Rescaled| layer.sqnr_db.unwrap_or(f64::INFINITY);
         let worst = rescaled.iter().min_by(|a, b| ratio(a).total_cmp(&ratio(b)));
-        let of_zeros = fixes().find(|(_, fix)| fix.global_scale.is_some());
-        let example = worst.map(|layer| layer.module.clone());
         repairs.push(Repair::Groups {
-            layers: fixes().filter(|(_, fix)| fix.global_scale.is_some()).count() as u64,
+            layers: joined(true).count() as u64,
             groups: diagnosis.torn_groups,
-            example: example
-                .or(of_zeros.map(|(layer, _)| layer.module.clone()))
-                .unwrap_or_default(),
+            example: worst.map_or(first, |layer| layer.module.clone()),
             worst_db: worst.and_then(|layer| layer.sqnr_db),
         });
-    } else if let Some((layer, _)) = fixes().find(|(_, fix)| fix.global_scale.is_some()) {
-        let layers = fixes().filter(|(_, fix)| fix.global_scale.is_some()).count() as u64;
-        repairs.push(Repair::ZeroLayers { layers, example: layer.module.clone() });
+    }
+    if let Some(example) = joined(false).next() {
+        repairs.push(Repair::ZeroLayers { layers: joined(false).count() as u64, example });
     }
     let of_mended = |number: fn(&Mended) -> u64| {
         let mut found = fixes().filter(|(_, fix)| number(&fix.mended) > 0).peekable();

@@ -6,7 +6,7 @@ use super::super::verify::{Opened, same_storage};
 use crate::checkpoint::Checkpoint;
 use crate::dialect::{Dialect, compressed_tensors, modelopt};
 use crate::format::Format;
-use crate::model::{is_quantizable, module_of, owner_of, role_of, ties};
+use crate::model::{Role, is_quantizable, module_of, owner_of, role_of, ties};
 use crate::plan::{Plan, is_packed_lookalike};
 use crate::quantized::{IgnoreList, format_of_group};
 
@@ -33,7 +33,7 @@ pub struct Facts<'a> {
     /// The quantized modules.
     pub layers: Vec<(String, Format)>,
     /// Modules that hold a float matrix, as the dialect's functions want them.
-    kept: Vec<(String, crate::model::Role)>,
+    kept: Vec<(String, Role)>,
 }
 
 impl<'a> Facts<'a> {
@@ -61,7 +61,7 @@ impl<'a> Facts<'a> {
         }
         let members: Vec<_> = plan.entries.iter().map(|entry| entry.member.clone()).collect();
         if let ties::Tie::HeadAbsent { head_name, .. } = ties::find(&opened.checkpoint, &members) {
-            kept.push((module_of(&head_name).to_owned(), crate::model::Role::Head));
+            kept.push((module_of(&head_name).to_owned(), Role::Head));
         }
         kept.sort();
         kept.dedup();
