@@ -24,7 +24,8 @@ const CHECKS: [&str; 7] = ["files", "layers", "config", "ignore list", "ties", "
 fn passes(place: &Place) {
     for (against, checks) in [(false, 7), (true, 11)] {
         let ran = verify(place, against, &[]).ok();
-        assert_eq!(ran.lines("pass").len(), checks, "{}", ran.stdout);
+        let experts = ran.lines("pass  experts").len();
+        assert_eq!(ran.lines("pass").len(), checks + experts, "{}", ran.stdout);
         assert_eq!(ran.lines("FAIL"), [""; 0]);
         assert!(CHECKS.iter().all(|name| ran.stdout.contains(&format!("pass  {name}"))));
     }
@@ -129,12 +130,58 @@ fn fused_layers_with_different_global_scales_are_found() {
         let value = f32::from_le_bytes(scale.bytes[..].try_into().unwrap());
         scale.bytes = (value * 1.0001).to_le_bytes().to_vec();
     };
-    let qkv = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"];
+    let qkv = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "a factor of 1.0001"];
     let place = with_changed("self_attn.k_proj.weight_scale_2", double);
     fails(&place, false, "groups", &qkv);
     fails(&place, true, "groups", &qkv);
     let place = with_changed("mlp.up_proj.weight_scale_2", double);
     fails(&place, false, "groups", &["mlp.gate_proj", "mlp.up_proj"]);
+}
+
+#[test]
+fn fused_layers_are_told_with_their_scales_the_furthest_apart_first() {
+    let place = exported();
+    let mut stored = Vec::new();
+    edit(&place, |tensors| {
+        for (name, factor) in [("self_attn.k_proj", 2.0f32), ("mlp.up_proj", 0.125)] {
+            let name = format!("{LAYER}.{name}.weight_scale_2");
+            let scale = tensors.iter_mut().find(|tensor| tensor.name == name).unwrap();
+            let value = f32::from_le_bytes(scale.bytes[..].try_into().unwrap()) * factor;
+            scale.bytes = value.to_le_bytes().to_vec();
+            stored.push(format!("{} {value:e}", name.trim_end_matches(".weight_scale_2")));
+        }
+    });
+    let parts = [&*stored[0], &stored[1], "a factor of 2.0000", "a factor of 8.0000"];
+    fails(&place, false, "groups", &parts);
+    let ran = verify(&place, false, &[]);
+    assert!(ran.stdout.find("8.0000") < ran.stdout.find("2.0000"), "{}", ran.stdout);
+}
+
+#[test]
+fn saturated_scales_are_told_and_are_no_fault() {
+    let place = exported();
+    let ran = verify(&place, false, &[]).ok();
+    assert!(ran.stdout.contains("at the largest value"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("most in"), "{}", ran.stdout);
+    for (count, told) in [(16, false), (17, true)] {
+        let set = |scale: &mut Stored| {
+            scale.bytes.iter_mut().for_each(|byte| *byte = (*byte).min(0x7D));
+            scale.bytes[..count].fill(0x7E);
+        };
+        let place = with_changed("self_attn.o_proj.weight_scale", set);
+        let ran = verify(&place, false, &[]).ok();
+        let most = format!("most in {LAYER}.self_attn.o_proj ({count} of 256)");
+        assert_eq!(ran.stdout.contains(&most), told, "{}", ran.stdout);
+    }
+    // Where rows have one amplitude, every block is the one with the largest weight.
+    let mut model = language_model(Dtype::BF16, 1);
+    let signs = (0..64 * 64).map(|i| if i % 3 == 0 { 0.5 } else { -0.5 });
+    let bytes = common::floats(Dtype::BF16, signs);
+    model.iter_mut().find(|tensor| tensor.name.ends_with("o_proj.weight")).unwrap().bytes = bytes;
+    let place = Place::with(&model);
+    place.export(&["-q"]).ok();
+    let ran = verify(&place, true, &[]).ok();
+    assert!(ran.stdout.contains("o_proj (256 of 256)"), "{}", ran.stdout);
 }
 
 #[test]
@@ -307,4 +354,71 @@ fn fused_experts_without_scales_are_found() {
     let place = reference("gptoss_w4a16nvfp4");
     edit(&place, |tensors| tensors.retain(|t| !t.name.contains("gate_up_proj_weight_scale")));
     fails(&place, false, "layers", &["experts.gate_up_proj has no weight_scale"]);
+}
+
+const EXPERTS: &str = "model.layers.0.mlp.experts";
+
+#[test]
+fn experts_that_are_missing_are_found() {
+    let place = reference("qwen3moe_w4a16nvfp4");
+    let ran = verify(&place, false, &[]).ok();
+    assert!(ran.stdout.contains("pass  experts      4 experts in 1 list"), "{}", ran.stdout);
+    for (gone, problem) in [
+        ("1.", "layer 0 has no expert 1 in model.layers.0.mlp.experts, and config.json says 4"),
+        ("3.", "layer 0 has no expert 3 in model.layers.0.mlp.experts, and config.json says 4"),
+        ("2.up_proj.", "layer 0 has no up_proj in expert 2 of model.layers.0.mlp.experts"),
+    ] {
+        let place = reference("qwen3moe_w4a16nvfp4");
+        edit(&place, |tensors| {
+            tensors.retain(|t| !t.name.starts_with(&format!("{EXPERTS}.{gone}")))
+        });
+        fails(&place, false, "experts", &[problem]);
+    }
+    let place = reference("qwen3moe_w4a16nvfp4");
+    edit_json(&place.out().join("config.json"), |json| json["num_experts"] = 3.into());
+    fails(&place, false, "experts", &["layer 0 has an expert 3", "config.json says 3"]);
+    // A gap is one whatever the config says.
+    let place = reference("qwen3moe_w4a16nvfp4");
+    edit_json(&place.out().join("config.json"), |json| {
+        drop(json.as_object_mut().unwrap().remove("num_experts"));
+    });
+    edit(&place, |tensors| tensors.retain(|t| !t.name.starts_with(&format!("{EXPERTS}.2."))));
+    fails(&place, false, "experts", &["layer 0 has no expert 2"]);
+}
+
+#[test]
+fn float_experts_count_as_experts() {
+    let place = reference("qwen3moe_w4a16nvfp4");
+    let name = format!("{EXPERTS}.2.up_proj");
+    edit(&place, |tensors| {
+        tensors.retain(|tensor| !tensor.name.starts_with(&name));
+        tensors.push(Stored::weights(&format!("{name}.weight"), Dtype::BF16, &[64, 128]));
+    });
+    edit_lists(&place, |list| list.push(name.clone().into()));
+    verify(&place, false, &[]).ok();
+}
+
+#[test]
+fn fused_experts_count_by_their_first_dimension() {
+    let place = reference("gptoss_w4a16nvfp4");
+    edit_json(&place.out().join("config.json"), |json| json["num_local_experts"] = 9.into());
+    fails(&place, false, "experts", &["layer 0 has no experts", "to 8 in", "config.json says 9"]);
+}
+
+#[test]
+fn experts_that_the_source_lacks_too_are_no_fault_of_the_export() {
+    let mut model = language_model(Dtype::BF16, 1);
+    for expert in [0, 2] {
+        for (projection, shape) in [("up_proj", [64, 64]), ("down_proj", [64, 64])] {
+            let name = format!("{EXPERTS}.{expert}.{projection}.weight");
+            model.push(Stored::weights(&name, Dtype::BF16, &shape));
+        }
+    }
+    let place = Place::empty();
+    let mut config = config(false);
+    config["num_experts"] = 3.into();
+    common::write_single(&place.src(), &model, &config);
+    assert!(place.export(&[]).ok().finding().contains("a layer has 2 experts"));
+    verify(&place, true, &[]).ok();
+    fails(&place, false, "experts", &["layer 0 has no expert 1"]);
 }

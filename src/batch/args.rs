@@ -52,6 +52,15 @@ pub struct Args {
     ])]
     pub dequantize: bool,
 
+    /// Write CHECKPOINT, which is quantized, into --out with what can be repaired of it repaired;
+    /// nothing is written if nothing is wrong
+    #[arg(long, help_heading = "What to do", requires = "out", conflicts_with_all = [
+        "dequantize", "dry_run", "stats", "verify", "format", "export", "recipe", "preset", "include",
+        "exclude", "quantize_embeddings", "tied", "scale_search", "indivisible", "unserved", "report",
+        "strict", "group_by"
+    ])]
+    pub repair: bool,
+
     /// With --verify: the float checkpoint that it was made from, to compare every weight with
     // clap waives a requirement that conflicts with what is given, so conflicts are said too.
     #[arg(long, value_name = "SOURCE", help_heading = "What to do", requires = "verify",
@@ -161,6 +170,9 @@ impl Args {
         if let (true, Some(out)) = (self.dequantize, &self.out) {
             return Ok(Mode::Dequantize { out });
         }
+        if let (true, Some(out)) = (self.repair, &self.out) {
+            return Ok(Mode::Repair { out });
+        }
         match (&self.out, self.dry_run, self.stats, self.verify) {
             (Some(out), false, false, false) => Ok(Mode::Export { out }),
             (None, true, false, false) => Ok(Mode::DryRun),
@@ -181,6 +193,11 @@ pub enum Mode<'a> {
     },
     /// Write a quantized checkpoint as floats.
     Dequantize {
+        /// The folder.
+        out: &'a PathBuf,
+    },
+    /// Repair a quantized checkpoint.
+    Repair {
         /// The folder.
         out: &'a PathBuf,
     },

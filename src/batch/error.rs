@@ -3,6 +3,7 @@ use std::process::ExitCode;
 use super::args::UsageError;
 use crate::checkpoint::CheckpointError;
 use crate::engine::EngineError;
+use crate::export::repair::NotRepaired;
 use crate::export::{ExportError, NotExported};
 use crate::gpu::OpenError;
 use crate::plan::PlanError;
@@ -36,6 +37,9 @@ pub enum BatchError {
     /// The export was not published.
     #[error(transparent)]
     NotExported(#[from] NotExported),
+    /// The repair was not published.
+    #[error(transparent)]
+    NotRepaired(#[from] NotRepaired),
     /// The report cannot be written.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -55,7 +59,9 @@ impl BatchError {
     pub fn exit_code(&self) -> ExitCode {
         let cancelled = match self {
             Self::Engine(error) => matches!(error, EngineError::Cancelled),
-            Self::Export(error) | Self::NotExported(NotExported::Failed(error)) => {
+            Self::Export(error)
+            | Self::NotExported(NotExported::Failed(error))
+            | Self::NotRepaired(NotRepaired::Failed(error)) => {
                 matches!(error, ExportError::Engine(EngineError::Cancelled))
             }
             _ => false,
@@ -80,7 +86,9 @@ impl BatchError {
                         | ReportError::IsFolder { .. }
                 )
             }
-            Self::Export(error) | Self::NotExported(NotExported::Failed(error)) => matches!(
+            Self::Export(error)
+            | Self::NotExported(NotExported::Failed(error))
+            | Self::NotRepaired(NotRepaired::Failed(error)) => matches!(
                 error,
                 ExportError::OutputExists { .. }
                     | ExportError::OutputIsInput { .. }

@@ -5,6 +5,7 @@ mod dequantize;
 mod device;
 mod error;
 mod progress;
+mod repair;
 mod size;
 
 use std::io::Write;
@@ -67,6 +68,7 @@ pub fn run(args: &Args, cancel: &AtomicBool, out: &mut dyn Write) -> Result<(), 
     match mode {
         Mode::Verify => batch.verify(out),
         Mode::Dequantize { out: folder } => batch.dequantize(folder, out),
+        Mode::Repair { out: folder } => batch.repair(folder, out),
         _ => batch.quantize(mode, out),
     }
 }

@@ -23,7 +23,7 @@ pub use group::Method;
 pub use run::{Run, Sink};
 pub use schedule::CHUNK_BYTES;
 pub use tie_match::tie_match;
-pub use transpose::codes_to_blocks;
+pub use transpose::{codes_to_blocks, codes_to_rows};
 pub use workers::in_order;
 
 /// What work is done with.

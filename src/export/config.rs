@@ -13,7 +13,7 @@ use crate::dialect::{Dialect, compressed_tensors};
 use crate::plan::Plan;
 
 /// The key of the quantization in `config.json`.
-const QUANTIZATION: &str = "quantization_config";
+pub(super) const QUANTIZATION: &str = "quantization_config";
 
 /// The key that says whether embedding and head are one.
 const TIE: &str = "tie_word_embeddings";
@@ -47,7 +47,7 @@ pub fn files(plan: &Plan, source: Option<&Config>) -> BTreeMap<&'static str, Str
 }
 
 /// The index, if there is more than the one file that is found without.
-fn index_file(plan: &Plan) -> Option<(&'static str, String)> {
+pub(super) fn index_file(plan: &Plan) -> Option<(&'static str, String)> {
     let needs_one = plan.files.iter().any(|file| file.name != SINGLE_FILE);
     needs_one.then(|| {
         let names = plan.files.iter().flat_map(|file| {
@@ -73,7 +73,7 @@ pub fn write_float(folder: &Path, plan: &Plan, source: Option<&Config>) -> Resul
 }
 
 /// Sets the tie at the top, and wherever else the config already speaks of it.
-fn set_tie(json: &mut serde_json::Map<String, Value>, tied: bool) {
+pub(super) fn set_tie(json: &mut serde_json::Map<String, Value>, tied: bool) {
     json.insert(TIE.to_owned(), Value::Bool(tied));
     for inner in json.values_mut().filter_map(Value::as_object_mut) {
         if let Some(value) = inner.get_mut(TIE) {

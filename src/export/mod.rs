@@ -4,6 +4,7 @@ mod companions;
 pub mod config;
 mod dequantize;
 mod error;
+pub mod repair;
 mod staging;
 pub mod verify;
 mod writer;

@@ -6,9 +6,10 @@ use super::Layer;
 use crate::backend::{Backend, BackendError, GroupedChunk, Nvfp4Chunk, Weights};
 use crate::checkpoint::{Checkpoint, CheckpointError, Dtype, Tensor};
 use crate::dialect::Dialect;
+use crate::engine::codes_to_blocks;
 use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Rule, Scaling};
 use crate::format::packing::{Packing, unpack_zero_points};
-use crate::format::{GroupScale, Nvfp4Tables, Scheme, Scope};
+use crate::format::{Format, GroupScale, Nvfp4Tables, Scheme, Scope};
 use crate::numeric::{FloatKind, e4m3, e8m0};
 use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
 
@@ -124,29 +125,19 @@ pub fn read_chunk(
     };
     let columns = *layer.shape.last().unwrap_or(&1) as usize;
     let (first, end) = (rows.start as usize, rows.end as usize);
+    let (bytes, scales) = places(layer, format, stored.dtype, &rows);
+    let (bytes, scales) = (read(codes, bytes)?, read(stored, scales)?);
 
     let Some(scheme) = format.scheme(layer.dialect.arithmetic()) else {
-        // A line of fused experts has a block in each column.
-        let across = if layer.is_fused() { columns } else { columns / BLOCK_LEN };
-        let blocks = first * across..end * across;
-        let bytes = read(codes, blocks.start * BLOCK_BYTES..blocks.end * BLOCK_BYTES)?;
         let codes = if layer.is_fused() { codes_to_blocks(&bytes, columns) } else { bytes };
         let global_scale = global_scale(checkpoint, layer)?;
         let scaling = Scaling::stored(nvfp4_rule(layer.dialect), FloatKind::F32, global_scale);
-        return Ok(Some(Chunk::Nvfp4 { codes, scales: read(stored, blocks)?, scaling }));
+        return Ok(Some(Chunk::Nvfp4 { codes, scales, scaling }));
     };
 
     let packing = layer.packing().unwrap_or(Packing::Bytes);
-    let packed = read(codes, packing.bytes(first, columns)..packing.bytes(end, columns))?;
     let signed = matches!(scheme.element, crate::format::Element::Int(_));
-    let codes = packing.unpack(&packed, columns, signed);
-
-    let (begin, count) = match scheme.scope {
-        Scope::Tensor => (0, 1),
-        scope => (scope.index(first, 0, columns), scope.count(end - first, columns)),
-    };
-    let bytes = stored.dtype.bitsize() / 8;
-    let scales = read(stored, begin * bytes..(begin + count) * bytes)?;
+    let codes = packing.unpack(&bytes, columns, signed);
     let mut scales: Vec<GroupScale> =
         scale_values(stored.dtype, &scales).into_iter().map(GroupScale::symmetric).collect();
     if let Some(zero_points) = tensor(layer.parts.zero_points) {
@@ -162,6 +153,33 @@ pub fn read_chunk(
     Ok(Some(Chunk::Grouped { codes, scales, columns, scheme, kind: scale_kind(stored.dtype) }))
 }
 
+/// The bytes that rows take in the tensors of codes and of scales.
+pub fn places(
+    layer: &Layer,
+    format: Format,
+    scale_dtype: Dtype,
+    rows: &Range<u64>,
+) -> (Range<usize>, Range<usize>) {
+    let columns = *layer.shape.last().unwrap_or(&1) as usize;
+    let (first, end) = (rows.start as usize, rows.end as usize);
+    let Some(scheme) = format.scheme(layer.dialect.arithmetic()) else {
+        // A line of fused experts has a block in each column.
+        let across = if layer.is_fused() { columns } else { columns / BLOCK_LEN };
+        let blocks = first * across..end * across;
+        return (blocks.start * BLOCK_BYTES..blocks.end * BLOCK_BYTES, blocks);
+    };
+    let packing = layer.packing().unwrap_or(Packing::Bytes);
+    let (begin, count) = match scheme.scope {
+        Scope::Tensor => (0, 1),
+        scope => (scope.index(first, 0, columns), scope.count(end - first, columns)),
+    };
+    let bytes = scale_dtype.bitsize() / 8;
+    (
+        packing.bytes(first, columns)..packing.bytes(end, columns),
+        begin * bytes..(begin + count) * bytes,
+    )
+}
+
 /// What the global scale of a dialect means.
 pub fn nvfp4_rule(dialect: Dialect) -> Rule {
     match dialect {
@@ -172,11 +190,11 @@ pub fn nvfp4_rule(dialect: Dialect) -> Rule {
 
 /// The second level of scales of a layer, as it is stored; 0 if it has none.
 pub fn global_scale(checkpoint: &Checkpoint, layer: &Layer) -> Result<f32, CheckpointError> {
-    let mut bytes = [0; 4];
-    if let Some(i) = layer.parts.global_scale {
-        checkpoint.read_at(&checkpoint.tensors[i], &mut bytes, 0)?;
-    }
-    Ok(f32::from_le_bytes(bytes))
+    let Some(i) = layer.parts.global_scale else { return Ok(0.0) };
+    let tensor = &checkpoint.tensors[i];
+    let mut bytes = vec![0; (tensor.dtype.bitsize() / 8).max(1)];
+    checkpoint.read_at(tensor, &mut bytes, 0)?;
+    Ok(scale_values(tensor.dtype, &bytes).first().copied().unwrap_or(0.0))
 }
 
 fn scale_kind(dtype: Dtype) -> FloatKind {
@@ -197,18 +215,4 @@ fn scale_values(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
         Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
         _ => bytes.iter().map(|byte| e8m0::decode(*byte)).collect(),
     }
-}
-
-/// Packed codes in rows, rearranged into the order of blocks.
-fn codes_to_blocks(codes: &[u8], columns: usize) -> Vec<u8> {
-    let line = columns * BLOCK_BYTES;
-    let mut blocks = vec![0; codes.len()];
-    for (from, to) in codes.chunks_exact(line).zip(blocks.chunks_exact_mut(line)) {
-        for (pair, row) in from.chunks_exact(columns).enumerate() {
-            for (column, byte) in row.iter().enumerate() {
-                to[column * BLOCK_BYTES + pair] = *byte;
-            }
-        }
-    }
-    blocks
 }

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use regex::Regex;
 use serde_json::Value;
 
-use crate::checkpoint::{Checkpoint, python_json};
+use super::ignore::{IgnoreList, pattern};
+use crate::checkpoint::{Checkpoint, Dtype, Tensor, python_json};
 use crate::dialect::modelopt::{self, MIXED_PRECISION, QUANT_CONFIG_FILE};
 use crate::dialect::{Dialect, ExcludeList};
 use crate::format::Format;
@@ -22,8 +23,7 @@ pub struct Stated {
     pub file: Option<Value>,
     /// The modules that are said not to be quantized.
     pub ignore: Vec<String>,
-    ignored: ExcludeList,
-    ignored_patterns: Vec<Regex>,
+    ignored: IgnoreList,
     groups: Vec<Group>,
     layers: HashMap<String, Option<Format>>,
     all: Option<Option<Format>>,
@@ -37,14 +37,25 @@ struct Group {
     format: Option<Format>,
 }
 
-/// The dialect that a checkpoint is in: what its config says, or else what its tensors are called.
+/// The dialect that a checkpoint is in: what its config says, or else what its tensors look like.
 pub fn dialect_of(checkpoint: &Checkpoint) -> Dialect {
     let method = checkpoint.config.as_ref().and_then(|config| config.quantization_method());
-    let compressed = match method.as_deref() {
-        Some(method) => method == Dialect::CompressedTensors.name(),
-        None => checkpoint.tensors.iter().any(|t| t.name.ends_with(".weight_packed")),
-    };
-    if compressed { Dialect::CompressedTensors } else { Dialect::Modelopt }
+    let named = Dialect::ALL.into_iter().find(|dialect| method.as_deref() == Some(dialect.name()));
+    named.unwrap_or_else(|| {
+        let is_compressed = !checkpoint.folder.join(QUANT_CONFIG_FILE).is_file()
+            && checkpoint.tensors.iter().any(only_in_compressed_tensors);
+        if is_compressed { Dialect::CompressedTensors } else { Dialect::Modelopt }
+    })
+}
+
+/// Whether a tensor is a part of a layer that ModelOpt has in another form. Its scales of rows have
+/// one dimension, those of tensors none, and those of tiles four.
+fn only_in_compressed_tensors(tensor: &Tensor) -> bool {
+    let is_float = matches!(tensor.dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32);
+    let of_rows = tensor.name.ends_with(".weight_scale")
+        && is_float
+        && matches!(tensor.shape[..], [1] | [_, 1]);
+    of_rows || tensor.name.ends_with(".weight_packed")
 }
 
 impl Stated {
@@ -61,16 +72,9 @@ impl Stated {
             (Some(config), _) => strings(config.get("ignore")),
             (None, file) => strings(file.as_ref().and_then(|q| q.get("exclude_modules"))),
         };
-        let (patterns, names): (Vec<String>, Vec<String>) = match dialect {
-            Dialect::Modelopt => (Vec::new(), ignore.clone()),
-            Dialect::CompressedTensors => {
-                ignore.iter().cloned().partition(|entry| entry.starts_with("re:"))
-            }
-        };
         let mut stated = Self {
             dialect,
-            ignored: ExcludeList::new(&names),
-            ignored_patterns: patterns.iter().filter_map(|p| pattern(p)).collect(),
+            ignored: IgnoreList::new(dialect, &ignore),
             ignore,
             groups: Vec::new(),
             layers: HashMap::new(),
@@ -106,19 +110,19 @@ impl Stated {
             self.groups.push(Group {
                 patterns: targets.iter().filter_map(|target| pattern(target)).collect(),
                 targets,
-                format: group.get("weights").and_then(format_of_arguments),
+                format: format_of_group(group),
             });
         }
     }
 
     /// Whether a module is listed as not quantized.
     pub fn ignores(&self, module: &str) -> bool {
-        self.ignored.contains(module) || self.ignored_patterns.iter().any(|p| p.is_match(module))
+        self.ignored.contains(module)
     }
 
     /// The list of what is not quantized.
     pub fn ignore_list(&self) -> &ExcludeList {
-        &self.ignored
+        self.ignored.names()
     }
 
     /// Whether the config lets a loader expect a module to be quantized, the list of exceptions
@@ -146,11 +150,6 @@ impl Stated {
     }
 }
 
-/// A target or exception written `re:PATTERN`, which has to match from the start.
-fn pattern(entry: &str) -> Option<Regex> {
-    Regex::new(&format!("^(?:{})", entry.strip_prefix("re:")?)).ok()
-}
-
 fn quant_file(checkpoint: &Checkpoint) -> Option<Value> {
     let text = std::fs::read_to_string(checkpoint.folder.join(QUANT_CONFIG_FILE)).ok()?;
     python_json::parse(&text).ok()?.get("quantization").cloned()
@@ -159,6 +158,11 @@ fn quant_file(checkpoint: &Checkpoint) -> Option<Value> {
 fn strings(list: Option<&Value>) -> Vec<String> {
     let items = list.and_then(Value::as_array).into_iter().flatten();
     items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+/// The format of the weights that a config group of compressed-tensors describes.
+pub fn format_of_group(group: &Value) -> Option<Format> {
+    group.get("weights").and_then(format_of_arguments)
 }
 
 /// The format that the arguments of weights describe.

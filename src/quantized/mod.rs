@@ -4,8 +4,11 @@
 mod chunk;
 mod config;
 mod find;
+mod ignore;
+mod mend;
 mod plan;
 mod run;
+mod store;
 
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dialect::Dialect;
@@ -14,10 +17,13 @@ use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::packing::Packing;
 
 pub use chunk::{Chunk, global_scale, nvfp4_rule, read_chunk};
-pub use config::{Stated, dialect_of};
+pub use config::{Stated, dialect_of, format_of_group};
 pub use find::find;
+pub use ignore::IgnoreList;
+pub use mend::{Mended, global_scale_of_zeros};
 pub use plan::{Outputs, float_type, plan, scales_activations};
-pub use run::run;
+pub use run::{floats, run};
+pub use store::{StoredRows, store};
 
 /// A quantized layer: the parts of it that are there, and what is wrong with them.
 #[derive(Debug, Clone, PartialEq)]

@@ -149,7 +149,7 @@ fn in_rows(values: &[f32], layer: &Layer) -> Vec<f32> {
 }
 
 /// Values as the bytes of a float type, nearest even.
-fn floats(values: &[f32], dtype: Dtype) -> Vec<u8> {
+pub fn floats(values: &[f32], dtype: Dtype) -> Vec<u8> {
     let short = |kind: FloatKind| {
         values.iter().flat_map(|value| (kind.pattern(*value) as u16).to_le_bytes()).collect()
     };

@@ -3,9 +3,11 @@
 
 mod file;
 mod formats;
+mod repair;
 mod row;
 pub mod terminal;
 
 pub use file::{Report, ReportError, ReportFormat, check_file};
 pub use formats::formats;
+pub use repair::repaired;
 pub use row::{GroupBy, Row, grouped, rows};

@@ -30,7 +30,7 @@ const TEXT_COLUMNS: [&str; 11] = [
 ];
 
 /// What stands where nothing was measured. A column of nothing else is left out.
-const NOTHING: &str = "–";
+pub const NOTHING: &str = "–";
 
 /// Columns side by side; one that says nothing in any row is left out.
 pub fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {

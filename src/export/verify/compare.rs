@@ -1,15 +1,15 @@
 //! What has to be read: scales, and with a source every weight.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Check, LayerError, MIN_SQNR_DB, Opened, check, fused};
+use super::scales::{LayerScales, groups, scales};
+use super::{Check, LayerError, MIN_SQNR_DB, Opened, check};
 use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
 use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, in_order};
 use crate::format::Format;
 use crate::quantized::{Layer, global_scale, read_chunk};
-use crate::stats::{ErrorSums, WeightSums};
+use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
 
 /// Checks that needed reading, and the errors that were found.
 pub struct Compared {
@@ -28,18 +28,14 @@ enum Job<'a> {
 /// What was found in one layer.
 #[derive(Default)]
 struct Found {
-    scales: u64,
-    zero: u64,
-    invalid: u64,
+    scales: ScaleHealth,
     weights: WeightSums,
     errors: ErrorSums,
 }
 
 impl Found {
     fn merge(&mut self, part: &Self) {
-        self.scales += part.scales;
-        self.zero += part.zero;
-        self.invalid += part.invalid;
+        self.scales.merge(&part.scales);
         self.weights.merge(&part.weights);
         self.errors.merge(&part.errors);
     }
@@ -104,8 +100,11 @@ pub fn compare(
     let mut changed = changed.into_inner().unwrap_or_else(PoisonError::into_inner);
     changed.sort();
     changed.dedup();
-    let mut checks =
-        vec![scales(layers, &global_scales, &found), groups(opened, layers, &global_scales)];
+    let read = layers.iter().zip(global_scales).zip(&found);
+    let read: Vec<LayerScales<'_>> = read
+        .map(|((layer, global), found)| LayerScales { layer, global, health: found.scales })
+        .collect();
+    let mut checks = vec![scales(&read), groups(opened, &read)];
     let mut errors = Vec::new();
     if opened.source.is_some() {
         let kept = kept_pairs(opened).len();
@@ -162,14 +161,9 @@ fn read_rows(
     let Some(chunk) = read_chunk(&opened.checkpoint, layer, rows.clone())? else {
         return Ok(found);
     };
-    for scale in chunk.scales() {
-        found.scales += 1;
-        found.zero += u64::from(scale.to_bits() == 0);
-        found.invalid += u64::from(!scale.is_finite() || scale.is_sign_negative());
-    }
     // A scale of the whole tensor is read with every chunk.
-    if rows.start > 0 && layer.format == Some(Format::Fp8) {
-        (found.scales, found.zero, found.invalid) = (0, 0, 0);
+    if rows.start == 0 || layer.format != Some(Format::Fp8) {
+        found.scales = chunk.health();
     }
     let source = source_weight(opened, layer).filter(|_| chunk.is_sound());
     if let Some((source_checkpoint, source)) = source {
@@ -225,49 +219,6 @@ fn equal_bytes(
         checkpoint.read_at(source, &mut theirs, range.start)?;
     }
     Ok(ours == theirs)
-}
-
-fn scales(layers: &[&Layer], global_scales: &[f32], found: &[Found]) -> Check {
-    let (mut problems, mut blocks) = (Vec::new(), 0);
-    for ((layer, &global), found) in layers.iter().zip(global_scales).zip(found) {
-        if !(global.is_finite() && global > 0.0) {
-            problems.push(format!("{} has the global scale {global}", layer.module));
-        }
-        blocks += found.scales;
-        if found.zero + found.invalid > 0 {
-            let (zero, invalid) = (found.zero, found.invalid);
-            problems.push(format!(
-                "{} has {zero} zero and {invalid} NaN, infinite or negative scales",
-                layer.module
-            ));
-        }
-    }
-    check(
-        "scales",
-        problems,
-        match layers.iter().filter(|layer| layer.format == Some(Format::Nvfp4)).count() {
-            0 => format!("{blocks} scales, finite and above zero"),
-            count => format!("{blocks} scales and {count} global scales, finite and above zero"),
-        },
-    )
-}
-
-fn groups(opened: &Opened<'_>, layers: &[&Layer], global_scales: &[f32]) -> Check {
-    let names = layers.iter().map(|layer| layer.module.as_str());
-    let scales: BTreeMap<&str, u32> =
-        names.zip(global_scales.iter().map(|s| s.to_bits())).collect();
-    let scale_of = |layer: &Layer| scales.get(layer.module.as_str());
-    let groups = fused(&opened.layers);
-    let torn = groups
-        .iter()
-        .filter(|group| group.iter().any(|layer| scale_of(layer) != scale_of(group[0])));
-    let problems = torn
-        .map(|group| {
-            let names: Vec<&str> = group.iter().map(|layer| layer.module.as_str()).collect();
-            format!("{} are fused by runtimes, but differ in global scale", names.join(", "))
-        })
-        .collect();
-    check("groups", problems, format!("{} fused groups share their global scale", groups.len()))
 }
 
 fn layer_errors(opened: &Opened<'_>, layers: &[&Layer], found: &[Found]) -> Vec<LayerError> {

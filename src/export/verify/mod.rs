@@ -1,6 +1,8 @@
 //! Verifying a quantized checkpoint: re-opened from disk, with nothing known but its files.
 
 mod compare;
+mod experts;
+mod scales;
 mod structure;
 
 use std::collections::BTreeMap;
@@ -15,6 +17,7 @@ use crate::model::{FusedExperts, Model, ScaleGroup, scale_group, ties::Tie};
 use crate::plan::Coverage;
 use crate::quantized::{self, Layer, Stated};
 use compare::Compared;
+pub(super) use structure::same_storage;
 
 /// A layer whose error is as large as this has lost its weights: random codes give −3 dB.
 pub const MIN_SQNR_DB: f64 = 3.0;
@@ -22,13 +25,13 @@ pub const MIN_SQNR_DB: f64 = 3.0;
 /// A quantized checkpoint that is open, with the source to compare it to.
 #[derive(Debug)]
 pub struct Opened<'a> {
-    checkpoint: Checkpoint,
+    pub(super) checkpoint: Checkpoint,
     source: Option<&'a Checkpoint>,
     /// What an export may make of the source's tensors besides those themselves, by name: single
     /// experts of fused ones, and the head that a tied source does not store.
     derived: BTreeMap<String, Tensor>,
-    stated: Stated,
-    layers: Vec<Layer>,
+    pub(super) stated: Stated,
+    pub(super) layers: Vec<Layer>,
 }
 
 /// One thing that was verified.
@@ -103,6 +106,11 @@ impl<'a> Opened<'a> {
         compare::work_bytes(self)
     }
 
+    /// What can be verified without reading weights.
+    pub(super) fn structure(&self) -> Vec<Check> {
+        structure::checks(self)
+    }
+
     /// Verifies. An error means that it could not be done; what does not hold is in the result.
     pub fn verify(&self, resources: &Resources<'_>) -> Result<Verification, ExportError> {
         let mut checks = structure::checks(self);
@@ -129,7 +137,7 @@ fn derived(source: &Checkpoint) -> BTreeMap<String, Tensor> {
 }
 
 /// Layers that a runtime fuses, by group; groups of one left out.
-fn fused(layers: &[Layer]) -> Vec<Vec<&Layer>> {
+pub(super) fn fused(layers: &[Layer]) -> Vec<Vec<&Layer>> {
     let mut groups: BTreeMap<ScaleGroup, Vec<&Layer>> = BTreeMap::new();
     for layer in layers.iter().filter(|layer| layer.problem.is_none()) {
         if let Some(group) = scale_group(&layer.module) {

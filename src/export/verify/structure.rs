@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::{Value, json};
 
 use super::compare::source_weight;
+use super::experts::experts;
 use super::{Check, Opened, check};
 use crate::checkpoint::index::INDEX_FILE;
 use crate::checkpoint::{Checkpoint, Config, SINGLE_FILE, Tensor};
@@ -37,6 +38,7 @@ pub fn checks(opened: &Opened<'_>) -> Vec<Check> {
         check("ignore list", ignore(opened), "names what is float and nothing else"),
         check("ties", ties(opened), "embedding and head agree with tie_word_embeddings"),
     ];
+    checks.extend(experts(opened));
     if let Some(source) = opened.source {
         checks.push(complete(opened, source));
         checks.push(size(checkpoint, source));
@@ -103,7 +105,7 @@ fn config(opened: &Opened<'_>) -> Check {
 
 /// Whether a format that is stated is the one that was found. A row that is one group long looks like
 /// one with a scale of its own, and a matrix of one tile like one with a scale for all.
-fn same_storage(stated: Format, found: Format, layer: &Layer) -> bool {
+pub fn same_storage(stated: Format, found: Format, layer: &Layer) -> bool {
     let columns = layer.shape.last().copied().unwrap_or(0);
     let is_one_tile = layer.shape.iter().all(|length| *length <= TILE_LEN as u64);
     let as_seen = |format| match format {

@@ -1,0 +1,54 @@
+//! The mode that repairs a quantized checkpoint.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::{Batch, BatchError, device};
+use crate::export::Options;
+use crate::export::repair::{NotRepaired, Outcome, RepairStage, repair};
+use crate::plan::Sharding;
+use crate::report::{repaired, terminal};
+
+impl Batch<'_> {
+    /// Writes the checkpoint with what can be repaired repaired.
+    pub fn repair(&self, folder: &Path, out: &mut dyn Write) -> Result<(), BatchError> {
+        let backend = device::open(&self.args.device)?;
+        self.show_device(backend.name(), out)?;
+        let options = Options { out: folder, overwrite: self.args.overwrite, strict: false };
+        let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
+        let resources = self.resources(backend.as_ref());
+        let stage = |stage, total| {
+            let name = match stage {
+                RepairStage::Examine => "examine",
+                RepairStage::Repair => "repair",
+                RepairStage::Verify => "verify",
+            };
+            self.progress.begin(name, total);
+        };
+        let outcome = repair(&self.args.checkpoint, &options, sharding, &resources, &stage);
+        let outcome = match outcome {
+            Err(NotRepaired::Refused(verification)) => {
+                writeln!(out, "\n{}", terminal::verification(&verification))?;
+                return Err(NotRepaired::Refused(verification).into());
+            }
+            other => other?,
+        };
+        self.progress.end();
+        if self.args.quiet {
+            return Ok(());
+        }
+        match outcome {
+            Outcome::Sound(verification) => {
+                writeln!(out, "\n{}\n", terminal::verification(&verification))?;
+                writeln!(out, "nothing to repair, and nothing written")?;
+            }
+            Outcome::Repaired(done) => {
+                write!(out, "{}", repaired(&done))?;
+                writeln!(out, "\n{}", terminal::verification(&done.verification))?;
+                write!(out, "\n{}", terminal::companions(&done.companions))?;
+                writeln!(out, "written   {}", folder.display())?;
+            }
+        }
+        Ok(())
+    }
+}
