@@ -139,7 +139,8 @@ mod tests {
 
     fn place_of(name: &str, expert: Option<u32>) -> Option<(String, String)> {
         let (name, dtype) = (name.to_owned(), Dtype::BF16);
-        let tensor = Tensor { name, dtype, shape: vec![4, 4], file: 0, offset: 0, bytes: 32 };
+        let shape = vec![4, 4];
+        let tensor = Tensor { name, dtype, shape, file: 0, offset: 0, bytes: 32, strides: None };
         let member = Member::of(0, tensor, None);
         place(&Member { expert, ..member })
     }
