@@ -15,7 +15,7 @@ impl Batch<'_> {
     /// Writes the checkpoint as floats.
     pub fn dequantize(&self, folder: &Path, out: &mut dyn Write) -> Result<(), BatchError> {
         let checkpoint = Checkpoint::open(&self.args.checkpoint)?;
-        let layers = layers_of(&checkpoint)?;
+        let (_, layers) = layers_of(&checkpoint)?;
         let backend = device::open(&self.args.device)?;
         self.show_device(backend.name(), out)?;
         let outputs = Outputs::Float(quantized::float_type(&checkpoint));
@@ -46,7 +46,7 @@ impl Batch<'_> {
         checkpoint: &Checkpoint,
         out: &mut dyn Write,
     ) -> Result<(), BatchError> {
-        let layers = layers_of(checkpoint)?;
+        let (stated, layers) = layers_of(checkpoint)?;
         let plan = quantized::plan(checkpoint, &layers, Outputs::Stored, Sharding::AsSource);
         let backend = device::open(&self.args.device)?;
         self.show_device(backend.name(), out)?;
@@ -55,6 +55,7 @@ impl Batch<'_> {
         let stats = quantized::run(checkpoint, &layers, &plan, None, &resources)?;
         self.progress.end();
         if !self.args.quiet {
+            writeln!(out, "layout    {}", stated.layout())?;
             writeln!(out, "coverage  {}", terminal::coverage(&plan.coverage()))?;
         }
         self.show_stats(&plan, &stats, GroupBy::None, out)?;
@@ -62,14 +63,14 @@ impl Batch<'_> {
     }
 }
 
-fn layers_of(checkpoint: &Checkpoint) -> Result<Vec<Layer>, BatchError> {
+fn layers_of(checkpoint: &Checkpoint) -> Result<(Stated, Vec<Layer>), BatchError> {
     let stated = Stated::of(checkpoint);
     let layers = quantized::find(checkpoint, None, stated.ignore_list(), stated.dialect);
     if layers.is_empty() {
         let path = checkpoint.path.clone();
         return Err(ExportError::not_quantized(path, checkpoint.existing_quantization()).into());
     }
-    Ok(layers)
+    Ok((stated, layers))
 }
 
 fn work(plan: &Plan) -> u64 {

@@ -20,7 +20,7 @@ use crate::backend::Backend;
 pub use chunk::ChunkBuffer;
 pub use error::{EngineError, advice};
 pub use group::Method;
-pub use run::{Run, Sink};
+pub use run::{Measured, Run, Sink, merge};
 pub use schedule::CHUNK_BYTES;
 pub use tie_match::tie_match;
 pub use transpose::{codes_to_blocks, codes_to_rows};

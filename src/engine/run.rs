@@ -85,16 +85,21 @@ impl Run<'_> {
     }
 }
 
-/// What was measured of one job.
-struct Measured {
-    entry: usize,
-    chunk: usize,
-    expert: Option<usize>,
-    stats: TensorStats,
+/// What was measured of one chunk.
+#[derive(Debug)]
+pub struct Measured {
+    /// Index of the entry in the plan.
+    pub entry: usize,
+    /// Number of the chunk among those of its tensor.
+    pub chunk: usize,
+    /// The expert that it is part of, if the tensor holds several.
+    pub expert: Option<usize>,
+    /// The measurements.
+    pub stats: TensorStats,
 }
 
 /// Adds up chunks in their order, so that the sums do not depend on which worker was faster.
-fn merge(entries: usize, mut measured: Vec<Measured>) -> Vec<Option<TensorStats>> {
+pub fn merge(entries: usize, mut measured: Vec<Measured>) -> Vec<Option<TensorStats>> {
     measured.sort_by_key(|part| (part.entry, part.chunk));
     let mut stats: Vec<Option<TensorStats>> = vec![None; entries];
     for part in measured {

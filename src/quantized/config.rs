@@ -21,12 +21,49 @@ pub struct Stated {
     pub config: Option<Value>,
     /// `quantization` of `hf_quant_config.json`.
     pub file: Option<Value>,
+    /// The method, if it is of neither dialect.
+    pub foreign: Option<Foreign>,
     /// The modules that are said not to be quantized.
     pub ignore: Vec<String>,
     ignored: IgnoreList,
     groups: Vec<Group>,
     layers: HashMap<String, Option<Format>>,
     all: Option<Option<Format>>,
+}
+
+/// Methods of neither dialect, whose layers are read as compressed-tensors' are. Their loaders do
+/// without a list of what is float.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// `fp8`, as DeepSeek publishes: FP8 tiles whose scales are called `weight_scale_inv`.
+    Fp8,
+    /// `mxfp4`, as gpt-oss is published: MXFP4 experts in `_blocks` and `_scales`.
+    Mxfp4,
+}
+
+impl Foreign {
+    /// The method's name in `config.json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fp8 => "fp8",
+            Self::Mxfp4 => "mxfp4",
+        }
+    }
+
+    /// That of a checkpoint: what its config says, or else what its tensors are called.
+    fn of(checkpoint: &Checkpoint) -> Option<Self> {
+        let method = checkpoint.config.as_ref().and_then(|config| config.quantization_method());
+        let any_ends_with =
+            |ending: &str| checkpoint.tensors.iter().any(|tensor| tensor.name.ends_with(ending));
+        match method.as_deref() {
+            Some("fp8") => Some(Self::Fp8),
+            Some("mxfp4") => Some(Self::Mxfp4),
+            Some(_) => None,
+            None if any_ends_with(".weight_scale_inv") => Some(Self::Fp8),
+            None if any_ends_with("_blocks") => Some(Self::Mxfp4),
+            None => None,
+        }
+    }
 }
 
 /// A config group of compressed-tensors.
@@ -42,6 +79,9 @@ pub fn dialect_of(checkpoint: &Checkpoint) -> Dialect {
     let method = checkpoint.config.as_ref().and_then(|config| config.quantization_method());
     let named = Dialect::ALL.into_iter().find(|dialect| method.as_deref() == Some(dialect.name()));
     named.unwrap_or_else(|| {
+        if Foreign::of(checkpoint).is_some() {
+            return Dialect::CompressedTensors;
+        }
         let is_compressed = !checkpoint.folder.join(QUANT_CONFIG_FILE).is_file()
             && checkpoint.tensors.iter().any(only_in_compressed_tensors);
         if is_compressed { Dialect::CompressedTensors } else { Dialect::Modelopt }
@@ -68,7 +108,9 @@ impl Stated {
             Dialect::Modelopt => quant_file(checkpoint),
             Dialect::CompressedTensors => None,
         };
+        let foreign = Foreign::of(checkpoint);
         let ignore = match (&config, &file) {
+            (Some(config), _) if foreign.is_some() => strings(config.get("modules_to_not_convert")),
             (Some(config), _) => strings(config.get("ignore")),
             (None, file) => strings(file.as_ref().and_then(|q| q.get("exclude_modules"))),
         };
@@ -81,12 +123,24 @@ impl Stated {
             all: None,
             config,
             file,
+            foreign,
         };
         match dialect {
+            _ if foreign.is_some() => stated.all = stated.format_of_foreign(),
             Dialect::Modelopt => stated.read_modelopt(),
             Dialect::CompressedTensors => stated.read_groups(),
         }
         stated
+    }
+
+    fn format_of_foreign(&self) -> Option<Option<Format>> {
+        let in_tiles =
+            |config: &Value| config.get("weight_block_size").is_some_and(Value::is_array);
+        Some(Some(match self.foreign? {
+            Foreign::Mxfp4 => Format::Mxfp4,
+            Foreign::Fp8 if self.config.as_ref().is_none_or(in_tiles) => Format::Fp8Block,
+            Foreign::Fp8 => Format::Fp8,
+        }))
     }
 
     fn read_modelopt(&mut self) {
@@ -115,6 +169,11 @@ impl Stated {
         }
     }
 
+    /// The name of the dialect, or of the method that is of neither.
+    pub fn layout(&self) -> &'static str {
+        self.foreign.map_or(self.dialect.name(), Foreign::name)
+    }
+
     /// Whether a module is listed as not quantized.
     pub fn ignores(&self, module: &str) -> bool {
         self.ignored.contains(module)
@@ -129,6 +188,7 @@ impl Stated {
     /// aside: `None` if not, and the format, if it is one that is known.
     pub fn expects(&self, module: &str) -> Option<Option<Format>> {
         match self.dialect {
+            _ if self.foreign.is_some() => self.all,
             Dialect::Modelopt => self.all.or_else(|| self.layers.get(module).copied()),
             Dialect::CompressedTensors => {
                 let role = role_of(&format!("{module}.weight"), &[1, 1]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Layer, Parts};
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
-use crate::dialect::{Dialect, ExcludeList, compressed_tensors as ct, modelopt};
+use crate::dialect::{Dialect, ExcludeList, Output, Part, compressed_tensors as ct, modelopt};
 use crate::format::Format;
 use crate::model::{grouped_weight, is_weight, module_of, natural_order, owner_of};
 use crate::plan::is_packed_lookalike;
@@ -12,14 +12,24 @@ use crate::plan::is_packed_lookalike;
 /// Where a part is kept.
 type Place = fn(&mut Parts) -> &mut Option<usize>;
 
+/// The last part of the name of a tile's scales in DeepSeek's FP8.
+const SCALE_INV: &str = "weight_scale_inv";
+
+/// What follows the names of gpt-oss' experts.
+const BLOCKS: &str = "_blocks";
+const SCALES: &str = "_scales";
+
 /// Names of scales and their like, longest first, with the place of each in [`Parts`].
-const PARTS: [(&str, Place); 6] = [
+const PARTS: [(&str, Place); 9] = [
     (ct::GLOBAL_SCALE, |parts| &mut parts.global_scale),
     (modelopt::GLOBAL_SCALE, |parts| &mut parts.global_scale),
     (ct::ZERO_POINT, |parts| &mut parts.zero_points),
     (ct::PACKED, |parts| &mut parts.codes),
+    (SCALE_INV, |parts| &mut parts.scales),
     (modelopt::SCALE, |parts| &mut parts.scales),
     (ct::SHAPE, |parts| &mut parts.shape),
+    (BLOCKS, |parts| &mut parts.codes),
+    (SCALES, |parts| &mut parts.scales),
 ];
 
 /// Finds every module that has a part of a quantized layer.
@@ -74,6 +84,9 @@ pub fn find(
 /// The weight that a tensor is a part of by its name, if it is a part of this name.
 fn weight_of_part(name: &str, part: &str) -> Option<String> {
     if let Some(before) = name.strip_suffix(part) {
+        if part.starts_with('_') {
+            return Some(before.to_owned());
+        }
         let joint = before.chars().next_back()?;
         return match joint {
             '.' => Some(format!("{before}weight")),
@@ -117,6 +130,9 @@ fn told(checkpoint: &Checkpoint, layer: &Layer) -> Result<(Format, Vec<u64>), St
     let is_byte = |dtype| matches!(dtype, Dtype::U8 | Dtype::F8_E8M0);
     let dimensions = scales.shape.iter().filter(|length| **length != 1).count();
     match (codes.dtype, &codes.shape[..]) {
+        (Dtype::U8, [experts, outputs, groups, bytes]) if is_byte(scales.dtype) => {
+            Ok((Format::Mxfp4, vec![*experts, *outputs, groups * bytes * 2]))
+        }
         (Dtype::U8, [experts, inputs, outputs]) => {
             Ok((Format::Nvfp4, vec![*experts, inputs * 2, *outputs]))
         }
@@ -181,9 +197,69 @@ fn read_shape(checkpoint: &Checkpoint, tensor: &Tensor) -> Option<Vec<u64>> {
     shape.iter().all(|length| (1..1 << 31).contains(length)).then_some(shape)
 }
 
-/// Compares the parts with those that the dialect has for the format. Dimensions of one element, and
-/// which float type scales are in, are free.
+/// Compares the parts with those that the dialect has for the format. Names, dimensions of one
+/// element, and which float type scales are in, are free.
 fn mismatch(checkpoint: &Checkpoint, layer: &Layer) -> Option<String> {
+    let format = layer.format?;
+    let block = format.block_len() as u64;
+    let axis = layer.shape.len().checked_sub(if layer.is_fused() { 2 } else { 1 })?;
+    if !layer.shape[axis].is_multiple_of(block) {
+        return Some(format!(
+            "{} has rows of {}, no multiple of {block}",
+            layer.module, layer.shape[axis]
+        ));
+    }
+    if layer.dialect.packing(format).is_none() {
+        let dialect = layer.dialect;
+        return Some(format!("{} is in a form that {dialect} does not have", layer.module));
+    }
+    for expected in expected_parts(layer, format) {
+        let place = match expected.part {
+            Part::Codes => layer.parts.codes,
+            Part::Scales => layer.parts.scales,
+            Part::GlobalScale => layer.parts.global_scale,
+            Part::ZeroPoints => layer.parts.zero_points,
+            Part::Shape => layer.parts.shape,
+            Part::Verbatim => continue,
+        };
+        let Some(i) = place else {
+            let part = expected.name.rsplit('.').next().unwrap_or_default();
+            return Some(format!("{} has no {part}", layer.module));
+        };
+        let stored = &checkpoint.tensors[i];
+        let is_float = |dtype| matches!(dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16);
+        let same_type = stored.dtype == expected.dtype
+            || (is_float(stored.dtype) && is_float(expected.dtype))
+            || (stored.dtype == Dtype::F8_E8M0 && expected.dtype == Dtype::U8);
+        let squeezed = |shape: &[u64]| -> Vec<u64> {
+            shape.iter().copied().filter(|length| *length != 1).collect()
+        };
+        if !same_type || squeezed(&stored.shape) != squeezed(&expected.shape) {
+            return Some(format!(
+                "{} is {} {:?}, not {} {:?}",
+                stored.name, stored.dtype, stored.shape, expected.dtype, expected.shape
+            ));
+        }
+    }
+    None
+}
+
+/// The parts that a layer of a format has.
+fn expected_parts(layer: &Layer, format: Format) -> Vec<Output> {
+    if let ([experts, outputs, inputs], false) = (&layer.shape[..], layer.is_fused()) {
+        let groups = inputs / format.block_len() as u64;
+        let part = |ending: &str, shape: Vec<u64>, part| Output {
+            name: format!("{}{ending}", layer.weight),
+            dtype: Dtype::U8,
+            shape,
+            part,
+        };
+        let bytes = format.block_len() as u64 / 2;
+        return vec![
+            part(BLOCKS, vec![*experts, *outputs, groups, bytes], Part::Codes),
+            part(SCALES, vec![*experts, *outputs, groups], Part::Scales),
+        ];
+    }
     let weight = Tensor {
         name: layer.weight.clone(),
         dtype: Dtype::BF16,
@@ -193,39 +269,5 @@ fn mismatch(checkpoint: &Checkpoint, layer: &Layer) -> Option<String> {
         bytes: 0,
         strides: None,
     };
-    let format = layer.format?;
-    let block = format.block_len() as u64;
-    let axis = layer.shape.len().checked_sub(if layer.is_fused() { 2 } else { 1 })?;
-    let blocked = layer.shape[axis].is_multiple_of(block);
-    if !blocked {
-        return Some(format!(
-            "{} has rows of {}, no multiple of {block}",
-            layer.module, layer.shape[axis]
-        ));
-    }
-    let squeezed = |shape: &[u64]| -> Vec<u64> {
-        shape.iter().copied().filter(|length| *length != 1).collect()
-    };
-    if layer.dialect.packing(format).is_none() {
-        let dialect = layer.dialect;
-        return Some(format!("{} is in a form that {dialect} does not have", layer.module));
-    }
-    for expected in layer.dialect.outputs(&weight, format) {
-        let Some(i) = checkpoint.index_of(&expected.name) else {
-            let part = expected.name.rsplit(['.', '/']).next().unwrap_or_default();
-            return Some(format!("{} has no {part}", layer.module));
-        };
-        let stored = &checkpoint.tensors[i];
-        let is_float = |dtype| matches!(dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16);
-        let same_type = stored.dtype == expected.dtype
-            || (is_float(stored.dtype) && is_float(expected.dtype))
-            || (stored.dtype == Dtype::F8_E8M0 && expected.dtype == Dtype::U8);
-        if !same_type || squeezed(&stored.shape) != squeezed(&expected.shape) {
-            return Some(format!(
-                "{} is {} {:?}, not {} {:?}",
-                stored.name, stored.dtype, stored.shape, expected.dtype, expected.shape
-            ));
-        }
-    }
-    None
+    layer.dialect.outputs(&weight, format)
 }

@@ -17,7 +17,7 @@ use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::packing::Packing;
 
 pub use chunk::{Chunk, global_scale, nvfp4_rule, read_chunk};
-pub use config::{Stated, dialect_of, format_of_group};
+pub use config::{Foreign, Stated, dialect_of, format_of_group};
 pub use find::find;
 pub use ignore::IgnoreList;
 pub use mend::{Mended, global_scale_of_zeros};
@@ -71,15 +71,30 @@ impl Parts {
 impl Layer {
     /// Whether it holds fused experts `[experts, inputs, outputs]`, whose blocks run down columns.
     pub fn is_fused(&self) -> bool {
-        self.shape.len() == 3
+        self.shape.len() == 3 && self.format == Some(Format::Nvfp4)
     }
 
-    /// Rows of a matrix; of fused experts lines of 16 inputs.
+    /// Experts that it holds; 1 for a matrix.
+    pub fn experts(&self) -> u64 {
+        if self.shape.len() == 3 { self.shape[0] } else { 1 }
+    }
+
+    /// Rows of all its matrices; of fused experts lines of 16 inputs.
     pub fn lines(&self) -> u64 {
         match self.shape[..] {
             [rows, _] => rows,
-            [experts, inputs, _] => experts * (inputs / BLOCK_LEN as u64),
+            [experts, inputs, _] if self.is_fused() => experts * (inputs / BLOCK_LEN as u64),
+            [experts, rows, _] => experts * rows,
             _ => 0,
+        }
+    }
+
+    /// Shape of the float weight that a loader without quantization expects. Experts of gpt-oss are
+    /// stored with a row for each output, and are floats with a row for each input.
+    pub fn float_shape(&self) -> Vec<u64> {
+        match self.shape[..] {
+            [experts, outputs, inputs] if !self.is_fused() => vec![experts, inputs, outputs],
+            _ => self.shape.clone(),
         }
     }
 

@@ -84,15 +84,15 @@ fn entry(checkpoint: &Checkpoint, layer: &Layer, outputs: Outputs) -> Entry {
     let tensor = Tensor {
         name: layer.weight.clone(),
         dtype: float,
-        shape: layer.shape.clone(),
+        shape: layer.float_shape(),
         bytes: length.saturating_mul(float.bitsize() as u64 / 8),
         ..stored.clone()
     };
     let weight = Output { part: Part::Codes, ..verbatim(&tensor) };
     let member = Member {
-        input_axis: Some(match layer.is_fused() {
-            true => InputAxis::SecondToLast,
-            false => InputAxis::Last,
+        input_axis: Some(match layer.shape.len() {
+            3 => InputAxis::SecondToLast,
+            _ => InputAxis::Last,
         }),
         ..Member::of(first, tensor, None)
     };

@@ -6,9 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Chunk, Layer, read_chunk};
 use crate::backend::{Backend, Weights};
-use crate::checkpoint::{Checkpoint, Dtype};
+use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::cpu::{Cpu, weight_sums};
-use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, Sink, in_order};
+use crate::engine::{
+    CHUNK_BYTES, ChunkBuffer, EngineError, Measured, Resources, Sink, in_order, merge,
+};
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::numeric::FloatKind;
 use crate::plan::Plan;
@@ -18,6 +20,8 @@ use crate::stats::{QuantizedStats, TensorStats};
 struct Job {
     entry: usize,
     chunk: usize,
+    /// The expert that it is part of, if the layer holds several.
+    expert: Option<usize>,
     /// Lines of a layer, elements of any other tensor.
     range: Range<u64>,
 }
@@ -32,22 +36,10 @@ pub fn run(
     sink: Option<&dyn Sink>,
     resources: &Resources<'_>,
 ) -> Result<Vec<Option<TensorStats>>, EngineError> {
-    let mut jobs = Vec::new();
-    for (entry, planned) in plan.entries.iter().enumerate() {
-        let tensor = &planned.member.tensor;
-        let (length, step) = match layers.get(entry) {
-            Some(layer) => (layer.lines(), layer.lines_in(CHUNK_BYTES / 4)),
-            None => (tensor.bytes / tensor.unit_bytes(), CHUNK_BYTES / tensor.unit_bytes()),
-        };
-        let chunks = 0..length.div_ceil(step);
-        jobs.extend(chunks.map(|i| Job {
-            entry,
-            chunk: i as usize,
-            range: i * step..((i + 1) * step).min(length),
-        }));
-    }
-
-    let measured: Mutex<Vec<(usize, usize, TensorStats)>> = Mutex::default();
+    let jobs: Vec<Job> = (0..plan.entries.len())
+        .flat_map(|entry| jobs(entry, layers.get(entry), &plan.entries[entry].member.tensor))
+        .collect();
+    let measured: Mutex<Vec<Measured>> = Mutex::default();
     in_order(
         resources,
         jobs.len(),
@@ -59,19 +51,38 @@ pub fn run(
             };
             if let Some(stats) = stats {
                 let mut measured = measured.lock().unwrap_or_else(PoisonError::into_inner);
-                measured.push((job.entry, job.chunk, stats));
+                let (entry, chunk, expert) = (job.entry, job.chunk, job.expert);
+                measured.push(Measured { entry, chunk, expert, stats });
             }
             Ok(())
         },
         || {},
     )?;
-    let mut measured = measured.into_inner().unwrap_or_else(PoisonError::into_inner);
-    measured.sort_by_key(|(entry, chunk, _)| (*entry, *chunk));
-    let mut stats: Vec<Option<TensorStats>> = vec![None; plan.entries.len()];
-    for (entry, _, part) in measured {
-        stats[entry].get_or_insert_default().merge(&part);
-    }
-    Ok(stats)
+    let measured = measured.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(merge(plan.entries.len(), measured))
+}
+
+/// The jobs of one entry. A chunk of a layer is of one expert.
+fn jobs(entry: usize, layer: Option<&Layer>, tensor: &Tensor) -> Vec<Job> {
+    let (experts, length, step) = match layer {
+        Some(layer) => {
+            let experts = layer.experts().max(1);
+            (experts, layer.lines() / experts, layer.lines_in(CHUNK_BYTES / 4))
+        }
+        None => (1, tensor.bytes / tensor.unit_bytes(), CHUNK_BYTES / tensor.unit_bytes()),
+    };
+    let chunks = length.div_ceil(step);
+    let holds_several = layer.is_some_and(|layer| layer.shape.len() == 3);
+    let job = |i: u64| {
+        let (expert, begin) = (i / chunks, i % chunks * step);
+        Job {
+            entry,
+            chunk: i as usize,
+            expert: holds_several.then_some(expert as usize),
+            range: expert * length + begin..expert * length + (begin + step).min(length),
+        }
+    };
+    (0..experts * chunks).map(job).collect()
 }
 
 fn decode(
@@ -102,10 +113,13 @@ fn decode(
     };
     if let Some(sink) = sink {
         let dtype = plan.entries[job.entry].member.tensor.dtype;
-        let values = if layer.is_fused() { in_rows(&values, layer) } else { values };
-        let bytes = floats(&values, dtype);
-        let at = job.range.start * layer.line_weights() * (dtype.bitsize() as u64 / 8);
-        sink.write(job.entry, 0, at, &bytes)?;
+        if layer.float_shape() == layer.shape {
+            let values = if layer.is_fused() { in_rows(&values, layer) } else { values };
+            let at = job.range.start * layer.line_weights() * (dtype.bitsize() as u64 / 8);
+            sink.write(job.entry, 0, at, &floats(&values, dtype))?;
+        } else {
+            write_transposed(&values, dtype, layer, job, sink)?;
+        }
     }
     resources.progress.add((job.range.end - job.range.start) * layer.line_weights() * 2);
     Ok(Some(stats))
@@ -131,6 +145,26 @@ fn carry(
     }
     resources.progress.add(buffer.bytes().len() as u64);
     Ok(stats)
+}
+
+/// Writes rows of one expert as columns.
+fn write_transposed(
+    values: &[f32],
+    dtype: Dtype,
+    layer: &Layer,
+    job: &Job,
+    sink: &dyn Sink,
+) -> Result<(), EngineError> {
+    let [_, rows, columns] = layer.shape[..] else { return Ok(()) };
+    let (expert, first) = (job.range.start / rows, job.range.start % rows);
+    let width = dtype.bitsize() as u64 / 8;
+    for column in 0..columns {
+        let own = values.iter().skip(column as usize).step_by(columns as usize);
+        let own: Vec<f32> = own.copied().collect();
+        let at = (expert * columns + column) * rows + first;
+        sink.write(job.entry, 0, at * width, &floats(&own, dtype))?;
+    }
+    Ok(())
 }
 
 /// Values of lines of fused experts, which come column by column, row by row.

@@ -16,7 +16,7 @@ pub use error::{Irreparable, NotRepaired};
 use super::staging::Staging;
 use super::verify::{Opened, Verification};
 use super::writer::Writer;
-use super::{Companions, Options, check_target};
+use super::{Companions, ExportError, Options, check_target};
 use crate::dialect::Dialect;
 use crate::engine::Resources;
 use crate::plan::{Plan, Sharding};
@@ -79,6 +79,16 @@ pub fn repair(
     stage: &dyn Fn(RepairStage, u64),
 ) -> Result<Outcome, NotRepaired> {
     let opened = Opened::new(path, None)?;
+    if let Some(foreign) = opened.stated.foreign {
+        let problem = format!(
+            "quant_method {} is read and verified, but not written: only checkpoints of {} and {} \
+             can be repaired",
+            foreign.name(),
+            Dialect::Modelopt,
+            Dialect::CompressedTensors
+        );
+        return Err(ExportError::NotVerifiable { path: path.to_owned(), problem }.into());
+    }
     check_target(options.out, path, options.overwrite)?;
     stage(RepairStage::Examine, opened.bytes());
     let verification = opened.verify(resources)?;

@@ -141,6 +141,7 @@ fn ignore(opened: &Opened<'_>) -> Vec<String> {
     let float = float_matrices(opened).filter(|tensor| {
         let module = owner_of(&tensor.name);
         let expected = stated.expects(module).is_some() || nothing_is_said;
+        let expected = expected && stated.foreign.is_none();
         expected && !stated.ignores(module)
     });
     problems
@@ -148,7 +149,8 @@ fn ignore(opened: &Opened<'_>) -> Vec<String> {
 
     let head = |module: &str| role_of(&format!("{module}.weight"), &[1, 1]) == Role::Head;
     let packed_head = opened.layers.iter().any(|layer| head(&layer.module));
-    let needs_head = stated.dialect == Dialect::CompressedTensors && stated.config.is_some();
+    let is_compressed = stated.dialect == Dialect::CompressedTensors && stated.foreign.is_none();
+    let needs_head = is_compressed && stated.config.is_some();
     if needs_head && !packed_head && !stated.ignores("lm_head") {
         problems.push("lm_head is not listed, and loaders expect it packed then".to_owned());
     }
