@@ -655,6 +655,8 @@ fn everything_else_is_carried() {
     common::write_sharded(&place.src(), &language_model(Dtype::BF16, 2), 3, &config(false));
     fs::write(place.src().join("tokenizer.json"), "{\"b\": 2}").unwrap();
     place.export(&["-q"]).ok();
+    // Written as no export would.
+    edit_config(&place, |_| {});
     let file = place.out().join("model-00001-of-00003.safetensors");
     let mut tensors = read_file(&file);
     let scales = tensors.iter_mut().find(|t| t.name.ends_with("weight_scale")).unwrap();

@@ -399,6 +399,21 @@ fn float_experts_count_as_experts() {
 }
 
 #[test]
+fn grouped_experts_count_by_the_numbers_of_their_weights() {
+    let mut model = language_model(Dtype::BF16, 1);
+    for expert in 0..3 {
+        let name = format!("{EXPERTS}.linear_fc1.weight{expert}");
+        model.push(Stored::weights(&name, Dtype::BF16, &[64, 64]));
+    }
+    let place = Place::with(&model);
+    place.export(&["-q", "--include", "*.linear_fc1*"]).ok();
+    let ran = verify(&place, false, &[]).ok();
+    assert!(ran.stdout.contains("3 experts in 1 list"), "{}", ran.stdout);
+    edit(&place, |tensors| tensors.retain(|tensor| !tensor.name.contains("fc1.weight1")));
+    fails(&place, false, "experts", &["layer 0 has no expert 1 in model.layers.0.mlp.experts"]);
+}
+
+#[test]
 fn fused_experts_count_by_their_first_dimension() {
     let place = reference("gptoss_w4a16nvfp4");
     edit_json(&place.out().join("config.json"), |json| json["num_local_experts"] = 9.into());

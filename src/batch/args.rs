@@ -56,8 +56,8 @@ pub struct Args {
     /// nothing is written if nothing is wrong
     #[arg(long, help_heading = "What to do", requires = "out", conflicts_with_all = [
         "dequantize", "dry_run", "stats", "verify", "format", "export", "recipe", "preset", "include",
-        "exclude", "quantize_embeddings", "tied", "scale_search", "indivisible", "unserved", "report",
-        "strict", "group_by"
+        "exclude", "quantize_embeddings", "tied", "scale_search", "expert_scale", "indivisible",
+        "unserved", "report", "strict", "group_by"
     ])]
     pub repair: bool,
 

@@ -134,9 +134,9 @@ fn join_groups(
     diagnosis: &mut Diagnosis,
     problems: &mut Vec<Irreparable>,
 ) -> Result<(), NotRepaired> {
-    let modules = opened.layers.iter().enumerate();
+    let weights = opened.layers.iter().enumerate();
     let place: HashMap<&str, usize> =
-        modules.map(|(i, layer)| (layer.module.as_str(), i)).collect();
+        weights.map(|(i, layer)| (layer.weight.as_str(), i)).collect();
     for group in fused(&opened.layers) {
         let is_nvfp4 = |layer: &&&Layer| layer.format == Some(Format::Nvfp4);
         match group.iter().filter(is_nvfp4).count() {
@@ -152,7 +152,7 @@ fn join_groups(
         for layer in &group {
             scales.extend(
                 place
-                    .get(layer.module.as_str())
+                    .get(layer.weight.as_str())
                     .map(|i| Ok::<_, NotRepaired>((*i, global_scale(&opened.checkpoint, layer)?)))
                     .transpose()?,
             );

@@ -8,9 +8,6 @@ use crate::model::{MAX_EXPERTS, Member, Role};
 use crate::quantized::Layer;
 use crate::units::count;
 
-/// Names that lists of experts have.
-const LISTS: [&str; 2] = ["experts", "local_experts"];
-
 /// The experts of one list: what each of them is made of.
 #[derive(Default)]
 struct List {
@@ -81,7 +78,7 @@ fn place(member: &Member) -> Option<(String, String)> {
         return None;
     }
     let parts: Vec<&str> = member.tensor.name.split('.').collect();
-    let end = parts.iter().rposition(|part| LISTS.contains(part))? + 1;
+    let end = parts.iter().rposition(|part| part.ends_with("experts"))? + 1;
     let number = member.expert.map(|expert| expert.to_string()).unwrap_or_default();
     let rest = parts[end..].iter().filter(|part| number.is_empty() || **part != number);
     let mut rest: Vec<&str> = rest.copied().collect();

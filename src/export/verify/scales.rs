@@ -74,13 +74,13 @@ fn saturated(layers: &[LayerScales<'_>]) -> String {
 
 /// Layers that runtimes fuse have one global scale.
 pub fn groups(opened: &Opened<'_>, layers: &[LayerScales<'_>]) -> Check {
-    let by_module: BTreeMap<&str, &LayerScales<'_>> =
-        layers.iter().map(|scales| (scales.layer.module.as_str(), scales)).collect();
+    let by_weight: BTreeMap<&str, &LayerScales<'_>> =
+        layers.iter().map(|scales| (scales.layer.weight.as_str(), scales)).collect();
     let groups = fused(&opened.layers);
     let mut torn = Vec::new();
     for group in &groups {
         let members: Vec<_> =
-            group.iter().filter_map(|layer| by_module.get(layer.module.as_str())).collect();
+            group.iter().filter_map(|layer| by_weight.get(layer.weight.as_str())).collect();
         let scales = || members.iter().map(|member| member.global);
         if scales().any(|scale| scale.to_bits() != members[0].global.to_bits()) {
             let names: Vec<String> = members.iter().map(|member| member.described()).collect();
