@@ -1,5 +1,7 @@
 //! Projections that a runtime runs as one matrix, and that therefore share a global scale.
 
+use super::{grouped_weight, module_of};
+
 /// What identifies a scale group: the modules of one are equal in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScaleGroup {
@@ -19,11 +21,16 @@ const FUSED: &[&[&str]] = &[
     &["in_proj_qkv", "in_proj_z"],
 ];
 
-/// The scale group of a module; `None` if it stands alone.
-pub fn scale_group(module: &str) -> Option<ScaleGroup> {
-    let (parent, projection) = module.rsplit_once('.')?;
+/// The scale group of a weight, or of a module; `None` if it stands alone. Weights of grouped experts
+/// are in one with those of the same number.
+pub fn scale_group(name: &str) -> Option<ScaleGroup> {
+    let (parent, projection) = module_of(name).rsplit_once('.')?;
     let projections = FUSED.iter().copied().find(|names| names.contains(&projection))?;
-    Some(ScaleGroup { parent: parent.to_owned(), projections })
+    let parent = match grouped_weight(name) {
+        Some((_, expert)) => format!("{parent}.{expert}"),
+        None => parent.to_owned(),
+    };
+    Some(ScaleGroup { parent, projections })
 }
 
 #[cfg(test)]
@@ -41,5 +48,8 @@ mod tests {
         assert_eq!(group("m.0.self_attn.o_proj"), None);
         assert_eq!(group("m.0.mlp.down_proj"), None);
         assert_eq!(group("lm_head"), None);
+        assert_eq!(group("m.experts.w1.weight2"), group("m.experts.w3.weight2"));
+        assert_ne!(group("m.experts.w1.weight2"), group("m.experts.w1.weight3"));
+        assert_eq!(group("m.0.self_attn.q_proj.weight"), group("m.0.self_attn.k_proj"));
     }
 }

@@ -289,7 +289,7 @@ fn group(entries: &mut [Entry], experts: ExpertScale) -> Vec<Vec<usize>> {
 fn shared_scale(entry: &Entry, experts: ExpertScale) -> Option<(Format, String, String)> {
     let format = entry.format()?;
     let module = module_of(&entry.member.tensor.name);
-    let fused = scale_group(module);
+    let fused = scale_group(&entry.member.tensor.name);
     let is_joint = experts == ExpertScale::Joint && entry.member.expert.is_some();
     match format {
         Format::Nvfp4 | Format::Fp8 if is_joint => {

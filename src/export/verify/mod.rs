@@ -140,7 +140,7 @@ fn derived(source: &Checkpoint) -> BTreeMap<String, Tensor> {
 pub(super) fn fused(layers: &[Layer]) -> Vec<Vec<&Layer>> {
     let mut groups: BTreeMap<ScaleGroup, Vec<&Layer>> = BTreeMap::new();
     for layer in layers.iter().filter(|layer| layer.problem.is_none()) {
-        if let Some(group) = scale_group(&layer.module) {
+        if let Some(group) = scale_group(&layer.weight) {
             groups.entry(group).or_default().push(layer);
         }
     }
