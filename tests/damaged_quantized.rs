@@ -72,15 +72,15 @@ fn damage(tensors: &mut Vec<Stored>, random: &mut Random) -> String {
             let bytes = tensors[i].bytes.len() as u64;
             let dtype = types[random.below(types.len())];
             let width = dtype.bitsize() as u64 / 8;
-            if bytes % width != 0 {
+            if !bytes.is_multiple_of(width) {
                 return damage(tensors, random);
             }
             let count = bytes / width;
             let rows = [1, 2, 3, 8, 16, count][random.below(6)];
             let shape = match random.below(4) {
                 0 => vec![count],
-                1 if rows > 0 && count % rows == 0 => vec![1, rows, count / rows],
-                _ if rows > 0 && count % rows == 0 => vec![rows, count / rows],
+                1 if rows > 0 && count.is_multiple_of(rows) => vec![1, rows, count / rows],
+                _ if rows > 0 && count.is_multiple_of(rows) => vec![rows, count / rows],
                 _ => vec![count, 1],
             };
             let told = format!("{name} is {dtype} {shape:?}");

@@ -4,6 +4,7 @@ mod args;
 mod dequantize;
 mod device;
 mod error;
+mod export;
 mod progress;
 mod repair;
 mod size;
@@ -16,14 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use args::{Args, Mode, UsageError};
 pub use error::BatchError;
 
-use crate::backend::{Backend, TieMatch};
+use crate::backend::Backend;
 use crate::checkpoint::Checkpoint;
-use crate::engine::{Method, Resources, Run, tie_match};
+use crate::engine::{Resources, Run};
 use crate::export::verify::{Opened, Verification};
-use crate::export::{Exported, NotExported, Options, Stage, check_target, export, run_findings};
-use crate::model::ties::Tie;
-use crate::model::{Model, ties};
-use crate::plan::{Entry, Finding, FindingKind, Plan, Sharding};
+use crate::export::{check_target, run_findings};
+use crate::model::Model;
+use crate::plan::{Finding, FindingKind, Plan, Sharding};
 use crate::recipe::Recipe;
 use crate::report::{GroupBy, Report, check_file, formats, grouped, rows, terminal};
 use crate::stats::TensorStats;
@@ -148,32 +148,6 @@ impl Batch<'_> {
         }
     }
 
-    /// Finds out by reading whether embedding and head are one: byte by byte, and where bytes differ
-    /// by what the quantized table stands for.
-    fn settle_tie(&self, model: &Model<'_>, plan: &Plan) -> Result<Tie, BatchError> {
-        let settled = ties::settle(model.checkpoint, model.tie.clone(), self.cancel)?;
-        let (Tie::Unknown { embedding, head }, Tie::Untied) = (&model.tie, &settled) else {
-            return Ok(settled);
-        };
-        let tensors = &model.checkpoint.tensors;
-        let (table, other) = (&tensors[*embedding], &tensors[*head]);
-        let entry = plan.entries.iter().find(|entry| entry.member.index == *embedding);
-        let Some(format) = entry.and_then(Entry::format) else { return Ok(settled) };
-
-        let backend = device::open(&self.args.device)?;
-        let resources = self.resources(backend.as_ref());
-        self.progress.begin("compare", 0);
-        let found =
-            tie_match(&resources, model.checkpoint, (table, other), Method::of(plan, format))?;
-        self.progress.end();
-        match found {
-            Some(TieMatch { apart: 0, .. }) => {
-                Ok(Tie::HeadMatches { embedding: *embedding, head: *head })
-            }
-            _ => Ok(settled),
-        }
-    }
-
     fn resources<'b>(&'b self, backend: &'b dyn Backend) -> Resources<'b> {
         let workers = device::workers(self.args.threads, backend);
         Resources { backend, workers, progress: &self.progress, cancel: self.cancel }
@@ -226,49 +200,6 @@ impl Batch<'_> {
         self.show_stats(plan, &stats, GroupBy::None, out)?;
         let findings = [plan.findings.clone(), found].concat();
         self.write_report(plan, Some(backend.name()), &stats, &findings, None)
-    }
-
-    fn export(
-        &self,
-        checkpoint: &Checkpoint,
-        plan: &Plan,
-        folder: &std::path::Path,
-        out: &mut dyn Write,
-    ) -> Result<(), BatchError> {
-        let backend = device::open(&self.args.device)?;
-        self.show_device(backend.name(), out)?;
-        let run = Run { checkpoint, plan, sink: None, resources: self.resources(backend.as_ref()) };
-        let options =
-            Options { out: folder, overwrite: self.args.overwrite, strict: self.args.strict };
-        let exported = export(&run, &options, &|stage, total| {
-            let name = match stage {
-                Stage::Quantize => "quantize",
-                Stage::Verify => "verify",
-            };
-            self.progress.begin(name, total);
-        });
-        let Exported { stats, findings, verification, companions } = match exported {
-            Ok(exported) => exported,
-            Err(NotExported::Refused(verification)) => {
-                writeln!(out, "\n{}", terminal::verification(&verification))?;
-                return Err(NotExported::Refused(verification).into());
-            }
-            Err(NotExported::Findings(findings)) => {
-                self.show_findings(&findings, out)?;
-                return Err(NotExported::Findings(findings).into());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        self.progress.end();
-        write!(out, "{}", terminal::findings(&findings))?;
-        self.show_stats(plan, &stats, GroupBy::Layer, out)?;
-        if !self.args.quiet {
-            writeln!(out, "\n{}", terminal::verification(&verification))?;
-            write!(out, "\n{}", terminal::companions(&companions))?;
-            writeln!(out, "written   {}", folder.display())?;
-        }
-        let findings = [plan.findings.clone(), findings].concat();
-        self.write_report(plan, Some(backend.name()), &stats, &findings, Some(&verification))
     }
 
     fn verify(&self, out: &mut dyn Write) -> Result<(), BatchError> {

@@ -3,22 +3,18 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::chunk::ChunkBuffer;
-use super::group::{Encoder, Nvfp4Encoder, SharedScale};
+use super::group::SharedScale;
 use super::schedule::{Job, Task, schedule};
-use super::transpose::codes_to_rows;
 use super::workers::in_order;
 use super::{EngineError, Resources};
-use crate::backend::{Backend, Grouped, Quantized, Weights};
-use crate::checkpoint::{Checkpoint, Dtype, Tensor};
+use crate::backend::{Backend, Weights};
+use crate::checkpoint::{Checkpoint, Tensor};
 use crate::cpu::{Cpu, weight_sums};
 use crate::dialect::Part;
-use crate::format::nvfp4::BLOCK_LEN;
-use crate::format::packing::{Packing, pack_zero_points};
-use crate::format::{Coder, Scope};
 use crate::model::InputAxis;
 use crate::numeric::FloatKind;
 use crate::plan::{Decision, Entry, Plan};
-use crate::stats::{QuantizedStats, ScaleHealth, TensorStats};
+use crate::stats::TensorStats;
 
 /// Takes what a run produces. Called from several threads at once.
 pub trait Sink: Sync {
@@ -46,8 +42,8 @@ pub struct Run<'a> {
 }
 
 /// What the workers of a run share.
-struct Shared<'a> {
-    run: &'a Run<'a>,
+pub(super) struct Shared<'a> {
+    pub(super) run: &'a Run<'a>,
     jobs: Vec<Job>,
     groups: Vec<SharedScale>,
     measured: Mutex<Vec<Measured>>,
@@ -115,31 +111,31 @@ pub fn merge(entries: usize, mut measured: Vec<Measured>) -> Vec<Option<TensorSt
 }
 
 impl Shared<'_> {
-    fn entry(&self, job: &Job) -> &Entry {
+    pub(super) fn entry(&self, job: &Job) -> &Entry {
         &self.run.plan.entries[job.entry]
     }
 
-    fn tensor(&self, job: &Job) -> &Tensor {
+    pub(super) fn tensor(&self, job: &Job) -> &Tensor {
         &self.entry(job).member.tensor
     }
 
     /// Length of a row.
-    fn columns(&self, job: &Job) -> usize {
+    pub(super) fn columns(&self, job: &Job) -> usize {
         *self.tensor(job).shape.last().unwrap_or(&1) as usize
     }
 
     /// Length of a row as it is quantized.
-    fn stored_columns(&self, job: &Job) -> usize {
+    pub(super) fn stored_columns(&self, job: &Job) -> usize {
         self.entry(job).padded_columns().map_or_else(|| self.columns(job), |n| n as usize)
     }
 
     /// Row length of a tensor whose blocks run down its columns.
-    fn columns_of_blocks(&self, job: &Job) -> Option<usize> {
+    pub(super) fn columns_of_blocks(&self, job: &Job) -> Option<usize> {
         let by_columns = self.entry(job).member.input_axis == Some(InputAxis::SecondToLast);
         self.tensor(job).shape.last().filter(|_| by_columns).map(|&columns| columns as usize)
     }
 
-    fn group_of(&self, job: &Job) -> &SharedScale {
+    pub(super) fn group_of(&self, job: &Job) -> &SharedScale {
         match self.entry(job).decision {
             Decision::Quantize { group, .. } => &self.groups[group],
             _ => unreachable!("only quantized tensors have amax and quantize jobs"),
@@ -193,140 +189,6 @@ impl Shared<'_> {
         Ok(())
     }
 
-    fn not_finite(&self, job: &Job, weights: Weights<'_>) -> EngineError {
-        let tensor = self.tensor(job);
-        let values = weights.bytes.chunks_exact(weights.kind.bytes()).map(|element| {
-            let pattern = element.iter().rev().fold(0, |bits, &byte| (bits << 8) | u32::from(byte));
-            weights.kind.widen(pattern)
-        });
-        let first = values.enumerate().find(|(_, value)| !value.is_finite());
-        let (at, value) = first.unwrap_or((0, f32::NAN));
-        let (columns, stored) = (self.columns(job), self.stored_columns(job));
-        let is_padded = weights.len() as u64 > job.range.end - job.range.start;
-        let at = if is_padded { at / stored * columns + at % stored } else { at };
-        let mut index = job.range.start + at as u64;
-        let mut position: Vec<u64> = Vec::new();
-        for &length in tensor.shape.iter().rev() {
-            position.insert(0, index % length);
-            index /= length;
-        }
-        let value = match tensor.dtype {
-            Dtype::F64 => format!("{value} (as f32)"),
-            _ => value.to_string(),
-        };
-        EngineError::NotFinite { tensor: tensor.name.clone(), value, position }
-    }
-
-    fn quantize(&self, job: &Job, weights: Weights<'_>) -> Result<(), EngineError> {
-        let encoder = self.group_of(job).encoder(weights.kind);
-        let mut stats = match encoder {
-            Some(Encoder::Nvfp4(encoder)) => self.quantize_nvfp4(job, weights, &encoder)?,
-            Some(Encoder::Grouped(coder)) => self.quantize_grouped(job, weights, &coder)?,
-            None => return Ok(()),
-        };
-        self.group_of(job).end_quantize();
-        let padding = weights.len() as u64 - (job.range.end - job.range.start);
-        stats.weights.remove_zeros(padding);
-        self.add_stats(job, stats);
-        Ok(())
-    }
-
-    fn quantize_nvfp4(
-        &self,
-        job: &Job,
-        weights: Weights<'_>,
-        Nvfp4Encoder { tables, unsearched }: &Nvfp4Encoder,
-    ) -> Result<TensorStats, EngineError> {
-        let backend = self.run.resources.backend;
-        let Quantized { codes, scales, weights: sums, errors } =
-            backend.nvfp4_quantize(weights, tables)?;
-        let unsearched = unsearched.as_ref().map(|tables| backend.nvfp4_quantize(weights, tables));
-        let unsearched = unsearched.transpose()?.map(|quantized| quantized.errors);
-        let codes = match self.columns_of_blocks(job) {
-            Some(columns) => codes_to_rows(&codes, columns),
-            None => codes,
-        };
-        let first = self.stored_place(job);
-        let block = first / BLOCK_LEN as u64;
-        let global_scale = tables.scaling.global_scale;
-        self.write(job, Part::Codes, block * 8, &codes)?;
-        self.write(job, Part::Scales, block, &scales)?;
-        if job.chunk == 0 {
-            self.write(job, Part::GlobalScale, 0, &global_scale.to_le_bytes())?;
-        }
-        let quantized = QuantizedStats {
-            global_scale: Some(global_scale),
-            scales: ScaleHealth::of(&scales),
-            signal_squares: sums.sum_squares,
-            errors,
-            unsearched,
-        };
-        // The amax is known from the first reading.
-        Ok(TensorStats { weights: sums, quantized: Some(quantized), ..Default::default() })
-    }
-
-    fn quantize_grouped(
-        &self,
-        job: &Job,
-        weights: Weights<'_>,
-        coder: &Coder,
-    ) -> Result<TensorStats, EngineError> {
-        let (entry, scheme) = (self.entry(job), &coder.scheme);
-        let columns = self.stored_columns(job);
-        let Grouped { codes, scales, amax, weights: sums, errors } =
-            self.run.resources.backend.grouped_quantize(weights, columns, coder)?;
-        let amax = weights.kind.widen(amax);
-        if !amax.is_finite() {
-            return Err(self.not_finite(job, weights));
-        }
-
-        let row = self.stored_place(job) as usize / columns;
-        let packing = entry.format().and_then(|format| self.run.plan.dialect.packing(format));
-        let packing = packing.unwrap_or(Packing::Bytes);
-        let (at, packed) = (packing.bytes(row, columns), packing.pack(codes, columns));
-        self.write(job, Part::Codes, at as u64, &packed)?;
-
-        let across = scheme.scope.across(columns);
-        let first = scheme.scope.index(row, 0, columns);
-        if scheme.scope != Scope::Tensor || job.chunk == 0 {
-            let at = first * scheme.store.bytes(weights.kind);
-            self.write(job, Part::Scales, at as u64, &scheme.store.encode(&scales, weights.kind))?;
-        }
-        if scheme.zero_points {
-            let bits = scheme.element.bits();
-            let at = row * usize::from(bits) / 32 * across * 4;
-            let packed = pack_zero_points(&scales, across, bits);
-            self.write(job, Part::ZeroPoints, at as u64, &packed)?;
-        }
-        if job.chunk == 0 {
-            let rows = entry.member.tensor.shape[0];
-            let shape = [rows, columns as u64].map(u64::to_le_bytes);
-            self.write(job, Part::Shape, 0, shape.as_flattened())?;
-        }
-        let (min_normal, largest) = scheme.store.range(weights.kind);
-        let values = scales.iter().map(|group| group.scale);
-        let health = ScaleHealth::of_values(values, min_normal, largest);
-        let quantized = QuantizedStats {
-            global_scale: coder.tensor_scale.map(|group| group.scale),
-            // A scale of the whole tensor is counted once.
-            scales: if scheme.scope == Scope::Tensor && job.chunk > 0 {
-                ScaleHealth::default()
-            } else {
-                health
-            },
-            signal_squares: sums.sum_squares,
-            errors,
-            unsearched: None,
-        };
-        Ok(TensorStats { amax, weights: sums, quantized: Some(quantized), ..Default::default() })
-    }
-
-    /// The place that the first weight of a job has among those that are stored.
-    fn stored_place(&self, job: &Job) -> u64 {
-        let (columns, stored) = (self.columns(job) as u64, self.stored_columns(job) as u64);
-        if columns == stored { job.range.start } else { job.range.start / columns * stored }
-    }
-
     fn measure(&self, job: &Job, weights: Option<Weights<'_>>) {
         let Some(weights) = weights else { return };
         let amax = Cpu.amax(weights).map_or(f32::NAN, |pattern| weights.kind.widen(pattern));
@@ -336,7 +198,7 @@ impl Shared<'_> {
         );
     }
 
-    fn add_stats(&self, job: &Job, stats: TensorStats) {
+    pub(super) fn add_stats(&self, job: &Job, stats: TensorStats) {
         let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
         measured.push(Measured { entry: job.entry, chunk: job.chunk, expert: job.expert, stats });
     }
@@ -349,7 +211,13 @@ impl Shared<'_> {
         self.write(job, Part::Verbatim, job.range.start * self.tensor(job).unit_bytes(), bytes)
     }
 
-    fn write(&self, job: &Job, part: Part, offset: u64, bytes: &[u8]) -> Result<(), EngineError> {
+    pub(super) fn write(
+        &self,
+        job: &Job,
+        part: Part,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), EngineError> {
         let Some(sink) = self.run.sink else { return Ok(()) };
         for (i, output) in self.entry(job).outputs.iter().enumerate() {
             if output.part == part {

@@ -8,6 +8,7 @@ mod adapter;
 mod device;
 mod gpu_data;
 mod grouped;
+mod grouped_layout;
 mod kernels;
 mod nvfp4;
 mod slot;

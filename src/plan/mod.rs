@@ -4,25 +4,25 @@
 
 mod decide;
 mod error;
+mod exclude;
 mod finding;
+mod group;
 mod layout;
 mod reason;
 
 use std::collections::{BTreeMap, HashMap};
 
 pub use error::PlanError;
+pub use exclude::is_packed_lookalike;
 pub use finding::{Finding, FindingKind};
 pub use layout::{PlannedFile, Sharding, layout};
 pub use reason::Reason;
 
-use crate::checkpoint::{Checkpoint, Dtype};
+use crate::checkpoint::Checkpoint;
 use crate::dialect::{Dialect, Output, Part};
 use crate::format::{Format, Quotient, ScaleSearch};
-use crate::model::{
-    Member, Model, Role, is_quantizable, is_weight, module_of, owner_of, role_of, scale_group,
-    ties::Tie,
-};
-use crate::recipe::{ExpertScale, Recipe, TiedOutcome};
+use crate::model::{Member, Model, Role, is_quantizable, module_of};
+use crate::recipe::{Recipe, TiedOutcome};
 
 /// What will happen to a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,9 +152,9 @@ impl Plan {
         }
         let decided = decide::decide(model, recipe, &rules, dialect);
         let (mut entries, mut findings) = (decided.entries, decided.findings);
-        let groups = group(&mut entries, recipe.expert_scale);
+        let groups = group::group(&mut entries, recipe.expert_scale);
         let files = layout(&entries, model.checkpoint, sharding);
-        let exclude = exclude(&entries, &model.tie, dialect);
+        let exclude = exclude::exclude(&entries, &model.tie, dialect);
         findings.extend(finding::about_checkpoint(model.checkpoint));
         findings.extend(finding::about_experts(model));
         findings.extend(finding::about_fused(&entries));
@@ -262,82 +262,6 @@ fn check_formats(recipe: &Recipe, dialect: Dialect) -> Result<(), PlanError> {
         return Err(PlanError::NoSearch { search, dialect });
     }
     Ok(())
-}
-
-/// Collects the tensors that share a scale of the whole tensor, and numbers the groups in order.
-fn group(entries: &mut [Entry], experts: ExpertScale) -> Vec<Vec<usize>> {
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut numbers = BTreeMap::new();
-    for (i, entry) in entries.iter_mut().enumerate() {
-        let key = shared_scale(entry, experts);
-        let Decision::Quantize { group, .. } = &mut entry.decision else { continue };
-        let number = match key {
-            Some(key) => *numbers.entry(key).or_insert(groups.len()),
-            None => groups.len(),
-        };
-        if number == groups.len() {
-            groups.push(Vec::new());
-        }
-        groups[number].push(i);
-        *group = number;
-    }
-    groups
-}
-
-/// What the members of a group have in common: the format, the module that holds them, and the names
-/// of their projections. `None` for a tensor that shares its scale with none.
-fn shared_scale(entry: &Entry, experts: ExpertScale) -> Option<(Format, String, String)> {
-    let format = entry.format()?;
-    let module = module_of(&entry.member.tensor.name);
-    let fused = scale_group(&entry.member.tensor.name);
-    let is_joint = experts == ExpertScale::Joint && entry.member.expert.is_some();
-    match format {
-        Format::Nvfp4 | Format::Fp8 if is_joint => {
-            let (parent, projection) = module.rsplit_once('.')?;
-            let names = fused.map_or(projection.to_owned(), |group| group.projections.join(" "));
-            let list = parent.find("experts").map_or(parent, |at| &parent[..at + "experts".len()]);
-            Some((format, list.to_owned(), names))
-        }
-        // FP8's layers have a scale each, whatever runtimes fuse.
-        Format::Nvfp4 => fused.map(|group| (format, group.parent, group.projections.join(" "))),
-        _ => None,
-    }
-}
-
-/// What the config lists as not quantized: every module with a float matrix that is stored as it
-/// was, and the head that a tied model does not store.
-fn exclude(entries: &[Entry], tie: &Tie, dialect: Dialect) -> Vec<String> {
-    let (mut kept, mut quantized) = (Vec::new(), Vec::new());
-    for entry in entries {
-        if entry.format().is_some() {
-            quantized.push(module_of(&entry.member.tensor.name).to_owned());
-        }
-        // A matrix of whole numbers must not be taken for packed codes either.
-        let is_packed_lookalike = is_packed_lookalike(
-            entry.member.tensor.dtype,
-            &entry.member.tensor.name,
-            &entry.member.tensor.shape,
-        );
-        let listed = entry.is_quantizable() || is_packed_lookalike;
-        let verbatim =
-            entry.outputs.iter().filter(|output| listed && output.part == Part::Verbatim);
-        kept.extend(verbatim.map(|output| {
-            let role = role_of(&output.name, &output.shape);
-            (owner_of(&output.name).to_owned(), role)
-        }));
-    }
-    if let Tie::HeadAbsent { head_name, .. } = tie {
-        kept.push((module_of(head_name).to_owned(), Role::Head));
-    }
-    kept.sort();
-    kept.dedup();
-    dialect.exclude(&kept, &quantized)
-}
-
-/// Whether a tensor, if nothing said otherwise, could be taken for packed codes.
-pub fn is_packed_lookalike(dtype: Dtype, name: &str, shape: &[u64]) -> bool {
-    let is_fused_experts = shape.len() == 3 && role_of(name, shape) == Role::Expert;
-    dtype == Dtype::U8 && (is_weight(name) || is_fused_experts)
 }
 
 /// No two outputs may have one name: a tensor of the source could be called like a scale.
