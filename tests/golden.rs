@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{KINDS, gpus};
-use quantscope::backend::{Backend, Weights};
+use quantscope::backend::{Backend, Grouped, Weights};
 use quantscope::cpu::Cpu;
 use quantscope::format::nvfp4::{Rule, Scaling};
 use quantscope::format::nvfp4_search::Search;
@@ -61,12 +61,17 @@ fn amax_of(kind: FloatKind, tensors: &Tensors, names: &[&str]) -> f32 {
 /// The parts of a quantized tensor, by the ends of their names.
 type Parts = Vec<(&'static str, Vec<u8>)>;
 
+/// The tool that wrote a file.
+#[derive(Clone, Copy, PartialEq)]
+enum Tool {
+    ModelOpt,
+    CompressedTensors,
+}
+
 /// One file of reference data.
 struct File {
+    tool: Tool,
     name: &'static str,
-    /// What joins the name of a tensor and that of a part.
-    joint: &'static str,
-    parts: fn(&dyn Backend, Weights<'_>, usize, f32, &Of) -> Parts,
     of: Of,
 }
 
@@ -78,80 +83,79 @@ enum Of {
     Grouped(Scheme, Packing),
 }
 
-fn modelopt_parts(
-    backend: &dyn Backend,
-    weights: Weights<'_>,
-    columns: usize,
-    amax: f32,
-    of: &Of,
-) -> Parts {
-    let tables = match *of {
-        Of::Nvfp4(rule) => Some(Nvfp4Tables::new(Scaling::new(rule, weights.kind, amax))),
-        Of::Searched(search) => {
-            let search = Search::new(search, Rule::Dynamic, weights.kind, amax).unwrap();
-            Some(Nvfp4Tables::searching(search))
-        }
-        Of::Grouped(..) => None,
-    };
-    match *of {
-        Of::Nvfp4(_) | Of::Searched(_) => {
-            let tables = tables.unwrap();
-            let quantized = backend.nvfp4_quantize(weights, &tables).unwrap();
-            let global_scale = tables.scaling.global_scale.to_le_bytes().to_vec();
-            vec![
-                ("weight", quantized.codes),
-                ("weight_scale", quantized.scales),
-                ("weight_scale_2", global_scale),
-            ]
-        }
-        Of::Grouped(scheme, packing) => {
-            let coder = Coder::new(scheme, weights.kind, amax);
-            let quantized = backend.grouped_quantize(weights, columns, &coder).unwrap();
-            let scales = scheme.store.encode(&quantized.scales, weights.kind);
-            vec![("weight", packing.pack(quantized.codes, columns)), ("weight_scale", scales)]
+impl File {
+    /// What joins the name of a tensor and that of a part.
+    fn joint(&self) -> &'static str {
+        match self.tool {
+            Tool::ModelOpt => "::",
+            Tool::CompressedTensors => ".",
         }
     }
-}
 
-fn compressed_tensors_parts(
-    backend: &dyn Backend,
-    weights: Weights<'_>,
-    columns: usize,
-    amax: f32,
-    of: &Of,
-) -> Parts {
-    match *of {
-        Of::Nvfp4(rule) => {
-            let tables = Nvfp4Tables::new(as_the_library(Scaling::new(rule, weights.kind, amax)));
-            let quantized = backend.nvfp4_quantize(weights, &tables).unwrap();
-            let global_scale = tables.scaling.global_scale.to_le_bytes().to_vec();
-            vec![
-                ("weight_packed", quantized.codes),
-                ("weight_scale", quantized.scales),
-                ("weight_global_scale", global_scale),
-            ]
-        }
-        Of::Searched(_) => unreachable!("the library searches for no scales"),
-        Of::Grouped(scheme, packing) => {
-            let coder = Coder::new(scheme, weights.kind, amax);
-            let quantized = backend.grouped_quantize(weights, columns, &coder).unwrap();
-            let scales = scheme.store.encode(&quantized.scales, weights.kind);
-            let bits = scheme.element.bits();
-            let (name, packed) = match packing {
-                Packing::Bytes if bits == 3 => {
-                    ("weight_packed", stream_of_3_bits(&quantized.codes, columns))
-                }
-                Packing::Bytes => ("weight", quantized.codes),
-                _ => ("weight_packed", packing.pack(quantized.codes, columns)),
-            };
-            let mut parts = vec![(name, packed), ("weight_scale", scales)];
-            if scheme.zero_points {
-                let across = scheme.scope.across(columns);
-                let packed = pack_zero_points(&quantized.scales, across, bits);
-                parts.push(("weight_zero_point", packed));
+    /// The parts of a tensor of this amax, as a backend makes them.
+    fn parts(
+        &self,
+        backend: &dyn Backend,
+        weights: Weights<'_>,
+        columns: usize,
+        amax: f32,
+    ) -> Parts {
+        let tables = match self.of {
+            Of::Nvfp4(rule) => {
+                let scaling = Scaling::new(rule, weights.kind, amax);
+                Nvfp4Tables::new(match self.tool {
+                    Tool::ModelOpt => scaling,
+                    Tool::CompressedTensors => as_the_library(scaling),
+                })
             }
-            parts
+            Of::Searched(search) => {
+                let search = Search::new(search, Rule::Dynamic, weights.kind, amax);
+                Nvfp4Tables::searching(search.unwrap())
+            }
+            Of::Grouped(scheme, packing) => {
+                let coder = Coder::new(scheme, weights.kind, amax);
+                return self.grouped(backend, weights, columns, &coder, packing);
+            }
+        };
+        let quantized = backend.nvfp4_quantize(weights, &tables).unwrap();
+        let (codes, global_scale) = match self.tool {
+            Tool::ModelOpt => ("weight", "weight_scale_2"),
+            Tool::CompressedTensors => ("weight_packed", "weight_global_scale"),
+        };
+        vec![
+            (codes, quantized.codes),
+            ("weight_scale", quantized.scales),
+            (global_scale, tables.scaling.global_scale.to_le_bytes().to_vec()),
+        ]
+    }
+
+    fn grouped(
+        &self,
+        backend: &dyn Backend,
+        weights: Weights<'_>,
+        columns: usize,
+        coder: &Coder,
+        packing: Packing,
+    ) -> Parts {
+        let Grouped { codes, scales, .. } =
+            backend.grouped_quantize(weights, columns, coder).unwrap();
+        let (scheme, bits) = (&coder.scheme, coder.scheme.element.bits());
+        let name = match (self.tool, packing) {
+            (Tool::CompressedTensors, Packing::Bytes) if bits == 8 => "weight",
+            (Tool::CompressedTensors, _) => "weight_packed",
+            (Tool::ModelOpt, _) => "weight",
+        };
+        let packed = match bits {
+            3 => stream_of_3_bits(&codes, columns),
+            _ => packing.pack(codes, columns),
+        };
+        let stored = scheme.store.encode(&scales, weights.kind);
+        let mut parts = vec![(name, packed), ("weight_scale", stored)];
+        if scheme.zero_points {
+            let packed = pack_zero_points(&scales, scheme.scope.across(columns), bits);
+            parts.push(("weight_zero_point", packed));
         }
+        parts
     }
 }
 
@@ -206,7 +210,7 @@ fn scheme(format: &str, arithmetic: Arithmetic) -> Scheme {
 }
 
 fn modelopt(name: &'static str, of: Of) -> File {
-    File { name, joint: "::", parts: modelopt_parts, of }
+    File { tool: Tool::ModelOpt, name, of }
 }
 
 fn modelopt_grouped(name: &'static str, format: &str, packing: Packing) -> File {
@@ -216,7 +220,7 @@ fn modelopt_grouped(name: &'static str, format: &str, packing: Packing) -> File 
 fn compressed_tensors(name: &'static str, scheme: Scheme, packing: Packing) -> File {
     // What the library does on a CPU, where the data was made.
     let scheme = Scheme { quotient: Quotient::Own, ..scheme };
-    File { name, joint: ".", parts: compressed_tensors_parts, of: Of::Grouped(scheme, packing) }
+    File { tool: Tool::CompressedTensors, name, of: Of::Grouped(scheme, packing) }
 }
 
 /// Compares every tensor of files that is not `lost` by the tool that wrote them.
@@ -247,7 +251,7 @@ fn compare_file(
         let inputs = load(&format!("{inputs}_{}.safetensors", kind_name(kind)));
         let expected = load(&format!("{outputs}{}_{}.safetensors", file.name, kind_name(kind)));
         for (name, (shape, words, len)) in &inputs {
-            let first = format!("{name}{}", file.joint);
+            let first = format!("{name}{}", file.joint());
             let stored = expected.keys().filter(|key| key.starts_with(&first)).count();
             // Shapes that the format does not take, and what is no number.
             if stored == 0 || ["nan", "inf"].contains(&name.as_str()) || lost(file, name, kind) {
@@ -260,7 +264,7 @@ fn compare_file(
             let own = [name.as_str()];
             let amax = amax_of(kind, &inputs, if shared { &fused[..] } else { &own[..] });
             for backend in backends {
-                for (part, got) in (file.parts)(&**backend, weights, shape[1], amax, &file.of) {
+                for (part, got) in file.parts(&**backend, weights, shape[1], amax) {
                     let part = format!("{first}{part}");
                     let expected = bytes(&expected, &part);
                     if got != expected {
@@ -305,9 +309,8 @@ fn every_compressed_tensors_file_is_reproduced() {
     let (four, eight) = (Packing::Words { bits: 4 }, Packing::Words { bits: 8 });
     let three = int::scheme(3, Scope::Group(128), true, Arithmetic::CompressedTensors);
     let nvfp4 = File {
+        tool: Tool::CompressedTensors,
         name: "NVFP4A16",
-        joint: ".",
-        parts: compressed_tensors_parts,
         of: Of::Nvfp4(Rule::CompressedTensors),
     };
     let files = [

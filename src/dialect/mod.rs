@@ -171,6 +171,12 @@ pub struct Output {
 }
 
 impl Output {
+    /// A copy of a tensor under its own name.
+    pub fn verbatim(tensor: &Tensor) -> Self {
+        let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
+        Self { name, dtype: tensor.dtype, shape, part: Part::Verbatim }
+    }
+
     /// Bytes of its data.
     pub fn bytes(&self) -> u64 {
         self.shape.iter().product::<u64>() * self.dtype.bitsize() as u64 / 8

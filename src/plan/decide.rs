@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{Decision, Entry, Finding, FindingKind, Reason};
 use crate::checkpoint::Tensor;
-use crate::dialect::{Dialect, Output, Part};
+use crate::dialect::{Dialect, Output};
 use crate::format::Format;
 use crate::model::{InputAxis, Member, Model, Role, is_weight, natural_order, ties::Tie};
 use crate::recipe::{Action, Indivisible, Recipe, RuleSet, TiedOutcome};
@@ -51,7 +51,7 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
                     if let Tie::HeadStored { differs: true, .. } = model.tie {
                         note(FindingKind::HeadDiffers);
                     }
-                    outputs.extend(head.map(|name| Output { name, ..verbatim(tensor) }));
+                    outputs.extend(head.map(|name| Output { name, ..Output::verbatim(tensor) }));
                 }
             }
         }
@@ -69,7 +69,7 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
                 decided
                     .findings
                     .extend(finding.map(|k| Finding::about(k, &tensor.name, tensor.bytes)));
-                outputs.insert(0, verbatim(tensor));
+                outputs.insert(0, Output::verbatim(tensor));
             }
         }
         decided.entries.push(Entry { member, decision, outputs });
@@ -102,15 +102,6 @@ fn whole_where_kept(model: &Model<'_>, decisions: Vec<Decision>) -> Vec<(Member,
     }
     result.sort_by(|(a, _), (b, _)| natural_order(&a.tensor.name, &b.tensor.name));
     result
-}
-
-fn verbatim(tensor: &Tensor) -> Output {
-    Output {
-        name: tensor.name.clone(),
-        dtype: tensor.dtype,
-        shape: tensor.shape.clone(),
-        part: Part::Verbatim,
-    }
 }
 
 fn by_rules(

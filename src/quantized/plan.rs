@@ -37,7 +37,7 @@ pub fn plan(
                 Some(_) => Reason::Default(member.role),
                 None => Reason::NotFloat(tensor.dtype),
             };
-            let outputs = vec![verbatim(tensor)];
+            let outputs = vec![Output::verbatim(tensor)];
             entries.push(Entry { member, decision: Decision::Keep(reason), outputs });
         }
     }
@@ -63,15 +63,6 @@ pub fn scales_activations(tensor: &Tensor) -> bool {
     tensor.len() == 1 && ENDINGS.iter().any(|ending| tensor.name.ends_with(ending))
 }
 
-fn verbatim(tensor: &Tensor) -> Output {
-    Output {
-        name: tensor.name.clone(),
-        dtype: tensor.dtype,
-        shape: tensor.shape.clone(),
-        part: Part::Verbatim,
-    }
-}
-
 fn entry(checkpoint: &Checkpoint, layer: &Layer, outputs: Outputs) -> Entry {
     let first = layer.parts.all().next().unwrap_or(0);
     let stored = &checkpoint.tensors[first];
@@ -88,7 +79,7 @@ fn entry(checkpoint: &Checkpoint, layer: &Layer, outputs: Outputs) -> Entry {
         bytes: length.saturating_mul(float.bitsize() as u64 / 8),
         ..stored.clone()
     };
-    let weight = Output { part: Part::Codes, ..verbatim(&tensor) };
+    let weight = Output { part: Part::Codes, ..Output::verbatim(&tensor) };
     let member = Member {
         input_axis: Some(match layer.shape.len() {
             3 => InputAxis::SecondToLast,
@@ -96,7 +87,7 @@ fn entry(checkpoint: &Checkpoint, layer: &Layer, outputs: Outputs) -> Entry {
         }),
         ..Member::of(first, tensor, None)
     };
-    let part = |i: usize| Output { part: Part::Codes, ..verbatim(&checkpoint.tensors[i]) };
+    let part = |i: usize| Output { part: Part::Codes, ..Output::verbatim(&checkpoint.tensors[i]) };
     let parts = layer.parts.all().map(part);
     Entry {
         member,
