@@ -5,8 +5,9 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Place, Stored, config, language_model, read_folder, read_json, run, write_single};
-use half::bf16;
+use common::{
+    Place, Stored, config, language_model, read_folder, read_json, run, sqnr, write_single,
+};
 use quantscope::dialect::Dialect;
 use quantscope::format::Format;
 use safetensors::Dtype;
@@ -18,25 +19,10 @@ const LAYER: &str = "model.layers.0.mlp.down_proj";
 /// A model whose rows divide into every block.
 fn wide_model() -> Vec<Stored> {
     let widen = |tensor: Stored| match tensor.shape[..] {
-        [rows, columns] => Stored::weights(&tensor.name, tensor.dtype, &[2 * rows, 4 * columns]),
+        [rows, columns] => Stored::weights(&tensor.name, tensor.dtype, &[4 * rows, 4 * columns]),
         _ => tensor,
     };
     language_model(Dtype::BF16, 1).into_iter().map(widen).collect()
-}
-
-fn values(tensor: &Stored) -> Vec<f32> {
-    let bytes = tensor.bytes.as_chunks().0.iter();
-    bytes.map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
-}
-
-/// Signal to noise in dB.
-fn sqnr(source: &Stored, other: &Stored) -> f64 {
-    let (source, other) = (values(source), values(other));
-    let squares = |values: &mut dyn Iterator<Item = f32>| -> f64 {
-        values.map(|v| f64::from(v).powi(2)).sum()
-    };
-    let noise = squares(&mut source.iter().zip(&other).map(|(a, b)| a - b));
-    10.0 * (squares(&mut source.iter().copied()) / noise).log10()
 }
 
 /// Where the codes of a module are stored.
@@ -104,6 +90,47 @@ fn exports_pass_their_gate_and_come_back_as_floats() {
             assert!(source["model.norm.weight"] == back["model.norm.weight"], "{what}");
             let restored = read_json(&place.path("back").join("config.json"));
             assert!(restored["quantization_config"].is_null(), "{what}");
+        }
+    }
+}
+
+/// Rows that are one group, or one tile, look like such with a scale of their own.
+#[test]
+fn matrices_of_one_group_a_row_and_of_one_tile_are_read_as_what_they_are() {
+    let place = Place::empty();
+    let mut tensors = language_model(Dtype::BF16, 1);
+    tensors.push(Stored::weights("model.layers.0.mlp.one.weight", Dtype::BF16, &[128, 128]));
+    write_single(&place.src(), &tensors, &config(false));
+    let at = |name: &str| place.path(name).display().to_string();
+    for format in
+        ["int8-g128", "int8-asym-g128", "int4-g128", "int4-asym-g128", "fp8-block", "mxfp8"]
+    {
+        for dialect in Dialect::ALL.map(Dialect::name) {
+            let known: Format = format.parse().unwrap();
+            if dialect.parse::<Dialect>().unwrap().packing(known).is_none() {
+                continue;
+            }
+            let arguments = [
+                &at("src"),
+                "--out",
+                &at("out"),
+                "--overwrite",
+                "--format",
+                format,
+                "--export",
+                dialect,
+                "--include",
+                "*.mlp.one",
+                "--exclude",
+                "*_proj",
+            ];
+            run(arguments).ok();
+            let _ = std::fs::remove_dir_all(place.path("back"));
+            run([&at("out"), "--dequantize", "--out", &at("back")]).ok();
+            let name = "model.layers.0.mlp.one.weight";
+            let (source, back) = (read_folder(&place.src()), read_folder(&place.path("back")));
+            let quality = sqnr(&source[name], &back[name]);
+            assert!(quality > 14.0, "{format} in {dialect}: {quality:.1} dB");
         }
     }
 }

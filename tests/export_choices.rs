@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{Place, Stored, config, files, floats, language_model, read_folder, read_json};
+use common::{Place, Stored, config, files, floats, language_model, read_folder, read_json, run};
 use quantscope::model::natural_order;
 use safetensors::Dtype;
 
@@ -425,4 +425,35 @@ fn a_stored_head_that_differs_is_said_before_it_is_untied() {
     assert!(ran.finding().contains("the stored head has other bytes"), "{}", ran.stdout);
     let ran = place.export(&["-q", "--quantize-embeddings", "--overwrite"]).ok();
     assert!(ran.finding().contains("would break the tie"), "{}", ran.stdout);
+}
+
+#[test]
+fn several_formats_among_layers_that_runtimes_fuse_are_told() {
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    std::fs::write(place.path("r.toml"), "[[rule]]\nmatch = '*.q_proj'\nset = 'fp8-channel'\n")
+        .unwrap();
+    let recipe = place.path("r.toml").display().to_string();
+    let ran = place.export(&["--recipe", &recipe, "--overwrite"]).ok();
+    assert!(ran.finding().contains("in another format than layers"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("in several formats, which vLLM refuses"), "{}", ran.stdout);
+    place.export(&["--recipe", &recipe, "--overwrite", "--strict"]).fails(1, &["finding"]);
+}
+
+#[test]
+fn tiles_that_are_not_whole_are_told() {
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    let source = place.src().display().to_string();
+    let ran = run([&source, "--dry-run", "--format", "fp8-block"]).ok();
+    assert!(ran.finding().contains("no multiple of 128"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_dialect_without_a_file_of_its_own_needs_a_config() {
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    std::fs::remove_file(place.src().join("config.json")).unwrap();
+    place
+        .export(&["--export", "compressed-tensors"])
+        .fails(1, &["no config.json", "--export modelopt"]);
+    assert_eq!(place.listing(), ["src"]);
+    place.export(&[]).ok();
 }

@@ -146,3 +146,71 @@ fn blocks_whose_scales_are_missing_are_told() {
     let ran = run([&path(&place, "src"), "--verify"]).fails(1, &["verification failed"]);
     assert!(ran.stdout.contains("gate_up_proj has no"), "{}", ran.stdout);
 }
+
+#[test]
+fn endings_that_other_tensors_have_too_mean_nothing() {
+    let mut tensors = language_model(Dtype::BF16, 1);
+    tensors.push(Stored::weights("model.layers.0.self_attn.resid_scales", Dtype::BF16, &[64]));
+    tensors.push(Stored::new("model.num_blocks", Dtype::I64, &[1], vec![0; 8]));
+    let place = Place::with(&tensors);
+    place.export(&[]).ok();
+    run([&path(&place, "out"), "--verify"]).ok();
+}
+
+#[test]
+fn what_values_depend_on_and_is_not_read_stops_what_needs_them() {
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    place.export(&["-q"]).ok();
+    let mut tensors: Vec<Stored> = read_folder(&place.out()).into_values().collect();
+    let name = "model.layers.0.self_attn.q_proj.pre_quant_scale";
+    tensors.push(Stored::weights(name, Dtype::BF16, &[64]));
+    let config = read_json(&place.out().join("config.json"));
+    write_single(&place.path("awq"), &tensors, &config);
+    let [awq, back] = ["awq", "back"].map(|name| path(&place, name));
+    run([&awq, "--dequantize", "--out", &back]).fails(1, &["q_proj also depend on", name]);
+    assert!(!place.path("back").exists());
+    let ran = run([&awq, "--stats"]).ok();
+    assert!(ran.lines("partly")[0].contains(name), "{}", ran.stdout);
+    run([&awq, "--verify"]).ok();
+}
+
+#[test]
+fn a_config_of_a_language_model_inside_counts() {
+    let place = deepseek();
+    edit_json(&place.path("theirs").join("config.json"), |config| {
+        let quantization = config.as_object_mut().unwrap().remove("quantization_config").unwrap();
+        config["text_config"] = json!({ "quantization_config": quantization });
+    });
+    let [theirs, back] = ["theirs", "back"].map(|name| path(&place, name));
+    run([&theirs, "--verify"]).ok();
+    run([&theirs, "--dequantize", "--out", &back]).ok();
+    let config = read_json(&place.path("back").join("config.json"));
+    assert!(config["text_config"]["quantization_config"].is_null());
+    run([&back, "--dry-run", "--format", "nvfp4"]).ok();
+}
+
+#[test]
+fn codes_of_nan_are_told() {
+    let place = deepseek();
+    let mut tensors: Vec<Stored> = read_folder(&place.path("theirs")).into_values().collect();
+    let layer = tensors.iter_mut().find(|t| t.name.ends_with("up_proj.weight")).unwrap();
+    layer.bytes[7] = 0x7F;
+    layer.bytes[9] = 0xFF;
+    let config = read_json(&place.path("theirs").join("config.json"));
+    write_single(&place.path("theirs"), &tensors, &config);
+    let ran = run([&path(&place, "theirs"), "--verify", "-q"]).fails(1, &["verification failed"]);
+    assert!(ran.stdout.contains("up_proj has 2 NaN codes"), "{}", ran.stdout);
+}
+
+#[test]
+fn floats_of_8_bits_in_a_form_that_is_not_known_are_no_floats() {
+    let mut tensors = language_model(Dtype::BF16, 1);
+    let name = "model.layers.0.mlp.experts.gate_up_proj";
+    tensors.push(Stored::new(name, Dtype::F8_E4M3, &[2, 4, 8], vec![0x38; 64]));
+    tensors.push(Stored::weights(&format!("{name}_scale_inv"), Dtype::F32, &[2, 1, 1]));
+    let place = Place::empty();
+    let config = json!({ "quantization_config": { "quant_method": "fp8" } });
+    write_single(&place.src(), &tensors, &config);
+    run([&path(&place, "src"), "--dequantize", "--out", &path(&place, "back")])
+        .fails(1, &["gate_up_proj has no weight_scale"]);
+}

@@ -176,9 +176,18 @@ fn matrices_of_several_pieces_are_the_same_on_every_adapter() {
         let patterns: Vec<_> =
             (0..rows * columns).map(|_| random.pattern(kind, one - low) + low).collect();
         let tensor = Tensor::new("several pieces", kind, &patterns);
-        for name in ["fp8", "fp8-block", "int8", "int4-g128", "mxfp4"] {
+        let (modelopt, other) = (Arithmetic::ModelOpt, Arithmetic::CompressedTensors);
+        for (name, arithmetic) in [
+            ("fp8", modelopt),
+            ("fp8-block", modelopt),
+            ("int8", modelopt),
+            ("int4-g128", modelopt),
+            ("mxfp4", modelopt),
+            ("int4-asym-g32", other),
+            ("fp8-channel", other),
+        ] {
             let format: Format = name.parse().unwrap();
-            let scheme = format.scheme(Arithmetic::ModelOpt).unwrap();
+            let scheme = format.scheme(arithmetic).unwrap();
             compare(&gpu, &tensor, columns, &(name.to_owned(), scheme));
         }
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const HIDDEN: usize = 64;
 const INNER: usize = 96;
 const EXPERTS: usize = 3;
-const FORMATS: [&str; 4] = ["nvfp4", "fp8-block", "int4-asym-g32", "mxfp8"];
+const FORMATS: [&str; 4] = ["nvfp4", "fp8-channel", "int4-asym-g32", "mxfp8"];
 
 /// A family that stores experts fused and transposed.
 #[derive(Clone, Copy)]

@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long)]
     pub batch: bool,
 
-    /// Write the quantized checkpoint into this folder, which must not exist
+    /// Write the quantized, repaired or dequantized checkpoint into this folder, which must not exist
     #[arg(long, value_name = "DIR", help_heading = "What to do")]
     pub out: Option<PathBuf>,
 
@@ -134,7 +134,7 @@ pub struct Args {
     #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "How")]
     pub device: String,
 
-    /// Number of threads; each takes about 20 MiB [default: one a core, at most 16; 4 with a GPU]
+    /// Number of threads; each takes about 10 to 30 MiB [default: one a core, at most 16; 4 with a GPU]
     #[arg(long, value_name = "N", help_heading = "How")]
     pub threads: Option<std::num::NonZeroUsize>,
 
@@ -213,7 +213,9 @@ pub enum Mode<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UsageError {
     /// No mode.
-    #[error("say what to do: --out DIR, --dry-run, --stats or --verify")]
+    #[error(
+        "say what to do: --out DIR, --dry-run, --stats or --verify; --dequantize and --repair go with --out"
+    )]
     NothingToDo,
     /// No window in this version.
     #[error("there is no window yet: pass --batch")]

@@ -58,6 +58,13 @@ impl Batch<'_> {
             writeln!(out, "layout    {}", stated.layout())?;
             writeln!(out, "coverage  {}", terminal::coverage(&plan.coverage()))?;
         }
+        for layer in &layers {
+            if let Some(problem) = &layer.problem {
+                writeln!(out, "unread    {problem}")?;
+            } else if let Some(by) = &layer.altered_by {
+                writeln!(out, "partly    {}: its values also depend on {by}", layer.module)?;
+            }
+        }
         self.show_stats(&plan, &stats, GroupBy::None, out)?;
         self.write_report(&plan, Some(backend.name()), &stats, &[], None)
     }

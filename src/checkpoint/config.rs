@@ -11,6 +11,9 @@ use super::python_json;
 /// The name of the model's config.
 pub const CONFIG_FILE: &str = "config.json";
 
+/// The key of the quantization.
+pub const QUANTIZATION: &str = "quantization_config";
+
 /// Where multimodal models keep the settings of their language model.
 const TEXT_CONFIGS: [&str; 4] = ["text_config", "llm_config", "language_config", "thinker_config"];
 
@@ -76,9 +79,26 @@ impl Config {
         ])
     }
 
+    /// What it says about the quantization, at the top or of the language model inside.
+    pub fn quantization(&self) -> Option<&Value> {
+        self.get(QUANTIZATION)
+    }
+
+    /// The whole file without what it says about the quantization.
+    pub fn without_quantization(&self) -> Map<String, Value> {
+        let mut json = self.json.clone();
+        json.shift_remove(QUANTIZATION);
+        for name in TEXT_CONFIGS {
+            if let Some(inner) = json.get_mut(name).and_then(Value::as_object_mut) {
+                inner.shift_remove(QUANTIZATION);
+            }
+        }
+        json
+    }
+
     /// The quantization method that the weights already are in, if any.
     pub fn quantization_method(&self) -> Option<String> {
-        let quantization = self.get("quantization_config")?;
+        let quantization = self.quantization()?;
         let method = quantization.get("quant_method").and_then(Value::as_str);
         Some(method.unwrap_or("not named").to_owned())
     }

@@ -12,7 +12,7 @@ mod strided;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-pub use config::{CONFIG_FILE, Config};
+pub use config::{CONFIG_FILE, Config, QUANTIZATION};
 pub use error::{CheckpointError, HeaderProblem, IndexProblem};
 pub use file::TensorFile;
 pub use locate::{SINGLE_FILE, lies_within};

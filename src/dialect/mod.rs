@@ -76,6 +76,14 @@ impl Dialect {
         packed.max(scaled) as u64
     }
 
+    /// Whether it has a file of its own for what is quantized how, besides `config.json`.
+    pub const fn has_own_file(self) -> bool {
+        match self {
+            Self::Modelopt => true,
+            Self::CompressedTensors => false,
+        }
+    }
+
     /// Whether its runtimes read one packed table for embedding and head.
     pub const fn shares_tables(self) -> bool {
         match self {

@@ -7,13 +7,10 @@ use serde_json::Value;
 
 use super::ExportError;
 use crate::checkpoint::index::{self, INDEX_FILE};
-use crate::checkpoint::{CONFIG_FILE, Config, SINGLE_FILE, python_json};
+use crate::checkpoint::{CONFIG_FILE, Config, QUANTIZATION, SINGLE_FILE, python_json};
 use crate::dialect::modelopt::{self, QUANT_CONFIG_FILE};
 use crate::dialect::{Dialect, compressed_tensors};
 use crate::plan::Plan;
-
-/// The key of the quantization in `config.json`.
-pub(super) const QUANTIZATION: &str = "quantization_config";
 
 /// The key that says whether embedding and head are one.
 const TIE: &str = "tie_word_embeddings";
@@ -61,8 +58,7 @@ pub(super) fn index_file(plan: &Plan) -> Option<(&'static str, String)> {
 /// Writes the config files of a checkpoint that is no longer quantized into a folder.
 pub fn write_float(folder: &Path, plan: &Plan, source: Option<&Config>) -> Result<(), ExportError> {
     let config = source.map(|config| {
-        let mut json = config.json.clone();
-        json.shift_remove(QUANTIZATION);
+        let json = config.without_quantization();
         (CONFIG_FILE, python_json::to_string_pretty(&Value::Object(json), "  "))
     });
     for (name, text) in config.into_iter().chain(index_file(plan)) {

@@ -31,6 +31,15 @@ pub fn dequantize(
     if let Some(problem) = layers.iter().find_map(|layer| layer.problem.clone()) {
         return Err(ExportError::Unreadable { path: checkpoint.path.clone(), problem });
     }
+    let altered = layers.iter().find_map(|layer| Some((layer, layer.altered_by.as_ref()?)));
+    if let Some((layer, by)) = altered {
+        let problem = format!(
+            "the values of {} also depend on {by}, which is not read here, so it cannot be written \
+             as floats",
+            layer.module
+        );
+        return Err(ExportError::NotVerifiable { path: checkpoint.path.clone(), problem });
+    }
     let companions = Companions::of(checkpoint)?;
     let needed = plan.bytes_after + companions.bytes;
     let staging = Staging::create(options.out, &checkpoint.path, options.overwrite, needed)?;

@@ -96,9 +96,7 @@ impl ExportError {
     pub fn not_quantized(path: PathBuf, method: Option<String>) -> Self {
         let problem = match method {
             Some(method) => {
-                format!(
-                    "{method}: no layer in it that is stored as ModelOpt or compressed-tensors do"
-                )
+                format!("{method}: no layer of it is in a form that is read here")
             }
             None => "no quantized layer in it. Pass a folder that an export wrote".to_owned(),
         };

@@ -95,7 +95,9 @@ impl Format {
     /// The name on the command line and in recipes.
     pub fn name(self) -> &'static str {
         let named = Self::NAMED.iter().find(|(_, format)| *format == self);
-        named.map_or("int", |(name, _)| name)
+        // Groups of a length that is not offered, as found in a checkpoint.
+        let other = if self.code_bits() == 4 { "int4-grouped" } else { "int8-grouped" };
+        named.map_or(other, |(name, _)| name)
     }
 
     /// Consecutive weights of a row that a length must be a multiple of; 1 where any will do.

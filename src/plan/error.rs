@@ -8,7 +8,7 @@ use crate::recipe::RecipeError;
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// The source is no float checkpoint.
-    #[error("{} is already quantized ({method}). Pass the float checkpoint that it was made from, or make it float with --dequantize", checkpoint.display())]
+    #[error("{} is already quantized ({method}). Pass the float checkpoint that it was made from, or make it float with --dequantize, if it is in a format that --formats lists", checkpoint.display())]
     AlreadyQuantized {
         /// The checkpoint.
         checkpoint: PathBuf,
@@ -58,6 +58,18 @@ pub enum PlanError {
     CannotShare {
         /// The dialect.
         dialect: Dialect,
+    },
+    /// There is no `config.json`, and the dialect keeps the quantization there and nowhere else.
+    #[error(
+        "there is no config.json in {}, where {dialect} keeps what is quantized how. Add the \
+         model's, or choose --export modelopt",
+        folder.display()
+    )]
+    NeedsConfig {
+        /// The dialect.
+        dialect: Dialect,
+        /// The checkpoint's folder.
+        folder: PathBuf,
     },
     /// Two tensors would be stored under one name.
     #[error(

@@ -1,12 +1,8 @@
 //! What the user should look at. Findings are values; window and terminal show the same ones.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::Entry;
-use crate::checkpoint::{Checkpoint, Config, index::INDEX_FILE};
-use crate::model::{MAX_EXPERTS, Model, Role, module_of, scale_group};
-use crate::recipe::RuleSet;
+use crate::checkpoint::index::INDEX_FILE;
 
 /// Something that is not as one would expect it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +70,10 @@ pub enum FindingKind {
     },
     /// Of layers that runtimes fuse, some are quantized and some are not.
     PartlyQuantized,
+    /// Layers that runtimes fuse are in several formats.
+    MixedFormats,
+    /// Rows or columns end in a part of a tile.
+    PartialTiles,
     /// A layer has another number of experts than the config says.
     ExpertCount {
         /// Experts that the config says.
@@ -102,7 +102,8 @@ impl Finding {
         Self { kind, tensors: vec![tensor.to_owned()], bytes }
     }
 
-    fn general(kind: FindingKind) -> Self {
+    /// A finding about no tensor in particular.
+    pub fn general(kind: FindingKind) -> Self {
         Self { kind, tensors: Vec::new(), bytes: 0 }
     }
 
@@ -182,6 +183,14 @@ impl fmt::Display for FindingKind {
                 "kept, while layers that runtimes fuse with them are quantized: vLLM refuses such \
                  a checkpoint. Quantize or keep them together",
             ),
+            Self::MixedFormats => f.write_str(
+                "in another format than layers that runtimes fuse with them: vLLM refuses such a \
+                 checkpoint. Give them one format",
+            ),
+            Self::PartialTiles => f.write_str(
+                "rows or columns are no multiple of 128 and end in a part of a tile: vLLM refuses \
+                 such layers, alone or fused with others",
+            ),
             Self::ExpertCount { expected, found } => write!(
                 f,
                 "a layer has {found} experts where config.json says {expected}: \
@@ -207,94 +216,4 @@ impl fmt::Display for FindingKind {
             ),
         }
     }
-}
-
-/// What is odd about the checkpoint itself.
-pub fn about_checkpoint(checkpoint: &Checkpoint) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if checkpoint.config.is_none() {
-        findings.push(Finding::general(FindingKind::NoConfig));
-    }
-    if !checkpoint.unlisted.is_empty() {
-        let bytes = checkpoint.unlisted.iter().filter_map(|name| checkpoint.tensor(name));
-        findings.push(Finding {
-            kind: FindingKind::Unlisted,
-            bytes: bytes.map(|tensor| tensor.bytes).sum(),
-            tensors: checkpoint.unlisted.clone(),
-        });
-    }
-    if !checkpoint.ignored.is_empty() {
-        let files = checkpoint.ignored.clone();
-        findings.push(Finding::general(FindingKind::IgnoredFiles { files }));
-    }
-    findings
-}
-
-/// Layers whose experts are not as many as the config says.
-pub fn about_experts(model: &Model<'_>) -> Vec<Finding> {
-    let config = model.checkpoint.config.as_ref();
-    let Some(expected) = config.and_then(Config::expert_count) else { return Vec::new() };
-    let mut layers: BTreeMap<u32, (BTreeSet<u32>, Finding)> = BTreeMap::new();
-    for member in &model.members {
-        let tensor = &member.tensor;
-        let stored = match (member.expert, &tensor.shape[..], member.role, member.input_axis) {
-            (Some(expert), ..) => vec![expert],
-            (None, [experts, _, _], Role::Expert, Some(_)) => {
-                (0..u32::try_from(*experts).unwrap_or(0).min(MAX_EXPERTS)).collect()
-            }
-            _ => continue,
-        };
-        let Some(layer) = member.layer else { continue };
-        let none =
-            || (BTreeSet::new(), Finding::general(FindingKind::ExpertCount { expected, found: 0 }));
-        let (experts, finding) = layers.entry(layer).or_insert_with(none);
-        experts.extend(stored);
-        finding.tensors.push(tensor.name.clone());
-        finding.bytes += tensor.bytes;
-    }
-    let odd = layers.into_values().filter(|(experts, _)| experts.len() as u64 != expected);
-    let counted = odd.map(|(experts, finding)| Finding {
-        kind: FindingKind::ExpertCount { expected, found: experts.len() as u64 },
-        ..finding
-    });
-    Finding::merged(counted.collect())
-}
-
-/// Kept layers whose fused siblings, or fellow experts, are quantized.
-pub fn about_fused(entries: &[Entry]) -> Vec<Finding> {
-    let mut groups: BTreeMap<(String, &[&str]), Vec<&Entry>> = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.is_quantizable()) {
-        let module = module_of(&entry.member.tensor.name);
-        if entry.member.role == Role::Expert {
-            // A runtime holds all experts of a layer in one tensor.
-            let list = module.split(".experts.").next().unwrap_or(module).to_owned();
-            groups.entry((list, &[])).or_default().push(entry);
-        } else if let Some(group) = scale_group(module) {
-            groups.entry((group.parent, group.projections)).or_default().push(entry);
-        }
-    }
-    let torn =
-        groups.into_values().filter(|group| group.iter().any(|entry| entry.format().is_some()));
-    let kept = torn.flatten().filter(|entry| entry.format().is_none());
-    let about = |entry: &Entry| {
-        Finding::about(
-            FindingKind::PartlyQuantized,
-            &entry.member.tensor.name,
-            entry.member.tensor.bytes,
-        )
-    };
-    Finding::merged(kept.map(about).collect())
-}
-
-/// Rules that match nothing, presets aside.
-pub fn about_rules(rules: &RuleSet, model: &Model<'_>) -> Vec<Finding> {
-    let matched = |i: usize| {
-        model.members.iter().any(|member| {
-            let stored = &model.checkpoint.tensors[member.index];
-            rules.matches(i, [&member.tensor.name, &stored.name], member.role)
-        })
-    };
-    let unused = rules.iter().enumerate().filter(|(i, rule)| !rule.optional && !matched(*i));
-    let kind = |rule: &str| FindingKind::RuleMatchesNothing { rule: rule.to_owned() };
-    unused.map(|(_, rule)| Finding::general(kind(&rule.source))).collect()
 }

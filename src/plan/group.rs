@@ -38,7 +38,7 @@ fn shared_scale(entry: &Entry, experts: ExpertScale) -> Option<(Format, String, 
         Format::Nvfp4 | Format::Fp8 if is_joint => {
             let (parent, projection) = module.rsplit_once('.')?;
             let names = fused.map_or(projection.to_owned(), |group| group.projections.join(" "));
-            let list = parent.find("experts").map_or(parent, |at| &parent[..at + "experts".len()]);
+            let list = parent.rfind("experts").map_or(parent, |at| &parent[..at + "experts".len()]);
             Some((format, list.to_owned(), names))
         }
         // FP8's layers have a scale each, whatever runtimes fuse.

@@ -2,6 +2,7 @@
 //!
 //! A plan is a plain value, made from headers, config and recipe without reading one weight.
 
+mod about;
 mod decide;
 mod error;
 mod exclude;
@@ -147,6 +148,10 @@ impl Plan {
         }
         let rules = recipe.rule_set()?;
         check_formats(recipe, dialect)?;
+        if model.checkpoint.config.is_none() && !dialect.has_own_file() && recipe.format.is_some() {
+            let folder = model.checkpoint.folder.clone();
+            return Err(PlanError::NeedsConfig { dialect, folder });
+        }
         if recipe.tied == TiedOutcome::Share && !dialect.shares_tables() {
             return Err(PlanError::CannotShare { dialect });
         }
@@ -155,10 +160,11 @@ impl Plan {
         let groups = group::group(&mut entries, recipe.expert_scale);
         let files = layout(&entries, model.checkpoint, sharding);
         let exclude = exclude::exclude(&entries, &model.tie, dialect);
-        findings.extend(finding::about_checkpoint(model.checkpoint));
-        findings.extend(finding::about_experts(model));
-        findings.extend(finding::about_fused(&entries));
-        findings.extend(finding::about_rules(&rules, model));
+        findings.extend(about::about_checkpoint(model.checkpoint));
+        findings.extend(about::about_experts(model));
+        findings.extend(about::about_fused(&entries));
+        findings.extend(about::about_tiles(&entries));
+        findings.extend(about::about_rules(&rules, model));
         check_names(model.checkpoint, &entries)?;
 
         Ok(Self {

@@ -9,9 +9,14 @@ use crate::dialect::Dialect;
 use crate::engine::codes_to_blocks;
 use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Rule, Scaling};
 use crate::format::packing::{Packing, unpack_zero_points};
-use crate::format::{Format, GroupScale, Nvfp4Tables, Scheme, Scope};
+use crate::format::{Element, Format, GroupScale, Nvfp4Tables, Scheme, Scope};
 use crate::numeric::{FloatKind, e4m3, e8m0};
 use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
+
+/// Whether a scale is one that values can have: finite and above zero.
+pub fn is_sound(scale: f32) -> bool {
+    scale.is_finite() && scale > 0.0
+}
 
 /// Rows of a layer, as kernels take them.
 #[derive(Debug, Clone)]
@@ -67,9 +72,18 @@ impl Chunk {
             Self::Nvfp4 { scaling, .. } => scaling.global_scale,
             Self::Grouped { .. } => 1.0,
         };
-        let sound = |scale: &f32| scale.is_finite() && *scale > 0.0;
-        let may_be_zero = |scale: &f32| sound(scale) || *scale == 0.0;
-        sound(&global) && self.scales().iter().all(may_be_zero)
+        let may_be_zero = |scale: &f32| is_sound(*scale) || *scale == 0.0;
+        is_sound(global) && self.scales().iter().all(may_be_zero)
+    }
+
+    /// Codes that are no number.
+    pub fn nan_codes(&self) -> u64 {
+        match self {
+            Self::Grouped { codes, scheme, .. } if scheme.element == Element::E4m3 => {
+                codes.iter().filter(|code| e4m3::decode(**code).is_nan()).count() as u64
+            }
+            _ => 0,
+        }
     }
 
     /// The f32 values that its codes stand for, row by row.
@@ -136,7 +150,7 @@ pub fn read_chunk(
     };
 
     let packing = layer.packing().unwrap_or(Packing::Bytes);
-    let signed = matches!(scheme.element, crate::format::Element::Int(_));
+    let signed = matches!(scheme.element, Element::Int(_));
     let codes = packing.unpack(&bytes, columns, signed);
     let mut scales: Vec<GroupScale> =
         scale_values(stored.dtype, &scales).into_iter().map(GroupScale::symmetric).collect();

@@ -6,7 +6,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::ignore::{IgnoreList, pattern};
-use crate::checkpoint::{Checkpoint, Dtype, Tensor, python_json};
+use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor, python_json};
 use crate::dialect::modelopt::{self, MIXED_PRECISION, QUANT_CONFIG_FILE};
 use crate::dialect::{Dialect, ExcludeList};
 use crate::format::Format;
@@ -103,7 +103,7 @@ impl Stated {
     pub fn of(checkpoint: &Checkpoint) -> Self {
         let dialect = dialect_of(checkpoint);
         let config = checkpoint.config.as_ref();
-        let config = config.and_then(|config| config.json.get("quantization_config")).cloned();
+        let config = config.and_then(Config::quantization).cloned();
         let file = match dialect {
             Dialect::Modelopt => quant_file(checkpoint),
             Dialect::CompressedTensors => None,

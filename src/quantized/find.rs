@@ -45,8 +45,11 @@ pub fn find(
     // By the name of the weight.
     let mut layers: BTreeMap<String, Parts> = BTreeMap::new();
     for (i, tensor) in checkpoint.tensors.iter().enumerate() {
-        let part = PARTS
-            .iter()
+        // Two of the endings are common words.
+        let is_mx = tensor.dtype == Dtype::U8 && tensor.shape.len() > 2;
+        let parts = PARTS.iter().filter(|(name, _)| is_mx || !matches!(*name, BLOCKS | SCALES));
+        let part = parts
+            .into_iter()
             .find_map(|(name, place)| Some((weight_of_part(&tensor.name, name)?, place)));
         match part {
             Some((weight, place)) => *place(layers.entry(weight).or_default()) = Some(i),
@@ -66,7 +69,9 @@ pub fn find(
             shape: Vec::new(),
             parts,
             problem: None,
+            altered_by: None,
         };
+        layer.altered_by = altered_by(checkpoint, &layer.module);
         match told(checkpoint, &layer) {
             Ok((format, shape)) => {
                 (layer.format, layer.shape) = (Some(format), shape);
@@ -98,6 +103,19 @@ fn weight_of_part(name: &str, part: &str) -> Option<String> {
     grouped_weight(weight).map(|_| weight.to_owned())
 }
 
+/// What the values of a layer also depend on, and is not read here.
+fn altered_by(checkpoint: &Checkpoint, module: &str) -> Option<String> {
+    const TENSORS: [&str; 3] = ["pre_quant_scale", "weight_g_idx", "weight_scale_sq"];
+    let named = TENSORS.iter().map(|name| format!("{module}.{name}"));
+    let tensor = named.into_iter().find(|name| checkpoint.index_of(name).is_some());
+    let transforms = || {
+        let config = checkpoint.config.as_ref()?.quantization()?;
+        let groups = config.get("transform_config")?.get("config_groups")?.as_object()?;
+        (!groups.is_empty()).then(|| "the transforms of its config".to_owned())
+    };
+    tensor.or_else(transforms)
+}
+
 /// Whether a tensor called like a weight holds codes.
 fn holds_codes(tensor: &Tensor, source: Option<&Checkpoint>, ignored: &ExcludeList) -> bool {
     let carried = match source.and_then(|source| source.tensor(&tensor.name)) {
@@ -106,7 +124,9 @@ fn holds_codes(tensor: &Tensor, source: Option<&Checkpoint>, ignored: &ExcludeLi
     };
     let is_codes = match tensor.dtype {
         Dtype::U8 => is_packed_lookalike(tensor.dtype, &tensor.name, &tensor.shape),
-        Dtype::F8_E4M3 | Dtype::I8 => is_weight(&tensor.name) && tensor.shape.len() == 2,
+        // Floats of 8 bits are codes of something, in whatever form.
+        Dtype::F8_E4M3 => tensor.shape.len() > 1,
+        Dtype::I8 => is_weight(&tensor.name) && tensor.shape.len() == 2,
         _ => false,
     };
     is_codes && !carried
@@ -173,7 +193,15 @@ fn told(checkpoint: &Checkpoint, layer: &Layer) -> Result<(Format, Vec<u64>), St
             let across = if scales.shape.len() == 2 { scales.shape[1] } else { 1 };
             let symmetric = layer.parts.zero_points.is_none();
             let bits = bits.ok_or_else(unknown)? as u8;
-            Ok((int(bits, shape[1], across, symmetric), shape))
+            let format = match int(bits, shape[1], across, symmetric) {
+                // A scale for each row has another form in 8 bits: here the row is a group.
+                Format::Int { bits: 8, group: None, symmetric: true } => {
+                    let group = u16::try_from(shape[1]).ok();
+                    Format::Int { bits, group: Some(group.ok_or_else(unknown)?), symmetric }
+                }
+                format => format,
+            };
+            Ok((format, shape))
         }
         _ => Err(unknown()),
     }

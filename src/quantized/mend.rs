@@ -1,7 +1,7 @@
 //! Scales that are no positive numbers, and global scales that have to change: what can be done
 //! without the weights that a layer was made from.
 
-use super::{Chunk, nvfp4_rule};
+use super::{Chunk, is_sound, nvfp4_rule};
 use crate::backend::{Backend, BackendError, Weights};
 use crate::dialect::Dialect;
 use crate::format::nvfp4::{BLOCK_BYTES, Rule, Scaling};
@@ -125,10 +125,6 @@ impl Chunk {
 /// The global scale that an export gives a layer of zeros.
 pub fn global_scale_of_zeros(dialect: Dialect) -> f32 {
     Scaling::new(nvfp4_rule(dialect), FloatKind::F32, 0.0).global_scale
-}
-
-fn is_sound(scale: f32) -> bool {
-    scale.is_finite() && scale > 0.0
 }
 
 /// What a code is, less its zero point.

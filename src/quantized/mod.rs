@@ -16,7 +16,7 @@ use crate::format::Format;
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::packing::Packing;
 
-pub use chunk::{Chunk, global_scale, nvfp4_rule, read_chunk};
+pub use chunk::{Chunk, global_scale, is_sound, nvfp4_rule, read_chunk};
 pub use config::{Foreign, Stated, dialect_of, format_of_group};
 pub use find::find;
 pub use ignore::IgnoreList;
@@ -42,6 +42,9 @@ pub struct Layer {
     pub parts: Parts,
     /// What makes it unreadable.
     pub problem: Option<String>,
+    /// What its values also depend on, and is not read here: a scale of its inputs, an order of its
+    /// columns. Its scales and codes can be looked at all the same.
+    pub altered_by: Option<String>,
 }
 
 /// Indices in [`Checkpoint::tensors`].

@@ -208,3 +208,19 @@ pub fn edit_json(file: &Path, change: impl FnOnce(&mut Value)) {
     change(&mut json);
     fs::write(file, json.to_string()).unwrap();
 }
+
+/// The values of a bf16 tensor.
+pub fn values(tensor: &Stored) -> Vec<f32> {
+    let bytes = tensor.bytes.as_chunks().0.iter();
+    bytes.map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
+}
+
+/// Signal to noise of a bf16 tensor beside its source, in dB.
+pub fn sqnr(source: &Stored, other: &Stored) -> f64 {
+    let (source, other) = (values(source), values(other));
+    let squares = |values: &mut dyn Iterator<Item = f32>| -> f64 {
+        values.map(|v| f64::from(v).powi(2)).sum()
+    };
+    let noise = squares(&mut source.iter().zip(&other).map(|(a, b)| a - b));
+    10.0 * (squares(&mut source.iter().copied()) / noise).log10()
+}

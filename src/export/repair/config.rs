@@ -6,11 +6,11 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::super::ExportError;
-use super::super::config::{QUANTIZATION, index_file, set_tie};
+use super::super::config::{index_file, set_tie};
 use super::super::verify::Opened;
 use super::quantization::{Facts, kept_keys};
 use super::{Irreparable, NotRepaired, Repair};
-use crate::checkpoint::{CONFIG_FILE, python_json};
+use crate::checkpoint::{CONFIG_FILE, QUANTIZATION, python_json};
 use crate::dialect::Dialect;
 use crate::dialect::modelopt::{self, QUANT_CONFIG_FILE};
 use crate::plan::Plan;
@@ -116,7 +116,11 @@ fn files(opened: &Opened<'_>, plan: &Plan, facts: &Facts<'_>, keep: Keep) -> Fil
         files.repairs.push(Repair::List { added, removed });
     }
     files.config = opened.checkpoint.config.as_ref().zip(config).map(|(old, quantization)| {
-        let mut json = old.json.clone();
+        // What is said inside moves to the top, where loaders look first.
+        let mut json = match old.json.contains_key(QUANTIZATION) {
+            true => old.json.clone(),
+            false => old.without_quantization(),
+        };
         if let Some(tied) = plan.tie_word_embeddings {
             set_tie(&mut json, tied);
         }

@@ -11,7 +11,7 @@ use crate::engine::{CHUNK_BYTES, Resources, in_order};
 use crate::format::Format;
 use crate::model::{Role, role_of};
 use crate::quantized::{
-    Layer, Mended, float_type, global_scale, global_scale_of_zeros, read_chunk,
+    Layer, Mended, float_type, global_scale, global_scale_of_zeros, is_sound, read_chunk,
 };
 
 /// What is to be done about one layer.
@@ -196,10 +196,6 @@ fn tables(opened: &Opened<'_>, diagnosis: &mut Diagnosis) {
             _ => {}
         }
     }
-}
-
-fn is_sound(scale: f32) -> bool {
-    scale.is_finite() && scale > 0.0
 }
 
 fn name(opened: &Opened<'_>, part: Option<usize>) -> String {

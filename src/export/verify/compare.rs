@@ -29,6 +29,7 @@ enum Job<'a> {
 #[derive(Default)]
 struct Found {
     scales: ScaleHealth,
+    nan_codes: u64,
     weights: WeightSums,
     errors: ErrorSums,
 }
@@ -36,6 +37,7 @@ struct Found {
 impl Found {
     fn merge(&mut self, part: &Self) {
         self.scales.merge(&part.scales);
+        self.nan_codes += part.nan_codes;
         self.weights.merge(&part.weights);
         self.errors.merge(&part.errors);
     }
@@ -102,7 +104,12 @@ pub fn compare(
     changed.dedup();
     let read = layers.iter().zip(global_scales).zip(&found);
     let read: Vec<LayerScales<'_>> = read
-        .map(|((layer, global), found)| LayerScales { layer, global, health: found.scales })
+        .map(|((layer, global), found)| LayerScales {
+            layer,
+            global,
+            health: found.scales,
+            nan_codes: found.nan_codes,
+        })
         .collect();
     let mut checks = vec![scales(&read), groups(opened, &read)];
     let mut errors = Vec::new();
@@ -165,6 +172,7 @@ fn read_rows(
     if rows.start == 0 || layer.format != Some(Format::Fp8) {
         found.scales = chunk.health();
     }
+    found.nan_codes = chunk.nan_codes();
     let source = source_weight(opened, layer).filter(|_| chunk.is_sound());
     if let Some((source_checkpoint, source)) = source {
         let (stored, own) = (layer.line_weights(), source_line(layer, source));
@@ -186,7 +194,7 @@ pub fn source_weight<'a>(
     opened: &'a Opened<'_>,
     layer: &Layer,
 ) -> Option<(&'a Checkpoint, &'a Tensor)> {
-    let source = opened.source?;
+    let source = opened.source.filter(|_| layer.altered_by.is_none())?;
     let tensor = opened.origin(&layer.weight)?;
     let same_shape = match (&tensor.shape[..], &layer.shape[..]) {
         ([rows, columns], [stored_rows, stored]) => {

@@ -1,10 +1,10 @@
 //! Checks over scales that were read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Opened, check, fused};
 use crate::format::Format;
-use crate::quantized::Layer;
+use crate::quantized::{Layer, is_sound};
 use crate::stats::ScaleHealth;
 use crate::units::count;
 
@@ -14,6 +14,8 @@ pub struct LayerScales<'a> {
     /// The global scale as it is stored; 1 where the format has none.
     pub global: f32,
     pub health: ScaleHealth,
+    /// Codes that are no number.
+    pub nan_codes: u64,
 }
 
 impl LayerScales<'_> {
@@ -30,8 +32,11 @@ impl LayerScales<'_> {
 /// Every scale is a finite number above zero.
 pub fn scales(layers: &[LayerScales<'_>]) -> Check {
     let (mut problems, mut blocks) = (Vec::new(), 0);
-    for LayerScales { layer, global, health } in layers {
-        if !(global.is_finite() && *global > 0.0) {
+    for LayerScales { layer, global, health, nan_codes } in layers {
+        if *nan_codes > 0 {
+            problems.push(format!("{} has {}", layer.module, count(*nan_codes, "NaN code")));
+        }
+        if !is_sound(*global) {
             problems.push(format!("{} has the global scale {global}", layer.module));
         }
         blocks += health.blocks;
@@ -77,10 +82,21 @@ pub fn groups(opened: &Opened<'_>, layers: &[LayerScales<'_>]) -> Check {
     let by_weight: BTreeMap<&str, &LayerScales<'_>> =
         layers.iter().map(|scales| (scales.layer.weight.as_str(), scales)).collect();
     let groups = fused(&opened.layers);
-    let mut torn = Vec::new();
+    let (mut torn, mut mixed, mut shared) = (Vec::new(), Vec::new(), 0);
     for group in &groups {
         let members: Vec<_> =
             group.iter().filter_map(|layer| by_weight.get(layer.weight.as_str())).collect();
+        let formats: BTreeSet<_> = members.iter().map(|member| member.layer.format).collect();
+        if formats.len() > 1 {
+            let described = |m: &&&LayerScales<'_>| {
+                let format = m.layer.format.map_or("no known format", Format::name);
+                format!("{} is {format}", m.layer.module)
+            };
+            let names: Vec<String> = members.iter().map(described).collect();
+            mixed.push(names.join(", "));
+            continue;
+        }
+        shared += u64::from(formats.contains(&Some(Format::Nvfp4)));
         let scales = || members.iter().map(|member| member.global);
         if scales().any(|scale| scale.to_bits() != members[0].global.to_bits()) {
             let names: Vec<String> = members.iter().map(|member| member.described()).collect();
@@ -94,14 +110,27 @@ pub fn groups(opened: &Opened<'_>, layers: &[LayerScales<'_>]) -> Check {
         )
     };
     let problems = torn.into_iter().map(problem).collect();
-    check("groups", problems, format!("{} fused groups share their global scale", groups.len()))
+    let groups = count(groups.len() as u64, "fused group");
+    let mut passed = match (shared, mixed.first()) {
+        (_, Some(example)) => {
+            format!("of {groups} {} in several formats, which vLLM refuses: {example}", mixed.len())
+        }
+        (0, None) => format!("{groups}, in one format each"),
+        _ => String::new(),
+    };
+    if shared > 0 {
+        let joint = if passed.is_empty() { "" } else { "; " };
+        passed =
+            format!("{} share their global scale{joint}{passed}", count(shared, "fused group"));
+    }
+    check("groups", problems, passed)
 }
 
 /// The largest scale over the smallest; infinite where one is no positive number.
 fn factor(scales: impl Iterator<Item = f32>) -> f32 {
     let (mut min, mut max) = (f32::INFINITY, 0f32);
     for scale in scales {
-        if !(scale.is_finite() && scale > 0.0) {
+        if !is_sound(scale) {
             return f32::INFINITY;
         }
         (min, max) = (min.min(scale), max.max(scale));

@@ -198,7 +198,8 @@ fn complete(opened: &Opened<'_>, source: &Checkpoint) -> Check {
     let without = opened
         .layers
         .iter()
-        .filter(|layer| layer.problem.is_none() && source_weight(opened, layer).is_none());
+        .filter(|layer| layer.problem.is_none() && layer.altered_by.is_none())
+        .filter(|layer| source_weight(opened, layer).is_none());
     problems.extend(
         without.map(|layer| format!("the source has no float weight for {}", layer.module)),
     );

@@ -1,0 +1,119 @@
+//! Findings about a plan as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Entry, Finding, FindingKind};
+use crate::checkpoint::{Checkpoint, Config};
+use crate::format::Format;
+use crate::format::fp8::TILE_LEN;
+use crate::model::{MAX_EXPERTS, Model, Role, module_of, scale_group};
+use crate::recipe::RuleSet;
+
+/// What is odd about the checkpoint itself.
+pub fn about_checkpoint(checkpoint: &Checkpoint) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if checkpoint.config.is_none() {
+        findings.push(Finding::general(FindingKind::NoConfig));
+    }
+    if !checkpoint.unlisted.is_empty() {
+        let bytes = checkpoint.unlisted.iter().filter_map(|name| checkpoint.tensor(name));
+        findings.push(Finding {
+            kind: FindingKind::Unlisted,
+            bytes: bytes.map(|tensor| tensor.bytes).sum(),
+            tensors: checkpoint.unlisted.clone(),
+        });
+    }
+    if !checkpoint.ignored.is_empty() {
+        let files = checkpoint.ignored.clone();
+        findings.push(Finding::general(FindingKind::IgnoredFiles { files }));
+    }
+    findings
+}
+
+/// Layers whose experts are not as many as the config says.
+pub fn about_experts(model: &Model<'_>) -> Vec<Finding> {
+    let config = model.checkpoint.config.as_ref();
+    let Some(expected) = config.and_then(Config::expert_count) else { return Vec::new() };
+    let mut layers: BTreeMap<u32, (BTreeSet<u32>, Finding)> = BTreeMap::new();
+    for member in &model.members {
+        let tensor = &member.tensor;
+        let stored = match (member.expert, &tensor.shape[..], member.role, member.input_axis) {
+            (Some(expert), ..) => vec![expert],
+            (None, [experts, _, _], Role::Expert, Some(_)) => {
+                (0..u32::try_from(*experts).unwrap_or(0).min(MAX_EXPERTS)).collect()
+            }
+            _ => continue,
+        };
+        let Some(layer) = member.layer else { continue };
+        let none =
+            || (BTreeSet::new(), Finding::general(FindingKind::ExpertCount { expected, found: 0 }));
+        let (experts, finding) = layers.entry(layer).or_insert_with(none);
+        experts.extend(stored);
+        finding.tensors.push(tensor.name.clone());
+        finding.bytes += tensor.bytes;
+    }
+    let odd = layers.into_values().filter(|(experts, _)| experts.len() as u64 != expected);
+    let counted = odd.map(|(experts, finding)| Finding {
+        kind: FindingKind::ExpertCount { expected, found: experts.len() as u64 },
+        ..finding
+    });
+    Finding::merged(counted.collect())
+}
+
+/// Layers whose fused siblings, or fellow experts, are quantized, and which are kept or in another
+/// format.
+pub fn about_fused(entries: &[Entry]) -> Vec<Finding> {
+    let mut groups: BTreeMap<(String, &[&str]), Vec<&Entry>> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.is_quantizable()) {
+        let module = module_of(&entry.member.tensor.name);
+        if entry.member.role == Role::Expert {
+            // A runtime holds all experts of a layer in one tensor.
+            let list = module.split(".experts.").next().unwrap_or(module).to_owned();
+            groups.entry((list, &[])).or_default().push(entry);
+        } else if let Some(group) = scale_group(module) {
+            groups.entry((group.parent, group.projections)).or_default().push(entry);
+        }
+    }
+    let torn =
+        groups.into_values().filter(|group| group.iter().any(|entry| entry.format().is_some()));
+    let odd = torn.flat_map(|group| {
+        // The first quantized one says what the others should be.
+        let first = group.iter().find_map(|entry| entry.format());
+        group.into_iter().filter_map(move |entry| match entry.format() {
+            None => Some((FindingKind::PartlyQuantized, entry)),
+            other if other != first => Some((FindingKind::MixedFormats, entry)),
+            Some(_) => None,
+        })
+    });
+    let about = |(kind, entry): (FindingKind, &Entry)| {
+        Finding::about(kind, &entry.member.tensor.name, entry.member.tensor.bytes)
+    };
+    Finding::merged(odd.map(about).collect())
+}
+
+/// Layers in tiles that are not whole.
+pub fn about_tiles(entries: &[Entry]) -> Vec<Finding> {
+    let in_tiles = entries.iter().filter(|entry| entry.format() == Some(Format::Fp8Block));
+    let partial = in_tiles.filter(|entry| {
+        let shape = &entry.member.tensor.shape;
+        !shape.iter().all(|length| length.is_multiple_of(TILE_LEN as u64))
+    });
+    let about = |entry: &Entry| {
+        let tensor = &entry.member.tensor;
+        Finding::about(FindingKind::PartialTiles, &tensor.name, tensor.bytes)
+    };
+    Finding::merged(partial.map(about).collect())
+}
+
+/// Rules that match nothing, presets aside.
+pub fn about_rules(rules: &RuleSet, model: &Model<'_>) -> Vec<Finding> {
+    let matched = |i: usize| {
+        model.members.iter().any(|member| {
+            let stored = &model.checkpoint.tensors[member.index];
+            rules.matches(i, [&member.tensor.name, &stored.name], member.role)
+        })
+    };
+    let unused = rules.iter().enumerate().filter(|(i, rule)| !rule.optional && !matched(*i));
+    let kind = |rule: &str| FindingKind::RuleMatchesNothing { rule: rule.to_owned() };
+    unused.map(|(_, rule)| Finding::general(kind(&rule.source))).collect()
+}
