@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use quantscope::backend::{Backend, Weights};
 use quantscope::cpu::Cpu;
-use quantscope::format::Nvfp4Tables;
 use quantscope::format::nvfp4::{Rule, Scaling};
+use quantscope::format::{Arithmetic, Coder, Format, Nvfp4Tables};
 use quantscope::gpu::{Choice, Gpu};
 use quantscope::numeric::FloatKind;
 
@@ -17,6 +17,10 @@ const BYTES: usize = 64 << 20;
 const REPETITIONS: usize = 5;
 /// What one call gets, as when a checkpoint is quantized in chunks.
 const CHUNK_BYTES: usize = 4 << 20;
+/// Formats with one level of scales: one for each scope and for each kind of code.
+const GROUPED: [&str; 6] = ["fp8", "fp8-channel", "fp8-block", "mxfp4", "int8", "int4-g32"];
+/// The length of rows.
+const COLUMNS: usize = 2048;
 
 /// Weights of a bell-shaped distribution, of standard deviation 0.03 or so.
 fn weights(kind: FloatKind) -> Vec<u32> {
@@ -65,8 +69,14 @@ fn copy(bytes: &[u8], threads: usize) -> f64 {
     })
 }
 
+fn coder(name: &str, kind: FloatKind, amax: f32) -> Coder {
+    let format: Format = name.parse().expect("it is a format");
+    let scheme = format.scheme(Arithmetic::CompressedTensors).expect("it has one level of scales");
+    Coder::new(scheme, kind, amax)
+}
+
 fn report(what: &str, speed: f64, copy: f64) {
-    println!("  {what:<44} {speed:>8.2} GB/s {:>7.2} of a copy", speed / copy);
+    println!("  {what:<46} {speed:>8.2} GB/s {:>7.2} of a copy", speed / copy);
 }
 
 fn main() {
@@ -99,6 +109,15 @@ fn main() {
             if let Ok(gpu) = &gpu {
                 let speed = measure(bytes, threads, |_, bytes| quantize(gpu, bytes));
                 report(&of("GPU nvfp4_quantize"), speed, plain);
+            }
+            for name in GROUPED {
+                let coder = coder(name, kind, kind.widen(amax));
+                let speed = measure(bytes, threads, |_, bytes| {
+                    let weights = Weights { kind, bytes };
+                    black_box(Cpu.grouped_quantize(weights, COLUMNS, &coder))
+                        .expect("the CPU does not fail");
+                });
+                report(&of(&format!("CPU grouped_quantize {name}")), speed, plain);
             }
         }
     }

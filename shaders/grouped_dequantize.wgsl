@@ -1,4 +1,4 @@
-// f32 bits of what codes stand for, eight a thread. Twin of `src/cpu/grouped.rs`.
+// f32 bits of what codes stand for, eight a thread. Twin of `src/cpu/grouped/`.
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) thread: vec3<u32>) {

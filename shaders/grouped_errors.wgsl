@@ -1,5 +1,5 @@
 // Sums over weights and over their differences from what codes stand for. Twin of
-// `src/cpu/grouped.rs`.
+// `src/cpu/grouped/`.
 
 const FOURS_PER_THREAD: u32 = 16u;
 

@@ -1,5 +1,5 @@
 // The smallest and the largest weight of each group, as keys that order like weights. Twin of the
-// first loop of `src/cpu/grouped.rs`.
+// `src/cpu/grouped/extents.rs`.
 //
 // A group is a rectangle of rows and columns; `params.lanes` threads, a power of two, share one.
 

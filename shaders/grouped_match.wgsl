@@ -1,4 +1,4 @@
-// Compares weights with what codes stand for. Twin of `src/cpu/grouped.rs`.
+// Compares weights with what codes stand for. Twin of `src/cpu/grouped/`.
 
 const WEIGHTS_PER_THREAD: u32 = 64u;
 

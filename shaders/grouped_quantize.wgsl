@@ -1,5 +1,5 @@
 // Codes under scales that are known, eight a thread. Twin of the second loop of
-// `src/cpu/grouped.rs`.
+// `src/cpu/grouped/`.
 
 fn four_encoded(first: u32) -> u32 {
     var four = 0u;

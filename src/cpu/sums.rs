@@ -16,15 +16,10 @@ fn sums_of<F: SourceFloat>(weights: &[F]) -> WeightSums {
     let (blocks, rest) = weights.as_chunks::<BLOCK_LEN>();
     let mut lanes = Lanes::default();
     add_blocks(&mut lanes, blocks);
-    let mut padded = [F::zeroed(); BLOCK_LEN];
+    let mut padded = [F::zeroed(); LANES];
     padded[..rest.len()].copy_from_slice(rest);
-    if !rest.is_empty() {
-        add_blocks(&mut lanes, &[padded]);
-    }
-    let mut sums = lanes.weight_sums();
-    sums.count = weights.len() as u64;
-    sums.zeros -= if rest.is_empty() { 0 } else { (BLOCK_LEN - rest.len()) as u64 };
-    sums
+    lanes.add_some(&widen(&padded), rest.len());
+    lanes.weight_sums()
 }
 
 /// Sums over whole blocks and their errors. Twin of `shaders/nvfp4_errors.wgsl`.
@@ -40,22 +35,34 @@ pub fn nvfp4_errors<F: SourceFloat>(
     (lanes.weight_sums(), lanes.error_sums())
 }
 
+/// Weights that are added at once.
+pub(super) const LANES: usize = BLOCK_LEN;
+
 /// One accumulator for each place in a block. The order of additions is fixed, so the sums do not
 /// depend on the instruction set.
 #[derive(Default)]
-struct Lanes {
+pub(super) struct Lanes {
     blocks: u64,
-    zeros: [u64; BLOCK_LEN],
-    sum: [f64; BLOCK_LEN],
-    sum_abs: [f64; BLOCK_LEN],
-    sum_squares: [f64; BLOCK_LEN],
-    error_squares: [f64; BLOCK_LEN],
-    error_max: [f64; BLOCK_LEN],
+    /// Zeros that fill blocks of fewer weights.
+    padding: u64,
+    zeros: [u64; LANES],
+    sum: [f64; LANES],
+    sum_abs: [f64; LANES],
+    sum_squares: [f64; LANES],
+    error_squares: [f64; LANES],
+    error_max: [f64; LANES],
 }
 
 impl Lanes {
+    /// Adds so many weights, after which there are zeros.
     #[inline(always)]
-    fn add(&mut self, weights: &[f64; BLOCK_LEN]) {
+    pub(super) fn add_some(&mut self, weights: &[f64; LANES], count: usize) {
+        self.padding += (LANES - count) as u64;
+        self.add(weights);
+    }
+
+    #[inline(always)]
+    fn add(&mut self, weights: &[f64; LANES]) {
         self.blocks += 1;
         for (i, &w) in weights.iter().enumerate() {
             self.zeros[i] += u64::from(w == 0.0);
@@ -65,26 +72,27 @@ impl Lanes {
         }
     }
 
+    /// Adds the differences between weights and values.
     #[inline(always)]
-    fn add_errors(&mut self, weights: &[f64; BLOCK_LEN], values: &[f32; BLOCK_LEN]) {
-        for i in 0..BLOCK_LEN {
+    pub(super) fn add_errors(&mut self, weights: &[f64; LANES], values: &[f32; LANES]) {
+        for i in 0..LANES {
             let error = (weights[i] - f64::from(values[i])).abs();
             self.error_squares[i] += error * error;
             self.error_max[i] = self.error_max[i].max(error);
         }
     }
 
-    fn weight_sums(&self) -> WeightSums {
+    pub(super) fn weight_sums(&self) -> WeightSums {
         WeightSums {
-            count: self.blocks * BLOCK_LEN as u64,
-            zeros: self.zeros.iter().sum(),
+            count: self.blocks * LANES as u64 - self.padding,
+            zeros: self.zeros.iter().sum::<u64>() - self.padding,
             sum: self.sum.iter().sum(),
             sum_abs: self.sum_abs.iter().sum(),
             sum_squares: self.sum_squares.iter().sum(),
         }
     }
 
-    fn error_sums(&self) -> ErrorSums {
+    pub(super) fn error_sums(&self) -> ErrorSums {
         ErrorSums {
             sum_squares: self.error_squares.iter().sum(),
             max_abs: self.error_max.iter().fold(0.0, |max, e| max.max(*e)),

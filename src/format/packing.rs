@@ -44,87 +44,116 @@ impl Packing {
         if columns == 0 || codes.is_empty() {
             return Vec::new();
         }
+        if self == Self::Bytes {
+            return codes;
+        }
+        let rows = codes.len() / columns;
+        let mut packed = vec![0; self.bytes(rows, columns)];
+        let row_bytes = self.bytes(1, columns);
         match self {
-            Self::Bytes => codes,
-            Self::Nibbles => codes
-                .chunks_exact(columns)
-                .flat_map(|row| {
-                    row.chunks(2)
-                        .map(|pair| pair[0] & 0xF | pair.get(1).map_or(0, |high| high << 4))
-                })
-                .collect(),
-            Self::RowPairs => {
-                let pairs = codes.chunks_exact(2 * columns);
-                let packed = pairs.flat_map(|pair| {
-                    let (even, odd) = pair.split_at(columns);
-                    even.iter().zip(odd).map(|(low, high)| low & 0xF | high << 4)
-                });
-                packed.collect()
-            }
-            Self::Words { bits } => {
-                let row_bytes = self.bytes(1, columns);
-                let per_byte = 8 / usize::from(bits);
-                let bias = 1u8 << (bits - 1);
-                let mask = u8::MAX >> (8 - bits);
-                let mut packed = vec![0; codes.len() / columns * row_bytes];
+            Self::Nibbles | Self::Words { bits: 4 } => {
                 let rows = codes.chunks_exact(columns).zip(packed.chunks_exact_mut(row_bytes));
-                for (row, packed) in rows {
-                    for (codes, byte) in row.chunks(per_byte).zip(packed) {
-                        for (i, code) in codes.iter().enumerate() {
-                            *byte |= (code.wrapping_add(bias) & mask) << (i * usize::from(bits));
-                        }
+                rows.for_each(|(row, packed)| pack_row(row, packed, self.flipped()));
+            }
+            Self::RowPairs => {
+                for (pair, packed) in codes.chunks(2 * columns).zip(packed.chunks_mut(columns)) {
+                    let (even, odd) = pair.split_at(columns.min(pair.len()));
+                    for (byte, low) in packed.iter_mut().zip(even) {
+                        *byte = low & 0xF;
+                    }
+                    for (byte, high) in packed.iter_mut().zip(odd) {
+                        *byte |= high << 4;
                     }
                 }
-                packed
             }
+            Self::Bytes | Self::Words { .. } => {
+                let rows = codes.chunks_exact(columns).zip(packed.chunks_exact_mut(row_bytes));
+                for (row, packed) in rows {
+                    for (byte, code) in packed.iter_mut().zip(row) {
+                        *byte = code ^ self.flipped();
+                    }
+                }
+            }
+        }
+        packed
+    }
+
+    /// What adding 2^(bits − 1) flips in a code of so many bits.
+    const fn flipped(self) -> u8 {
+        match self {
+            Self::Words { bits } => 1 << (bits - 1),
+            _ => 0,
         }
     }
 
     /// Unpacks rows that were packed, for codes of `bits`, which are whole numbers if `signed`.
     pub fn unpack(self, packed: &[u8], columns: usize, signed: bool) -> Vec<u8> {
-        let extend = |nibble: u8| match signed {
-            true => ((nibble << 4) as i8 >> 4) as u8,
-            false => nibble & 0xF,
-        };
         if columns == 0 || packed.is_empty() {
             return Vec::new();
         }
+        let row_bytes = self.bytes(1, columns);
+        let mut codes = vec![0; packed.len() / row_bytes * self.rows() * columns];
         match self {
-            Self::Bytes => packed.to_vec(),
-            Self::Nibbles => {
-                let rows = packed.chunks_exact(columns.div_ceil(2));
-                let row = |row: &[u8]| -> Vec<u8> {
-                    let nibbles = row.iter().flat_map(|byte| [extend(*byte), extend(byte >> 4)]);
-                    nibbles.take(columns).collect()
-                };
-                rows.flat_map(row).collect()
+            Self::Nibbles | Self::Words { bits: 4 } => {
+                let signed = signed || self != Self::Nibbles;
+                let rows = packed.chunks_exact(row_bytes).zip(codes.chunks_exact_mut(columns));
+                rows.for_each(|(packed, row)| unpack_row(packed, row, self.flipped(), signed));
             }
             Self::RowPairs => {
-                let row = |row: &[u8]| -> Vec<u8> {
-                    let (even, odd) = (row.iter(), row.iter());
-                    even.map(|byte| extend(*byte))
-                        .chain(odd.map(|byte| extend(byte >> 4)))
-                        .collect()
-                };
-                packed.chunks_exact(columns).flat_map(row).collect()
+                let pairs = packed.chunks_exact(columns).zip(codes.chunks_exact_mut(2 * columns));
+                for (packed, pair) in pairs {
+                    let (even, odd) = pair.split_at_mut(columns);
+                    for (code, byte) in even.iter_mut().zip(packed) {
+                        *code = code_of(*byte, signed);
+                    }
+                    for (code, byte) in odd.iter_mut().zip(packed) {
+                        *code = code_of(byte >> 4, signed);
+                    }
+                }
             }
-            Self::Words { bits } => {
-                let per_byte = 8 / usize::from(bits);
-                let bias = 1u8 << (bits - 1);
-                let mask = u8::MAX >> (8 - bits);
-                let rows = packed.chunks_exact(self.bytes(1, columns));
-                let row = |row: &[u8]| -> Vec<u8> {
-                    let code = |i: usize| {
-                        let unsigned =
-                            row[i / per_byte] >> (i % per_byte * usize::from(bits)) & mask;
-                        unsigned.wrapping_sub(bias)
-                    };
-                    (0..columns).map(code).collect()
-                };
-                rows.flat_map(row).collect()
+            Self::Bytes | Self::Words { .. } => {
+                let rows = packed.chunks_exact(row_bytes).zip(codes.chunks_exact_mut(columns));
+                for (packed, row) in rows {
+                    for (code, byte) in row.iter_mut().zip(packed) {
+                        *code = byte ^ self.flipped();
+                    }
+                }
             }
         }
+        codes
     }
+}
+
+/// Packs a row into nibbles of which the bits in `flipped` are flipped.
+fn pack_row(row: &[u8], packed: &mut [u8], flipped: u8) {
+    let (pairs, rest) = row.as_chunks::<2>();
+    for (byte, [low, high]) in packed.iter_mut().zip(pairs) {
+        *byte = (low ^ flipped) & 0xF | (high ^ flipped) << 4;
+    }
+    for (byte, low) in packed[pairs.len()..].iter_mut().zip(rest) {
+        *byte = (low ^ flipped) & 0xF;
+    }
+}
+
+/// Undoes [`pack_row`].
+fn unpack_row(packed: &[u8], row: &mut [u8], flipped: u8, signed: bool) {
+    let (pairs, rest) = row.as_chunks_mut::<2>();
+    let last = &packed[pairs.len()..];
+    for ([low, high], byte) in pairs.iter_mut().zip(packed) {
+        *low = code_of(byte ^ flipped, signed);
+        *high = code_of(byte >> 4 ^ flipped, signed);
+    }
+    for (low, byte) in rest.iter_mut().zip(last) {
+        *low = code_of(byte ^ flipped, signed);
+    }
+}
+
+/// The code in the low nibble of a byte.
+#[inline(always)]
+fn code_of(byte: u8, signed: bool) -> u8 {
+    let nibble = byte & 0xF;
+    // Flipping the sign bit makes a number 8 more, or 16 less and 8 more.
+    if signed { (nibble ^ 8).wrapping_sub(8) } else { nibble }
 }
 
 /// Zero points, `across` a row, packed down the columns: each word of 32 bits holds those of as many
@@ -177,6 +206,10 @@ mod tests {
                 let packed = packing.pack(codes.clone(), columns);
                 assert_eq!(packed.len(), packing.bytes(4, columns), "{packing:?}");
                 assert_eq!(packing.unpack(&packed, columns, true), codes, "{packing:?}");
+                if matches!(packing, Packing::Nibbles | Packing::RowPairs) {
+                    let unsigned: Vec<u8> = codes.iter().map(|code| code & 0xF).collect();
+                    assert_eq!(packing.unpack(&packed, columns, false), unsigned, "{packing:?}");
+                }
             }
         }
     }

@@ -8,6 +8,7 @@
 pub mod e2m1;
 pub mod e4m3;
 pub mod e8m0;
+mod rounding;
 mod source;
 
 pub use source::{FloatKind, SourceFloat};

@@ -3,6 +3,8 @@
 use bytemuck::Pod;
 use half::{bf16, f16};
 
+use super::rounding;
+
 /// A float type that weights are quantized from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FloatKind {
@@ -36,8 +38,8 @@ impl FloatKind {
     #[inline(always)]
     pub fn round(self, value: f32) -> f32 {
         match self {
-            Self::Bf16 => bf16::from_f32(value).to_f32(),
-            Self::F16 => f16::from_f32(value).to_f32(),
+            Self::Bf16 => rounding::to_bf16(value),
+            Self::F16 => rounding::to_f16(value),
             Self::F32 => value,
         }
     }
@@ -127,6 +129,11 @@ pub trait SourceFloat: Pod + Send + Sync {
     fn from_magnitude(magnitude: Self::Bits) -> Self;
     /// Whether the sign bit is set.
     fn sign_bit(self) -> bool;
+    /// A pattern that is greater for greater values, zeros of both signs apart: the sign bit set for
+    /// those without, all bits flipped for the others.
+    fn key(self) -> Self::Bits;
+    /// The value whose key this is.
+    fn from_key(key: Self::Bits) -> Self;
     /// The exact value.
     fn to_f32(self) -> f32;
 }
@@ -150,6 +157,17 @@ macro_rules! source_float {
             #[inline(always)]
             fn sign_bit(self) -> bool {
                 self.to_bits() > <$bits>::MAX >> 1
+            }
+            #[inline(always)]
+            fn key(self) -> $bits {
+                let sign = <$bits>::MAX / 2 + 1;
+                let bits = self.to_bits();
+                if bits < sign { bits | sign } else { !bits }
+            }
+            #[inline(always)]
+            fn from_key(key: $bits) -> Self {
+                let sign = <$bits>::MAX / 2 + 1;
+                Self::from_bits(if key < sign { !key } else { key ^ sign })
             }
             #[inline(always)]
             fn to_f32(self) -> f32 {
@@ -204,6 +222,22 @@ mod tests {
             assert_eq!(h.magnitude() <= f16::LAST_FINITE, h.is_finite());
             assert_eq!(b.magnitude() <= bf16::LAST_FINITE, b.is_finite());
         }
+    }
+
+    #[test]
+    fn keys_order_like_values_and_give_them_back() {
+        let keys = (0..=u16::MAX).map(<bf16 as SourceFloat>::from_key);
+        let numbers: Vec<bf16> = keys.filter(|value| !value.is_nan()).collect();
+        assert!(numbers.is_sorted(), "infinities included");
+        for pattern in 0..=u16::MAX {
+            let (b, h) = (bf16::from_bits(pattern), f16::from_bits(pattern));
+            assert_eq!(<bf16 as SourceFloat>::from_key(b.key()).to_bits(), pattern);
+            assert_eq!(<f16 as SourceFloat>::from_key(h.key()).to_bits(), pattern);
+        }
+        let keys = [f32::NEG_INFINITY, -1.0, -f32::from_bits(1), -0.0, 0.0, 1e-30, f32::MAX]
+            .map(SourceFloat::key);
+        assert!(keys.is_sorted());
+        assert_eq!(<f32 as SourceFloat>::from_key(keys[1]), -1.0);
     }
 
     #[test]

@@ -1,0 +1,163 @@
+//! The loops over segments, and within them over lanes.
+
+use multiversion::multiversion;
+
+use super::arithmetic::{with_known_arithmetic, with_known_numbers};
+use super::segments::Segments;
+use crate::backend::{GroupedChunk, TieMatch};
+use crate::cpu::sums::{LANES, Lanes};
+use crate::format::{GroupScale, Scheme};
+use crate::numeric::SourceFloat;
+
+/// Encodes weights, and sums over them and their errors.
+#[multiversion(targets = "simd")]
+pub fn encode<F: SourceFloat>(
+    weights: &[F],
+    segments: Segments,
+    scheme: &Scheme,
+    scales: &[GroupScale],
+    codes: &mut [u8],
+    lanes: &mut Lanes,
+) {
+    with_known_arithmetic!(scheme, {
+        for (segment, group) in segments {
+            let group = scales[group];
+            let (weights, rest) = weights[segment.clone()].as_chunks::<LANES>();
+            let (codes, rest_of_codes) = codes[segment].as_chunks_mut::<LANES>();
+            for (weights, codes) in weights.iter().zip(codes) {
+                encode_lanes(weights, group, scheme, codes);
+                add_lanes(weights, codes, group, scheme, lanes);
+            }
+            if !rest.is_empty() {
+                encode_lanes(rest, group, scheme, rest_of_codes);
+                add_lanes(rest, rest_of_codes, group, scheme, lanes);
+            }
+        }
+    });
+}
+
+/// Decodes codes.
+#[multiversion(targets = "simd")]
+pub fn decode(chunk: GroupedChunk<'_>, segments: Segments, scheme: &Scheme, values: &mut [f32]) {
+    with_known_numbers!(scheme, {
+        for (segment, group) in segments {
+            let group = chunk.scales[group];
+            let (codes, rest) = chunk.codes[segment.clone()].as_chunks::<LANES>();
+            let (values, rest_of_values) = values[segment].as_chunks_mut::<LANES>();
+            for (codes, values) in codes.iter().zip(values) {
+                decode_lanes(codes, group, scheme, values);
+            }
+            if !rest.is_empty() {
+                decode_lanes(rest, group, scheme, rest_of_values);
+            }
+        }
+    });
+}
+
+/// Sums over weights and their differences from what codes stand for.
+#[multiversion(targets = "simd")]
+pub fn add_errors<F: SourceFloat>(
+    weights: &[F],
+    chunk: GroupedChunk<'_>,
+    segments: Segments,
+    scheme: &Scheme,
+    lanes: &mut Lanes,
+) {
+    with_known_numbers!(scheme, {
+        for (segment, group) in segments {
+            let group = chunk.scales[group];
+            let (weights, rest) = weights[segment.clone()].as_chunks::<LANES>();
+            let (codes, rest_of_codes) = chunk.codes[segment].as_chunks::<LANES>();
+            for (weights, codes) in weights.iter().zip(codes) {
+                add_lanes(weights, codes, group, scheme, lanes);
+            }
+            if !rest.is_empty() {
+                add_lanes(rest, rest_of_codes, group, scheme, lanes);
+            }
+        }
+    });
+}
+
+/// Counts the weights that do not match their codes.
+#[multiversion(targets = "simd")]
+pub fn compare<F: SourceFloat>(
+    weights: &[F],
+    chunk: GroupedChunk<'_>,
+    segments: Segments,
+    scheme: &Scheme,
+    result: &mut TieMatch,
+) {
+    with_known_arithmetic!(scheme, {
+        for (segment, group) in segments {
+            let (mut at, group) = (segment.start, chunk.scales[group]);
+            let (weights, rest) = weights[segment.clone()].as_chunks::<LANES>();
+            let (codes, rest_of_codes) = chunk.codes[segment].as_chunks::<LANES>();
+            for (weights, codes) in weights.iter().zip(codes) {
+                compare_lanes(weights, codes, group, scheme, (at, result));
+                at += LANES;
+            }
+            if !rest.is_empty() {
+                compare_lanes(rest, rest_of_codes, group, scheme, (at, result));
+            }
+        }
+    });
+}
+
+// What follows gets slices of at most `LANES`. Where it gets an array it is inlined with its length
+// known, and vectorises.
+
+#[inline(always)]
+fn encode_lanes<F: SourceFloat>(
+    weights: &[F],
+    group: GroupScale,
+    scheme: Scheme,
+    codes: &mut [u8],
+) {
+    for (code, weight) in codes.iter_mut().zip(weights) {
+        *code = scheme.encode(weight.to_f32(), group, F::KIND);
+    }
+}
+
+#[inline(always)]
+fn decode_lanes(codes: &[u8], group: GroupScale, scheme: Scheme, values: &mut [f32]) {
+    for (value, code) in values.iter_mut().zip(codes) {
+        *value = scheme.decode(*code, group);
+    }
+}
+
+#[inline(always)]
+fn add_lanes<F: SourceFloat>(
+    weights: &[F],
+    codes: &[u8],
+    group: GroupScale,
+    scheme: Scheme,
+    lanes: &mut Lanes,
+) {
+    let (mut wide, mut values) = ([0.0; LANES], [0.0; LANES]);
+    for (wide, weight) in wide.iter_mut().zip(weights) {
+        *wide = f64::from(weight.to_f32());
+    }
+    decode_lanes(codes, group, scheme, &mut values);
+    lanes.add_some(&wide, weights.len());
+    lanes.add_errors(&wide, &values);
+}
+
+#[inline(always)]
+fn compare_lanes<F: SourceFloat>(
+    weights: &[F],
+    codes: &[u8],
+    group: GroupScale,
+    scheme: Scheme,
+    (at, result): (usize, &mut TieMatch),
+) {
+    let mut apart = [0u8; LANES];
+    for (apart, (weight, code)) in apart.iter_mut().zip(weights.iter().zip(codes)) {
+        *apart = u8::from(!scheme.matches(weight.to_f32(), *code, group, F::KIND));
+    }
+    let count: u8 = apart.iter().sum();
+    if count > 0 {
+        let first = apart.iter().position(|apart| *apart > 0).map(|lane| (at + lane) as u64);
+        result.first = result.first.or(first);
+        result.apart += u64::from(count);
+    }
+}

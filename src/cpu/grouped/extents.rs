@@ -1,0 +1,68 @@
+use bytemuck::Zeroable;
+use multiversion::multiversion;
+
+use super::segments::Segments;
+use crate::format::{Coder, Extent, GroupScale};
+use crate::numeric::SourceFloat;
+
+/// Lanes that the compiler turns into vector registers: as many as the smallest groups have weights.
+const LANES: usize = 32;
+
+/// The smallest and the largest key of some weights.
+type Keys<F> = [<F as SourceFloat>::Bits; 2];
+
+/// The scales of all groups, and the largest magnitude. Twin of `shaders/grouped_extents.wgsl`.
+pub fn scales<F: SourceFloat>(
+    weights: &[F],
+    columns: usize,
+    coder: &Coder,
+) -> (Vec<GroupScale>, u32) {
+    let scope = coder.scheme.scope;
+    let groups = scope.count(weights.len() / columns.max(1), columns);
+    let mut keys = vec![[F::UNREACHABLE, F::Bits::zeroed()]; groups];
+    add_keys(weights, Segments::new(scope, weights.len(), columns), &mut keys);
+
+    let mut amax = 0;
+    let mut scale = |keys: &Keys<F>| {
+        let [min, max] = keys.map(F::from_key);
+        amax = amax.max(min.magnitude().into()).max(max.magnitude().into());
+        coder.scale(Extent { min: min.to_f32().min(0.0), max: max.to_f32().max(0.0) })
+    };
+    let scales = keys.iter().map(&mut scale).collect();
+    (scales, amax)
+}
+
+#[multiversion(targets = "simd")]
+fn add_keys<F: SourceFloat>(weights: &[F], segments: Segments, keys: &mut [Keys<F>]) {
+    for (segment, group) in segments {
+        let [low, high] = keys_of(&weights[segment]);
+        let keys = &mut keys[group];
+        *keys = [keys[0].min(low), keys[1].max(high)];
+    }
+}
+
+#[inline(always)]
+fn keys_of<F: SourceFloat>(segment: &[F]) -> Keys<F> {
+    let (chunks, rest) = segment.as_chunks::<LANES>();
+    let (mut low, mut high) = ([F::UNREACHABLE; LANES], [F::Bits::zeroed(); LANES]);
+    for chunk in chunks {
+        for i in 0..LANES {
+            let key = chunk[i].key();
+            low[i] = low[i].min(key);
+            high[i] = high[i].max(key);
+        }
+    }
+    for (i, weight) in rest.iter().enumerate() {
+        low[i] = low[i].min(weight.key());
+        high[i] = high[i].max(weight.key());
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            low[i] = low[i].min(low[i + half]);
+            high[i] = high[i].max(high[i + half]);
+        }
+        half /= 2;
+    }
+    [low[0], high[0]]
+}

@@ -1,0 +1,66 @@
+//! Formats with one level of scales. Twins of the `grouped_*` kernels in `shaders/`.
+//!
+//! Kernels go along [`segments`] of weights that share a scale, and call the specification. They are
+//! fast because they are compiled once for each arithmetic ([`arithmetic`]), so that its choices are
+//! made outside of the loops, and the loops vectorise.
+
+mod arithmetic;
+mod codes;
+mod extents;
+mod segments;
+#[cfg(test)]
+mod tests;
+
+use super::amax::amax;
+use super::sums::Lanes;
+use crate::backend::{Grouped, GroupedChunk, TieMatch};
+use crate::format::{Coder, Scheme};
+use crate::numeric::SourceFloat;
+use crate::stats::{ErrorSums, WeightSums};
+use segments::Segments;
+
+/// Codes and scales of whole rows.
+pub fn quantize<F: SourceFloat>(weights: &[F], columns: usize, coder: &Coder) -> Grouped {
+    let (scales, amax) = match coder.tensor_scale {
+        Some(group) => (vec![group], amax(weights)),
+        None => extents::scales(weights, columns, coder),
+    };
+    let mut codes = vec![0; weights.len()];
+    let mut lanes = Lanes::default();
+    let segments = Segments::new(coder.scheme.scope, weights.len(), columns);
+    codes::encode(weights, segments, &coder.scheme, &scales, &mut codes, &mut lanes);
+    let (weights, errors) = (lanes.weight_sums(), lanes.error_sums());
+    Grouped { codes, scales, amax, weights, errors }
+}
+
+/// The f32 values that codes stand for.
+pub fn dequantize(chunk: GroupedChunk<'_>, scheme: &Scheme) -> Vec<f32> {
+    let mut values = vec![0.0; chunk.codes.len()];
+    let segments = Segments::new(scheme.scope, chunk.codes.len(), chunk.columns);
+    codes::decode(chunk, segments, scheme, &mut values);
+    values
+}
+
+/// Sums over weights and errors.
+pub fn errors<F: SourceFloat>(
+    weights: &[F],
+    chunk: GroupedChunk<'_>,
+    scheme: &Scheme,
+) -> (WeightSums, ErrorSums) {
+    let mut lanes = Lanes::default();
+    let segments = Segments::new(scheme.scope, weights.len(), chunk.columns);
+    codes::add_errors(weights, chunk, segments, scheme, &mut lanes);
+    (lanes.weight_sums(), lanes.error_sums())
+}
+
+/// Compares weights with codes.
+pub fn compare<F: SourceFloat>(
+    weights: &[F],
+    chunk: GroupedChunk<'_>,
+    scheme: &Scheme,
+) -> TieMatch {
+    let mut result = TieMatch { weights: weights.len() as u64, ..Default::default() };
+    let segments = Segments::new(scheme.scope, weights.len(), chunk.columns);
+    codes::compare(weights, chunk, segments, scheme, &mut result);
+    result
+}
