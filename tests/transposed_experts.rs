@@ -135,7 +135,8 @@ fn they_become_what_single_experts_become() {
         write_single(&b.src(), &with_others(single), &config(family));
         for format in FORMATS {
             let expected = export(&b, format, &[]);
-            let got = export(&a, format, &["--strict"]);
+            let strict: &[&str] = if family.name == "gpt_oss" { &[] } else { &["--strict"] };
+            let got = export(&a, format, strict);
             assert_eq!(got.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
             for (name, tensor) in &expected {
                 assert!(got[name] == *tensor, "{} {format}: {name}", family.name);

@@ -91,6 +91,24 @@ pub fn about_fused(entries: &[Entry]) -> Vec<Finding> {
     Finding::merged(odd.map(about).collect())
 }
 
+/// Experts that are split where no runtime of their family reads them so.
+pub fn about_split(model: &Model<'_>, entries: &[Entry]) -> Vec<Finding> {
+    const FUSED_ONLY: [&str; 1] = ["gpt_oss"];
+    let family = model.checkpoint.config.as_ref().and_then(Config::model_type);
+    if !family.is_some_and(|family| FUSED_ONLY.contains(&family)) {
+        return Vec::new();
+    }
+    let split = entries.iter().filter(|entry| {
+        let stored = &model.checkpoint.tensors[entry.member.index].name;
+        entry.format().is_some() && entry.member.tensor.name != *stored
+    });
+    let about = |entry: &Entry| {
+        let tensor = &entry.member.tensor;
+        Finding::about(FindingKind::SplitUnread, &tensor.name, tensor.bytes)
+    };
+    Finding::merged(split.map(about).collect())
+}
+
 /// Layers in tiles that are not whole.
 pub fn about_tiles(entries: &[Entry]) -> Vec<Finding> {
     let in_tiles = entries.iter().filter(|entry| entry.format() == Some(Format::Fp8Block));

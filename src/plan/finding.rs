@@ -74,6 +74,8 @@ pub enum FindingKind {
     MixedFormats,
     /// Rows or columns end in a part of a tile.
     PartialTiles,
+    /// Experts one by one in a family whose runtimes look for them fused.
+    SplitUnread,
     /// A layer has another number of experts than the config says.
     ExpertCount {
         /// Experts that the config says.
@@ -190,6 +192,10 @@ impl fmt::Display for FindingKind {
             Self::PartialTiles => f.write_str(
                 "rows or columns are no multiple of 128 and end in a part of a tile: vLLM refuses \
                  such layers, alone or fused with others",
+            ),
+            Self::SplitUnread => f.write_str(
+                "experts of gpt-oss one by one: transformers 5 and vLLM 0.32 look for them fused, and \
+                 go on without them. Keep them with --exclude *.experts.*",
             ),
             Self::ExpertCount { expected, found } => write!(
                 f,

@@ -164,6 +164,7 @@ impl Plan {
         findings.extend(about::about_experts(model));
         findings.extend(about::about_fused(&entries));
         findings.extend(about::about_tiles(&entries));
+        findings.extend(about::about_split(model, &entries));
         findings.extend(about::about_rules(&rules, model));
         check_names(model.checkpoint, &entries)?;
 

@@ -10,8 +10,15 @@ use crate::format::{Arithmetic, Format, ScaleStore, Scope};
 pub fn formats() -> String {
     let dialects = Dialect::ALL.map(Dialect::name);
     let header = [&["format", "bits/weight", "scale for", "scale type"], &dialects[..]].concat();
-    table(&header, Format::all().map(row))
+    let table = table(&header, Format::all().map(row));
+    format!("{table}\n\n{NOTE}")
 }
+
+/// What the table cannot say of each pair.
+const NOTE: &str = "\
+The runtimes are those whose sources take the format in dense models. Experts are another matter: in
+transformers 5, nvfp4, mxfp8, fp8-block, int8 and asym fail there, in vLLM 0.32 compressed-tensors' fp8 and
+ModelOpt's fp8-channel and fp8-block. The readme has what was run.";
 
 fn row(format: Format) -> Vec<String> {
     let mut row =
