@@ -58,16 +58,34 @@ impl Batch<'_> {
             writeln!(out, "layout    {}", stated.layout())?;
             writeln!(out, "coverage  {}", terminal::coverage(&plan.coverage()))?;
         }
-        for layer in &layers {
-            if let Some(problem) = &layer.problem {
-                writeln!(out, "unread    {problem}")?;
-            } else if let Some(by) = &layer.altered_by {
-                writeln!(out, "partly    {}: its values also depend on {by}", layer.module)?;
-            }
-        }
+        let unread = layers.iter().filter_map(|layer| layer.problem.clone());
+        say_examples("unread", unread, out)?;
+        let partly = layers.iter().filter_map(|layer| {
+            Some(format!(
+                "the values of {} also depend on {}",
+                layer.module,
+                layer.altered_by.as_ref()?
+            ))
+        });
+        say_examples("partly", partly, out)?;
         self.show_stats(&plan, &stats, GroupBy::None, out)?;
         self.write_report(&plan, Some(backend.name()), &stats, &[], None)
     }
+}
+
+/// A line that tells the first of some layers, and how many more there are.
+fn say_examples(
+    label: &str,
+    mut told: impl Iterator<Item = String>,
+    out: &mut dyn Write,
+) -> Result<(), BatchError> {
+    let Some(first) = told.next() else { return Ok(()) };
+    let more = match told.count() {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    writeln!(out, "{label:<9} {first}{more}")?;
+    Ok(())
 }
 
 fn layers_of(checkpoint: &Checkpoint) -> Result<(Stated, Vec<Layer>), BatchError> {

@@ -22,7 +22,7 @@ pub use chunk::ChunkBuffer;
 pub use error::{EngineError, advice};
 pub use group::Method;
 pub use run::{Measured, Run, Sink, merge};
-pub use schedule::CHUNK_BYTES;
+pub use schedule::{CHUNK_BYTES, steps};
 pub use tie_match::tie_match;
 pub use transpose::{codes_to_blocks, codes_to_rows};
 pub use workers::in_order;

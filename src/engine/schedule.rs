@@ -10,6 +10,11 @@ use crate::plan::{Decision, Entry, Plan};
 /// Bytes of source that one job reads, at most. A few of them a worker bound the memory of a run.
 pub const CHUNK_BYTES: u64 = 8 << 20;
 
+/// A length in steps, of which the last may be shorter.
+pub fn steps(length: u64, step: u64) -> impl Iterator<Item = Range<u64>> {
+    (0..length.div_ceil(step)).map(move |i| i * step..((i + 1) * step).min(length))
+}
+
 /// One piece of work: a chunk of one tensor and what to do with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {

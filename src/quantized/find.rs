@@ -47,10 +47,9 @@ pub fn find(
     for (i, tensor) in checkpoint.tensors.iter().enumerate() {
         // Two of the endings are common words.
         let is_mx = tensor.dtype == Dtype::U8 && tensor.shape.len() > 2;
-        let parts = PARTS.iter().filter(|(name, _)| is_mx || !matches!(*name, BLOCKS | SCALES));
-        let part = parts
-            .into_iter()
-            .find_map(|(name, place)| Some((weight_of_part(&tensor.name, name)?, place)));
+        let mut parts = PARTS.iter().filter(|(name, _)| is_mx || !matches!(*name, BLOCKS | SCALES));
+        let part =
+            parts.find_map(|(name, place)| Some((weight_of_part(&tensor.name, name)?, place)));
         match part {
             Some((weight, place)) => *place(layers.entry(weight).or_default()) = Some(i),
             None if holds_codes(tensor, source, ignored) => {
@@ -105,9 +104,9 @@ fn weight_of_part(name: &str, part: &str) -> Option<String> {
 
 /// What the values of a layer also depend on, and is not read here.
 fn altered_by(checkpoint: &Checkpoint, module: &str) -> Option<String> {
-    const TENSORS: [&str; 3] = ["pre_quant_scale", "weight_g_idx", "weight_scale_sq"];
-    let named = TENSORS.iter().map(|name| format!("{module}.{name}"));
-    let tensor = named.into_iter().find(|name| checkpoint.index_of(name).is_some());
+    const TENSORS: [&str; 2] = ["pre_quant_scale", "weight_g_idx"];
+    let mut named = TENSORS.iter().map(|name| format!("{module}.{name}"));
+    let tensor = named.find(|name| checkpoint.index_of(name).is_some());
     let transforms = || {
         let config = checkpoint.config.as_ref()?.quantization()?;
         let groups = config.get("transform_config")?.get("config_groups")?.as_object()?;

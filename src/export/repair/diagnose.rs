@@ -7,7 +7,7 @@ use super::super::verify::{Opened, Verification, fused};
 use super::{Irreparable, NotRepaired};
 use crate::checkpoint::{Config, Dtype};
 use crate::dialect::Dialect;
-use crate::engine::{CHUNK_BYTES, Resources, in_order};
+use crate::engine::{CHUNK_BYTES, Resources, in_order, steps};
 use crate::format::Format;
 use crate::model::{Role, role_of};
 use crate::quantized::{
@@ -104,7 +104,7 @@ fn read(opened: &Opened<'_>, resources: &Resources<'_>) -> Result<Vec<Seen>, Not
     let mut jobs = Vec::new();
     for (i, layer) in opened.layers.iter().enumerate() {
         let (lines, step) = (layer.lines(), layer.lines_in(CHUNK_BYTES / 4));
-        jobs.extend((0..lines.div_ceil(step)).map(|n| (i, n * step..((n + 1) * step).min(lines))));
+        jobs.extend(steps(lines, step).map(|rows| (i, rows)));
     }
     let seen: Mutex<Vec<Seen>> = Mutex::new(vec![Seen::default(); opened.layers.len()]);
     let job = |number: usize, _: &mut _| {

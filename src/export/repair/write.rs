@@ -8,7 +8,7 @@ use super::diagnose::{Diagnosis, Fix};
 use super::{Irreparable, NotRepaired, Rescaled};
 use crate::checkpoint::Dtype;
 use crate::dialect::{Output, Part};
-use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, Sink, in_order};
+use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, Sink, in_order, steps};
 use crate::plan::{Decision, Plan, PlannedFile, Reason, Sharding, layout};
 use crate::quantized::{self, Layer, Outputs, floats, global_scale, read_chunk, store};
 use crate::stats::{ErrorSums, WeightSums};
@@ -99,8 +99,7 @@ fn jobs(opened: &Opened<'_>, diagnosis: &Diagnosis, plan: &Plan) -> Vec<Job> {
         let layer = opened.layers.get(i);
         let fix = diagnosis.fixes.get(i).filter(|fix| fix.any());
         if let (Some(layer), Some(_)) = (layer, fix) {
-            let (lines, step) = (layer.lines(), layer.lines_in(CHUNK_BYTES / 4));
-            let rows = (0..lines.div_ceil(step)).map(|n| n * step..((n + 1) * step).min(lines));
+            let rows = steps(layer.lines(), layer.lines_in(CHUNK_BYTES / 4));
             jobs.extend(rows.map(|rows| Job::Rows { layer: i, rows }));
             if fix.is_some_and(|fix| fix.float.is_some()) {
                 continue;
@@ -120,8 +119,7 @@ fn jobs(opened: &Opened<'_>, diagnosis: &Diagnosis, plan: &Plan) -> Vec<Job> {
                 }
             }
             let bytes = opened.checkpoint.tensors[tensor].bytes;
-            let chunks = (0..bytes.div_ceil(CHUNK_BYTES))
-                .map(|n| n * CHUNK_BYTES..((n + 1) * CHUNK_BYTES).min(bytes));
+            let chunks = steps(bytes, CHUNK_BYTES);
             jobs.extend(chunks.map(|range| Job::Copy { entry: i, output: place, tensor, range }));
         }
     }

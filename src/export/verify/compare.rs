@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::scales::{LayerScales, groups, scales};
 use super::{Check, LayerError, MIN_SQNR_DB, Opened, check};
 use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
-use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, in_order};
+use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, in_order, steps};
 use crate::format::Format;
 use crate::quantized::{Layer, global_scale, read_chunk};
 use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
@@ -143,10 +143,6 @@ fn jobs<'a>(opened: &'a Opened<'_>, layers: &[&Layer]) -> Vec<Job<'a>> {
         }));
     }
     jobs
-}
-
-fn steps(length: u64, step: u64) -> impl Iterator<Item = Range<u64>> {
-    (0..length.div_ceil(step)).map(move |i| i * step..((i + 1) * step).min(length))
 }
 
 /// The global scale of a layer that has one; 1 where it has none.
