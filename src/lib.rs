@@ -14,6 +14,7 @@ pub mod backend;
 pub mod batch;
 pub mod checkpoint;
 pub mod cpu;
+pub mod device;
 pub mod dialect;
 pub mod engine;
 pub mod export;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// What each module may know. `report` and `batch` show what all others do.
-const MAY_KNOW: [(&str, &[&str]); 18] = [
+const MAY_KNOW: [(&str, &[&str]); 20] = [
     ("units", &[]),
     ("numeric", &[]),
     ("format", &["numeric"]),
@@ -13,6 +13,7 @@ const MAY_KNOW: [(&str, &[&str]); 18] = [
     ("backend", &["format", "numeric", "stats"]),
     ("cpu", &["backend", "format", "numeric", "stats"]),
     ("gpu", &["backend", "cpu", "format", "numeric", "stats"]),
+    ("device", &["backend", "cpu", "gpu"]),
     ("checkpoint", &["numeric"]),
     ("model", &["checkpoint", "numeric"]),
     ("dialect", &["checkpoint", "format", "model"]),
@@ -58,7 +59,7 @@ const MAY_KNOW: [(&str, &[&str]); 18] = [
         &[
             "backend",
             "checkpoint",
-            "cpu",
+            "device",
             "dialect",
             "engine",
             "export",
@@ -73,7 +74,28 @@ const MAY_KNOW: [(&str, &[&str]); 18] = [
             "units",
         ],
     ),
-    ("main", &["batch"]),
+    (
+        "gui",
+        &[
+            "backend",
+            "batch",
+            "checkpoint",
+            "device",
+            "dialect",
+            "engine",
+            "export",
+            "format",
+            "gpu",
+            "model",
+            "plan",
+            "quantized",
+            "recipe",
+            "report",
+            "stats",
+            "units",
+        ],
+    ),
+    ("main", &["batch", "gui"]),
 ];
 
 /// The code of every source file by its path below `src`: no comments, no strings, no tests.
@@ -171,7 +193,25 @@ fn modules_know_only_those_before_them() {
 
 #[test]
 fn wgpu_stays_behind_the_gpu_module() {
-    assert_eq!(found_outside("wgpu", &["gpu"]), NOWHERE);
+    // A window's device is also that of the kernels, and so has to be asked for as they need it.
+    let shared = ["gui/window.rs", "gui/screenshot.rs"];
+    let found = found_outside("wgpu", &["gpu"]);
+    assert!(found.iter().all(|file| shared.contains(&file.as_str())), "{found:?}");
+}
+
+#[test]
+fn egui_stays_behind_the_gui_module() {
+    for text in ["egui", "eframe", "rfd::"] {
+        assert_eq!(found_outside(text, &["gui"]), NOWHERE, "{text}");
+    }
+}
+
+#[test]
+fn the_session_of_a_window_can_be_had_without_the_window() {
+    for (file, code) in sources() {
+        let is_session = file.starts_with("gui/session/");
+        assert!(!is_session || !code.contains("egui"), "{file} knows egui");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::{Batch, BatchError, device};
+use super::{Batch, BatchError};
 use crate::checkpoint::Checkpoint;
 use crate::export::{ExportError, Options, dequantize};
 use crate::plan::{Plan, Sharding};
@@ -16,14 +16,14 @@ impl Batch<'_> {
     pub fn dequantize(&self, folder: &Path, out: &mut dyn Write) -> Result<(), BatchError> {
         let checkpoint = Checkpoint::open(&self.args.checkpoint)?;
         let (_, layers) = layers_of(&checkpoint)?;
-        let backend = device::open(&self.args.device)?;
-        self.show_device(backend.name(), out)?;
+        let device = self.device()?;
+        self.show_device(device.backend.name(), out)?;
         let outputs = Outputs::Float(quantized::float_type(&checkpoint));
         let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
         let plan = quantized::plan(&checkpoint, &layers, outputs, sharding);
         let options = Options { out: folder, overwrite: self.args.overwrite, strict: false };
         self.progress.begin("dequantize", work(&plan));
-        let resources = self.resources(backend.as_ref());
+        let resources = self.resources(&device);
         let done = dequantize(&checkpoint, &layers, &plan, &options, &resources)?;
         self.progress.end();
         self.show_stats(&plan, &done.stats, GroupBy::Layer, out)?;
@@ -48,10 +48,10 @@ impl Batch<'_> {
     ) -> Result<(), BatchError> {
         let (stated, layers) = layers_of(checkpoint)?;
         let plan = quantized::plan(checkpoint, &layers, Outputs::Stored, Sharding::AsSource);
-        let backend = device::open(&self.args.device)?;
-        self.show_device(backend.name(), out)?;
+        let device = self.device()?;
+        self.show_device(device.backend.name(), out)?;
         self.progress.begin("measure", work(&plan));
-        let resources = self.resources(backend.as_ref());
+        let resources = self.resources(&device);
         let stats = quantized::run(checkpoint, &layers, &plan, None, &resources)?;
         self.progress.end();
         if !self.args.quiet {
@@ -69,7 +69,7 @@ impl Batch<'_> {
         });
         say_examples("partly", partly, out)?;
         self.show_stats(&plan, &stats, GroupBy::None, out)?;
-        self.write_report(&plan, Some(backend.name()), &stats, &[], None)
+        self.write_report(&plan, Some(device.backend.name()), &stats, &[], None)
     }
 }
 

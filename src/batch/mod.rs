@@ -2,7 +2,6 @@
 
 mod args;
 mod dequantize;
-mod device;
 mod error;
 mod export;
 mod progress;
@@ -17,13 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use args::{Args, Mode, UsageError};
 pub use error::BatchError;
 
-use crate::backend::Backend;
 use crate::checkpoint::Checkpoint;
-use crate::engine::{Resources, Run};
+use crate::device::Device;
+use crate::engine::{Resources, Run, settle_tie, tie_matters};
 use crate::export::verify::{Opened, Verification};
 use crate::export::{check_target, run_findings};
 use crate::model::Model;
-use crate::plan::{Finding, FindingKind, Plan, Sharding};
+use crate::plan::{Finding, Plan, Sharding};
 use crate::recipe::Recipe;
 use crate::report::{GroupBy, Report, check_file, formats, grouped, rows, terminal};
 use crate::stats::TensorStats;
@@ -120,10 +119,11 @@ impl Batch<'_> {
         let mut model = Model::new(&checkpoint, dialect.fused_experts());
         let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
         let mut plan = Plan::new(&model, &recipe, dialect, sharding)?;
-        let asks = |finding: &Finding| finding.kind == FindingKind::TieUnknown;
-        let matters = plan.findings.iter().any(asks) || plan.tie_word_embeddings.is_some();
-        if mode != Mode::DryRun && matters {
-            let settled = self.settle_tie(&model, &plan)?;
+        if mode != Mode::DryRun && tie_matters(&plan) {
+            let device = self.device()?;
+            self.progress.begin("compare", 0);
+            let settled = settle_tie(&model, &plan, &self.resources(&device))?;
+            self.progress.end();
             if settled != model.tie {
                 model.tie = settled;
                 plan = Plan::new(&model, &recipe, dialect, sharding)?;
@@ -148,8 +148,17 @@ impl Batch<'_> {
         }
     }
 
-    fn resources<'b>(&'b self, backend: &'b dyn Backend) -> Resources<'b> {
-        let workers = device::workers(self.args.threads, backend);
+    fn device(&self) -> Result<Device, BatchError> {
+        let device = Device::open(&self.args.device)?;
+        if let Some(error) = &device.refused {
+            progress::say(&format!("device    {error}"));
+        }
+        Ok(device)
+    }
+
+    fn resources<'b>(&'b self, device: &'b Device) -> Resources<'b> {
+        let workers = device.workers(self.args.threads);
+        let backend = device.backend.as_ref();
         Resources { backend, workers, progress: &self.progress, cancel: self.cancel }
     }
 
@@ -188,27 +197,27 @@ impl Batch<'_> {
         plan: &Plan,
         out: &mut dyn Write,
     ) -> Result<(), BatchError> {
-        let backend = device::open(&self.args.device)?;
-        self.show_device(backend.name(), out)?;
+        let device = self.device()?;
+        self.show_device(device.backend.name(), out)?;
         self.progress
             .begin("measure", plan.entries.iter().map(|entry| entry.member.tensor.bytes).sum());
-        let resources = self.resources(backend.as_ref());
+        let resources = self.resources(&device);
         let stats = Run { checkpoint, plan, sink: None, resources }.execute()?;
         self.progress.end();
         let found = run_findings(plan, &stats);
         self.show_findings(&found, out)?;
         self.show_stats(plan, &stats, GroupBy::None, out)?;
         let findings = [plan.findings.clone(), found].concat();
-        self.write_report(plan, Some(backend.name()), &stats, &findings, None)
+        self.write_report(plan, Some(device.backend.name()), &stats, &findings, None)
     }
 
     fn verify(&self, out: &mut dyn Write) -> Result<(), BatchError> {
         let source = self.args.against.as_deref().map(Checkpoint::open).transpose()?;
-        let backend = device::open(&self.args.device)?;
+        let device = self.device()?;
         let opened = Opened::new(&self.args.checkpoint, source.as_ref())?;
-        self.show_device(backend.name(), out)?;
+        self.show_device(device.backend.name(), out)?;
         self.progress.begin("verify", opened.bytes());
-        let verification = opened.verify(&self.resources(backend.as_ref()))?;
+        let verification = opened.verify(&self.resources(&device))?;
         self.progress.end();
         if !self.args.quiet && !verification.errors.is_empty() {
             writeln!(out, "{}\n", terminal::layer_errors(&verification))?;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::{Batch, BatchError, device};
+use super::{Batch, BatchError};
 use crate::export::Options;
 use crate::export::repair::{NotRepaired, Outcome, RepairStage, repair};
 use crate::plan::Sharding;
@@ -12,11 +12,11 @@ use crate::report::{repaired, terminal};
 impl Batch<'_> {
     /// Writes the checkpoint with what can be repaired repaired.
     pub fn repair(&self, folder: &Path, out: &mut dyn Write) -> Result<(), BatchError> {
-        let backend = device::open(&self.args.device)?;
-        self.show_device(backend.name(), out)?;
+        let device = self.device()?;
+        self.show_device(device.backend.name(), out)?;
         let options = Options { out: folder, overwrite: self.args.overwrite, strict: false };
         let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
-        let resources = self.resources(backend.as_ref());
+        let resources = self.resources(&device);
         let stage = |stage, total| {
             let name = match stage {
                 RepairStage::Examine => "examine",

@@ -1,10 +1,11 @@
 //! One run of a plan.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::chunk::ChunkBuffer;
 use super::group::SharedScale;
-use super::schedule::{Job, Task, schedule};
+use super::schedule::{Job, Task, schedule, units};
 use super::workers::in_order;
 use super::{EngineError, Resources};
 use crate::backend::{Backend, Weights};
@@ -45,22 +46,37 @@ pub struct Run<'a> {
 pub(super) struct Shared<'a> {
     pub(super) run: &'a Run<'a>,
     jobs: Vec<Job>,
-    groups: Vec<SharedScale>,
+    /// By their numbers in the plan.
+    groups: BTreeMap<usize, SharedScale>,
     measured: Mutex<Vec<Measured>>,
 }
 
 impl Run<'_> {
     /// Runs the plan. Gives the measurements of each entry; `None` for tensors that are no floats.
     pub fn execute(&self) -> Result<Vec<Option<TensorStats>>, EngineError> {
+        let measured = self.execute_units(&units(self.plan))?;
+        let mut stats = vec![None; self.plan.entries.len()];
+        for (entry, measurements) in measured {
+            stats[entry] = Some(measurements);
+        }
+        Ok(stats)
+    }
+
+    /// Runs a part of the plan: some of its [`units`]. Gives the measurements by entry.
+    pub fn execute_units(
+        &self,
+        units: &[Vec<usize>],
+    ) -> Result<BTreeMap<usize, TensorStats>, EngineError> {
+        let number = |unit: &Vec<usize>| match self.plan.entries[*unit.first()?].decision {
+            Decision::Quantize { group, .. } => Some(group),
+            Decision::Stored(_) | Decision::Keep(_) => None,
+        };
+        let group =
+            |number: usize| (number, SharedScale::new(self.plan, &self.plan.groups[number]));
         let shared = Shared {
             run: self,
-            jobs: schedule(self.plan),
-            groups: self
-                .plan
-                .groups
-                .iter()
-                .map(|group| SharedScale::new(self.plan, group))
-                .collect(),
+            jobs: schedule(self.plan, units),
+            groups: units.iter().filter_map(number).map(group).collect(),
             measured: Mutex::default(),
         };
         for job in &shared.jobs {
@@ -74,10 +90,9 @@ impl Run<'_> {
             &self.resources,
             shared.jobs.len(),
             |number, buffer| shared.do_job(&shared.jobs[number], buffer),
-            || shared.groups.iter().for_each(SharedScale::abandon),
+            || shared.groups.values().for_each(SharedScale::abandon),
         )?;
-        let measured = shared.measured.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(merge(self.plan.entries.len(), measured))
+        Ok(merge(shared.measured.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 
@@ -94,12 +109,13 @@ pub struct Measured {
     pub stats: TensorStats,
 }
 
-/// Adds up chunks in their order, so that the sums do not depend on which worker was faster.
-pub fn merge(entries: usize, mut measured: Vec<Measured>) -> Vec<Option<TensorStats>> {
+/// Adds up chunks in their order, so that the sums do not depend on which worker was faster. Gives the
+/// measurements by entry.
+pub fn merge(mut measured: Vec<Measured>) -> BTreeMap<usize, TensorStats> {
     measured.sort_by_key(|part| (part.entry, part.chunk));
-    let mut stats: Vec<Option<TensorStats>> = vec![None; entries];
+    let mut stats: BTreeMap<usize, TensorStats> = BTreeMap::new();
     for part in measured {
-        let total = stats[part.entry].get_or_insert_default();
+        let total = stats.entry(part.entry).or_default();
         total.merge(&part.stats);
         if let Some(expert) = part.expert {
             let known = total.experts.len();
@@ -137,7 +153,7 @@ impl Shared<'_> {
 
     pub(super) fn group_of(&self, job: &Job) -> &SharedScale {
         match self.entry(job).decision {
-            Decision::Quantize { group, .. } => &self.groups[group],
+            Decision::Quantize { group, .. } => &self.groups[&group],
             _ => unreachable!("only quantized tensors have amax and quantize jobs"),
         }
     }

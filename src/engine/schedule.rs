@@ -44,23 +44,31 @@ pub enum Task {
     Copy,
 }
 
-/// All jobs, in order. A group's amax jobs precede those of the group after it, and its quantize
-/// jobs follow them: so one group's amax is being found while the one before is quantized, and the
-/// second reading of a chunk mostly comes from the system's page cache.
-pub fn schedule(plan: &Plan) -> Vec<Job> {
+/// What can be worked on by itself: the scale groups and the kept tensors of a plan, as indices of
+/// entries, in the order of the source's files.
+pub fn units(plan: &Plan) -> Vec<Vec<usize>> {
     let mut units: Vec<Vec<usize>> = plan.groups.clone();
-    let kept = |i: &usize| matches!(plan.entries[*i].decision, Decision::Keep(_));
-    units.extend((0..plan.entries.len()).filter(kept).map(|i| vec![i]));
+    units.extend((0..plan.entries.len()).filter(|i| is_kept(plan, *i)).map(|i| vec![i]));
     units.sort_by_key(|unit| {
         let first = unit.first().map(|&i| &plan.entries[i].member.tensor);
         first.map(|tensor| (tensor.file, tensor.offset))
     });
+    units
+}
 
+fn is_kept(plan: &Plan, entry: usize) -> bool {
+    matches!(plan.entries[entry].decision, Decision::Keep(_))
+}
+
+/// All jobs of some units, in order. A group's amax jobs precede those of the group after it, and its
+/// quantize jobs follow them: so one group's amax is being found while the one before is quantized, and
+/// the second reading of a chunk mostly comes from the system's page cache.
+pub fn schedule(plan: &Plan, units: &[Vec<usize>]) -> Vec<Job> {
     let mut jobs = Vec::new();
     let mut waiting: Vec<Job> = Vec::new();
     for unit in units {
         let of_unit = |task: Task| unit.iter().flat_map(move |&entry| chunks(plan, entry, task));
-        if kept(&unit[0]) {
+        if is_kept(plan, unit[0]) {
             jobs.extend(of_unit(Task::Copy));
         } else if !needs_amax(&plan.entries[unit[0]]) {
             jobs.extend(of_unit(Task::Quantize));

@@ -20,7 +20,8 @@ pub struct AdapterInfo {
 }
 
 impl AdapterInfo {
-    fn of(adapter: &Adapter) -> Self {
+    /// What there is to say of an adapter.
+    pub fn of(adapter: &Adapter) -> Self {
         let info = adapter.get_info();
         let driver = format!("{} {}", info.driver, info.driver_info);
         let backend = match info.backend {

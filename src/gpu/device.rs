@@ -6,11 +6,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use wgpu::{
-    Buffer, ComputePassDescriptor, Device, DeviceDescriptor, ExperimentalFeatures, Features,
-    MapMode, MemoryHints, PollType, Queue, Trace,
+    Adapter, Buffer, ComputePassDescriptor, Device, DeviceDescriptor, ExperimentalFeatures,
+    Features, MapMode, MemoryHints, PollType, Queue, Trace,
 };
 
-use super::adapter::{self, Choice, OpenError};
+use super::adapter::{self, AdapterInfo, Choice, OpenError};
 use super::kernels::{Kernel, Kernels};
 use super::slot::{F32_BLOCK_BYTES, Slot};
 use crate::backend::BackendError;
@@ -42,25 +42,23 @@ impl Gpu {
     /// Opens an adapter. Kernels are compiled when first used.
     pub fn open(choice: &Choice) -> Result<Self, OpenError> {
         let (adapter, info) = adapter::select(choice)?;
-        let limits = adapter.limits();
+        let request = adapter.request_device(&device_descriptor(&adapter));
+        let (device, queue) = pollster::block_on(request).map_err(|error| OpenError::Refused {
+            adapter: info.clone(),
+            message: one_line(error),
+        })?;
+        Ok(Self::on(info, device, queue))
+    }
+
+    /// On a device that is open already, such as a window's. It should have been asked for as
+    /// [`device_descriptor`] says.
+    pub fn on(info: AdapterInfo, device: Device, queue: Queue) -> Self {
+        let limits = device.limits();
         let piece_blocks = limits
             .max_storage_buffer_binding_size
             .min(limits.max_buffer_size)
             .min((PIECE_BLOCKS * F32_BLOCK_BYTES) as u64) as usize
             / F32_BLOCK_BYTES;
-        let request = adapter.request_device(&DeviceDescriptor {
-            label: Some("quantscope"),
-            required_features: Features::empty(),
-            required_limits: limits,
-            experimental_features: ExperimentalFeatures::disabled(),
-            memory_hints: MemoryHints::Performance,
-            trace: Trace::Off,
-        });
-        let (device, queue) = pollster::block_on(request).map_err(|error| OpenError::Refused {
-            adapter: info.clone(),
-            message: one_line(error),
-        })?;
-
         let failure = Arc::new(Mutex::new(None));
         let (on_error, on_loss) = (Arc::clone(&failure), Arc::clone(&failure));
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
@@ -69,7 +67,7 @@ impl Gpu {
         device.set_device_lost_callback(move |_, message| {
             lock(&on_loss).get_or_insert(format!("the device was lost: {}", one_line(message)));
         });
-        Ok(Self {
+        Self {
             name: info.to_string(),
             kernels: Kernels::new(&device),
             device,
@@ -77,7 +75,7 @@ impl Gpu {
             piece_blocks,
             slots: Mutex::default(),
             failure,
-        })
+        }
     }
 
     fn error(&self, message: impl Into<String>) -> BackendError {
@@ -155,6 +153,18 @@ impl Gpu {
         drop(view);
         slot.readback.unmap();
         Ok(result)
+    }
+}
+
+/// What to ask an adapter for: all that it has, since kernels work on large buffers.
+pub fn device_descriptor(adapter: &Adapter) -> DeviceDescriptor<'static> {
+    DeviceDescriptor {
+        label: Some("quantscope"),
+        required_features: Features::empty(),
+        required_limits: adapter.limits(),
+        experimental_features: ExperimentalFeatures::disabled(),
+        memory_hints: MemoryHints::Performance,
+        trace: Trace::Off,
     }
 }
 

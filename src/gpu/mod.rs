@@ -22,7 +22,7 @@ use crate::format::{Coder, Nvfp4Tables, Scheme};
 use crate::stats::{ErrorSums, WeightSums};
 
 pub use adapter::{AdapterInfo, Choice, OpenError, adapters};
-pub use device::Gpu;
+pub use device::{Gpu, device_descriptor};
 #[doc(hidden)]
 pub use kernels::shader_sources;
 

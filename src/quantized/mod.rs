@@ -22,7 +22,7 @@ pub use find::find;
 pub use ignore::IgnoreList;
 pub use mend::{Mended, global_scale_of_zeros};
 pub use plan::{Outputs, float_type, plan, scales_activations};
-pub use run::{floats, run};
+pub use run::{floats, run, run_entries};
 pub use store::{StoredRows, store};
 
 /// A quantized layer: the parts of it that are there, and what is wrong with them.

@@ -1,6 +1,7 @@
 //! Going through a quantized checkpoint: what its weights are, and, if wanted, writing them as
 //! floats.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -36,9 +37,27 @@ pub fn run(
     sink: Option<&dyn Sink>,
     resources: &Resources<'_>,
 ) -> Result<Vec<Option<TensorStats>>, EngineError> {
-    let jobs: Vec<Job> = (0..plan.entries.len())
-        .flat_map(|entry| jobs(entry, layers.get(entry), &plan.entries[entry].member.tensor))
-        .collect();
+    let all: Vec<usize> = (0..plan.entries.len()).collect();
+    let measured = run_entries(checkpoint, layers, plan, &all, sink, resources)?;
+    let mut stats = vec![None; plan.entries.len()];
+    for (entry, measurements) in measured {
+        stats[entry] = Some(measurements);
+    }
+    Ok(stats)
+}
+
+/// The same for some entries of the plan. Gives the measurements by entry.
+pub fn run_entries(
+    checkpoint: &Checkpoint,
+    layers: &[Layer],
+    plan: &Plan,
+    entries: &[usize],
+    sink: Option<&dyn Sink>,
+    resources: &Resources<'_>,
+) -> Result<BTreeMap<usize, TensorStats>, EngineError> {
+    let jobs_of =
+        |&entry: &usize| jobs(entry, layers.get(entry), &plan.entries[entry].member.tensor);
+    let jobs: Vec<Job> = entries.iter().flat_map(jobs_of).collect();
     let measured: Mutex<Vec<Measured>> = Mutex::default();
     in_order(
         resources,
@@ -58,8 +77,7 @@ pub fn run(
         },
         || {},
     )?;
-    let measured = measured.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(merge(plan.entries.len(), measured))
+    Ok(merge(measured.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 
 /// The jobs of one entry. A chunk of a layer is of one expert.
