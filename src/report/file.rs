@@ -3,13 +3,12 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::flat::{Flat, table_text};
 use super::row::Row;
 use crate::export::verify::Verification;
 use crate::plan::{Finding, Plan};
-use crate::units::{name, shape, significant};
 
 /// Everything that a report says.
 #[derive(Debug, Clone)]
@@ -88,71 +87,6 @@ impl ReportFormat {
     }
 }
 
-/// A row without nesting: one column each. Numbers that were not measured are left empty.
-#[derive(Debug, Serialize)]
-struct Flat<'a> {
-    name: &'a str,
-    tensors: u64,
-    part_of: Option<&'a str>,
-    shape: String,
-    dtype: &'a str,
-    role: Option<&'a str>,
-    layer: Option<u32>,
-    expert: Option<u32>,
-    format: &'a str,
-    reason: &'a str,
-    amax: Option<f32>,
-    mean_abs: Option<f64>,
-    std_dev: Option<f64>,
-    zero_fraction: Option<f64>,
-    global_scale: Option<f32>,
-    scale_min: Option<f32>,
-    scale_max: Option<f32>,
-    scales_zero: Option<u64>,
-    scales_subnormal: Option<u64>,
-    scales_saturated: Option<u64>,
-    sqnr_db: Option<f64>,
-    search_gain_db: Option<f64>,
-    max_abs_error: Option<f64>,
-    bytes_before: u64,
-    bytes_after: u64,
-}
-
-impl<'a> Flat<'a> {
-    fn of(row: &'a Row) -> Self {
-        let stats = row.stats.as_ref();
-        let quantized = stats.and_then(|stats| stats.quantized.as_ref());
-        Self {
-            name: &row.name,
-            tensors: row.tensors,
-            part_of: row.part_of.as_deref(),
-            shape: shape(&row.shape),
-            dtype: &row.dtype,
-            role: row.role.map(|role| role.name()),
-            layer: row.layer,
-            expert: row.expert,
-            format: &row.format,
-            reason: &row.reason,
-            amax: stats.map(|stats| stats.amax),
-            mean_abs: stats.map(|stats| stats.weights.mean_abs()),
-            std_dev: stats.map(|stats| stats.weights.std_dev()),
-            zero_fraction: stats.map(|stats| stats.weights.zero_fraction()),
-            // A group has several.
-            global_scale: quantized.filter(|_| row.tensors == 1).and_then(|q| q.global_scale),
-            scale_min: quantized.map(|q| q.scales.min),
-            scale_max: quantized.map(|q| q.scales.max),
-            scales_zero: quantized.map(|q| q.scales.zero),
-            scales_subnormal: quantized.map(|q| q.scales.subnormal),
-            scales_saturated: quantized.map(|q| q.scales.saturated),
-            sqnr_db: stats.and_then(|stats| stats.sqnr_db()),
-            search_gain_db: stats.and_then(|stats| stats.search_gain_db()),
-            max_abs_error: quantized.map(|q| q.errors.max_abs),
-            bytes_before: row.bytes_before,
-            bytes_after: row.bytes_after,
-        }
-    }
-}
-
 /// Checks before any work that a report can be written to `file`, and that this does not touch the
 /// checkpoint `input`.
 pub fn check_file(file: &Path, input: &Path) -> Result<(), ReportError> {
@@ -197,7 +131,7 @@ impl Report<'_> {
     pub fn text(&self, format: ReportFormat) -> String {
         match format {
             ReportFormat::Json => self.json(),
-            ReportFormat::Csv => self.csv(),
+            ReportFormat::Csv => table_text(self.rows, format),
             ReportFormat::Markdown => self.markdown(),
         }
     }
@@ -226,49 +160,10 @@ impl Report<'_> {
         text
     }
 
-    fn csv(&self) -> String {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        for row in self.rows {
-            writer.serialize(Flat::of(row)).expect("flat rows always fit a CSV line");
-        }
-        let bytes = writer.into_inner().expect("writing to memory does not fail");
-        String::from_utf8(bytes).expect("rows are text")
-    }
-
     fn markdown(&self) -> String {
-        let mut text = format!(
-            "# {}\n\n{}\n",
-            self.checkpoint,
-            super::terminal::summary(self.plan)
-                .lines()
-                .map(|line| format!("    {line}\n"))
-                .collect::<String>()
-        );
-        text.push_str("| tensor | shape | dtype | format | amax | mean abs | σ | zeros % | SQNR dB | max error | bytes before | bytes after | reason |\n");
-        text.push_str("|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|\n");
-        for row in self.rows {
-            let flat = Flat::of(row);
-            let number = |value: Option<f64>| value.map_or(String::new(), significant);
-            let cells = [
-                flat.name.to_owned(),
-                flat.shape,
-                flat.dtype.to_owned(),
-                flat.format.to_owned(),
-                number(flat.amax.map(f64::from)),
-                number(flat.mean_abs),
-                number(flat.std_dev),
-                number(flat.zero_fraction.map(|f| 100.0 * f)),
-                flat.sqnr_db.map_or(String::new(), |db| format!("{db:.2}")),
-                number(flat.max_abs_error),
-                flat.bytes_before.to_string(),
-                flat.bytes_after.to_string(),
-                flat.reason.to_owned(),
-            ];
-            text.push_str(&format!(
-                "| {} |\n",
-                cells.map(|cell| name(&cell).replace('|', "\\|")).join(" | ")
-            ));
-        }
-        text
+        let summary = super::terminal::summary(self.plan);
+        let lines: String = summary.lines().map(|line| format!("    {line}\n")).collect();
+        let table = table_text(self.rows, ReportFormat::Markdown);
+        format!("# {}\n\n{lines}\n{table}", self.checkpoint)
     }
 }

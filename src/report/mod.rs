@@ -1,13 +1,19 @@
 //! Tables of what a plan says and a run measured: for the terminal, and as files. Every view is
 //! made of the same values.
 
+mod cell;
+mod column;
 mod file;
+mod flat;
 mod formats;
 mod repair;
 mod row;
 pub mod terminal;
 
+pub use cell::NOTHING;
+pub use column::{Column, UnknownColumn};
 pub use file::{Report, ReportError, ReportFormat, check_file};
+pub use flat::table_text;
 pub use formats::formats;
 pub use repair::repaired;
 pub use row::{GroupBy, Row, grouped, rows};

@@ -1,6 +1,7 @@
 //! What a repair did, for the terminal.
 
-use super::terminal::{NOTHING, table};
+use super::cell::NOTHING;
+use super::terminal::table;
 use crate::export::repair::Repaired;
 use crate::units::name;
 

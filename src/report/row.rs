@@ -9,12 +9,14 @@ use crate::plan::{Decision, Entry, Plan};
 use crate::stats::TensorStats;
 
 /// A tensor, or several under one name.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Row {
     /// The tensor's name, or the group's.
     pub name: String,
     /// Number of tensors in it.
     pub tensors: u64,
+    /// Number of weights in all of them.
+    pub weights: u64,
     /// The row that this one, of an expert, is a part of: it comes before and holds all experts.
     pub part_of: Option<String>,
     /// Dimensions, of each tensor if there are several; empty if they differ.
@@ -23,7 +25,7 @@ pub struct Row {
     pub dtype: String,
     /// What it is; `None` for a group of several.
     pub role: Option<Role>,
-    /// Decoder layer.
+    /// Decoder layer; `None` for a group of several.
     pub layer: Option<u32>,
     /// Routed expert.
     pub expert: Option<u32>,
@@ -75,6 +77,7 @@ pub fn rows(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Row> {
             part_of: Some(row.name.clone()),
             shape: row.shape[1..].to_vec(),
             expert: Some(expert as u32),
+            weights: row.weights / count,
             bytes_before: row.bytes_before / count,
             bytes_after: row.bytes_after / count,
             stats: Some(stats),
@@ -142,6 +145,7 @@ fn row(plan: &Plan, entry: &Entry) -> Row {
         scale_group,
         name: entry.member.tensor.name.clone(),
         tensors: 1,
+        weights: entry.member.tensor.shape.iter().fold(1, |all, n| n.saturating_mul(all)),
         part_of: None,
         shape: entry.member.tensor.shape.clone(),
         dtype: entry.member.tensor.dtype.to_string(),
@@ -199,6 +203,7 @@ pub fn grouped(rows: Vec<Row>, by: GroupBy) -> Vec<Row> {
 
 fn add(group: &mut Row, row: &Row) {
     group.tensors += row.tensors;
+    group.weights = group.weights.saturating_add(row.weights);
     group.bytes_before += row.bytes_before;
     group.bytes_after += row.bytes_after;
     if !group.dtype.split(' ').any(|dtype| dtype == row.dtype) {
@@ -209,6 +214,9 @@ fn add(group: &mut Row, row: &Row) {
     }
     if group.role != row.role {
         group.role = None;
+    }
+    if group.layer != row.layer {
+        group.layer = None;
     }
     if group.shape != row.shape {
         group.shape.clear();
@@ -221,5 +229,28 @@ fn add(group: &mut Row, row: &Row) {
         (Some(total), Some(part)) => total.merge(part),
         (total @ None, part) => *total = part.clone(),
         (Some(_), None) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_adds_up_and_has_no_layer_of_its_own() {
+        let row = |name: &str, layer| Row {
+            name: name.to_owned(),
+            tensors: 1,
+            weights: 8,
+            role: Some(Role::Mlp),
+            layer: Some(layer),
+            bytes_after: 4,
+            ..Row::default()
+        };
+        let rows = vec![row("a", 0), row("b", 0), row("c", 1)];
+        let by_role = grouped(rows.clone(), GroupBy::Role);
+        assert_eq!((by_role[0].layer, by_role[0].weights, by_role[0].tensors), (None, 24, 3));
+        let by_layer = grouped(rows, GroupBy::Layer);
+        assert_eq!((by_layer[0].layer, by_layer[0].weights, by_layer.len()), (Some(0), 16, 2));
     }
 }

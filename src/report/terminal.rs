@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use super::cell::NOTHING;
+use super::column::Column;
 use super::row::Row;
 use crate::export::Companions;
 use crate::export::verify::Verification;
 use crate::model::Model;
 use crate::plan::{Coverage, Finding, Plan};
-use crate::stats::ScaleHealth;
-use crate::units::{bytes, count, name, shape, significant};
+use crate::units::{bytes, count, name, significant};
 
 /// Columns that hold text; all others are aligned to the right.
 const TEXT_COLUMNS: [&str; 11] = [
@@ -28,9 +29,6 @@ const TEXT_COLUMNS: [&str; 11] = [
     "modelopt",
     "compressed-tensors",
 ];
-
-/// What stands where nothing was measured. A column of nothing else is left out.
-pub const NOTHING: &str = "–";
 
 /// Columns side by side; one that says nothing in any row is left out.
 pub fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
@@ -120,10 +118,10 @@ pub fn plan_table(rows: &[Row]) -> String {
         &["tensor", "shape", "dtype", "format", "before", "after", "reason"],
         rows.iter().map(|row| {
             vec![
-                row.name.clone(),
-                shapes(row),
-                row.dtype.clone(),
-                row.format.clone(),
+                Column::Name.text(row),
+                Column::Shape.text(row),
+                Column::Dtype.text(row),
+                Column::Format.text(row),
                 row.bytes_before.to_string(),
                 row.bytes_after.to_string(),
                 with_group(row),
@@ -132,75 +130,43 @@ pub fn plan_table(rows: &[Row]) -> String {
     )
 }
 
-/// The shape of a tensor, and of several how many they are.
-fn shapes(row: &Row) -> String {
-    match row.tensors {
-        1 => shape(&row.shape),
-        count if row.shape.is_empty() => count.to_string(),
-        count => format!("{count} of {}", shape(&row.shape)),
-    }
-}
-
 /// The statistics table. `grouped` rows have no shapes.
 pub fn stats_table(rows: &[Row], grouped: bool) -> String {
-    let (label, form) = if grouped { ("group", "tensors") } else { ("tensor", "shape") };
+    let form = if grouped { Column::Tensors } else { Column::Shape };
+    let first = [Column::Name, form, Column::Dtype, Column::Format];
+    let of_weights = [Column::Amax, Column::MeanAbs, Column::StdDev, Column::Zeros];
+    let of_errors = [Column::Sqnr, Column::SearchGain, Column::MaxError];
+    let sizes = [Column::BytesBefore, Column::BytesAfter];
+
+    let titles = |columns: &[Column]| columns.iter().map(|c| c.title()).collect::<Vec<_>>();
+    let texts = |columns: &[Column], row| columns.iter().map(|c| c.text(row)).collect::<Vec<_>>();
+    let mut header = titles(&[&first[..], &of_weights].concat());
+    header.extend(["scales", "zero/sub/sat"]);
+    header.extend(titles(&[&of_errors[..], &sizes].concat()));
+    if grouped {
+        header[0] = "group";
+    }
     table(
-        &[
-            label,
-            form,
-            "dtype",
-            "format",
-            "amax",
-            "mean |w|",
-            "σ",
-            "zeros %",
-            "scales",
-            "zero/sub/sat",
-            "SQNR dB",
-            "vs max",
-            "max error",
-            "before",
-            "after",
-        ],
+        &header,
         rows.iter().map(|row| {
-            let form = if grouped { row.tensors.to_string() } else { shapes(row) };
-            let mut cells = vec![row.name.clone(), form, row.dtype.clone(), row.format.clone()];
-            cells.extend(measured(row));
-            cells.extend([bytes(row.bytes_before), bytes(row.bytes_after)]);
+            let mut cells = texts(&[&first[..], &of_weights].concat(), row);
+            cells.extend(scales(row));
+            cells.extend(texts(&[&of_errors[..], &sizes].concat(), row));
             cells
         }),
     )
 }
 
-/// The nine measured columns; a dash where there is nothing to measure.
-fn measured(row: &Row) -> [String; 9] {
-    let dash = || NOTHING.to_owned();
-    let Some(stats) = &row.stats else { return std::array::from_fn(|_| dash()) };
-    let quantized = stats.quantized.as_ref();
+/// Smallest and largest scale, and how many are zero, subnormal and saturated.
+fn scales(row: &Row) -> [String; 2] {
+    let joined = |columns: &[Column], by: &str| match columns[0].number(row) {
+        Some(_) => columns.iter().map(|c| c.text(row)).collect::<Vec<_>>().join(by),
+        None => NOTHING.to_owned(),
+    };
     [
-        significant(stats.amax.into()),
-        significant(stats.weights.mean_abs()),
-        significant(stats.weights.std_dev()),
-        format!("{:.2}", 100.0 * stats.weights.zero_fraction()),
-        quantized.map_or_else(dash, |q| scale_range(&q.scales)),
-        quantized.map_or_else(dash, |q| scale_classes(&q.scales)),
-        stats.sqnr_db().map_or_else(dash, |db| format!("{db:.2}")),
-        stats.search_gain_db().map_or_else(dash, |db| format!("{db:+.2}")),
-        // Without a source there is no signal to compare with.
-        quantized
-            .filter(|q| q.signal_squares > 0.0 || stats.amax == 0.0)
-            .map_or_else(dash, |q| significant(q.errors.max_abs)),
+        joined(&[Column::ScaleMin, Column::ScaleMax], ".."),
+        joined(&[Column::ScalesZero, Column::ScalesSubnormal, Column::ScalesSaturated], "/"),
     ]
-}
-
-/// Smallest and largest block scale.
-pub fn scale_range(health: &ScaleHealth) -> String {
-    format!("{}..{}", significant(health.min.into()), significant(health.max.into()))
-}
-
-/// How many scales are zero, subnormal and saturated.
-pub fn scale_classes(health: &ScaleHealth) -> String {
-    format!("{}/{}/{}", health.zero, health.subnormal, health.saturated)
 }
 
 /// Findings, one a line; empty text if there is none.
