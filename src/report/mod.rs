@@ -4,16 +4,21 @@
 mod cell;
 mod column;
 mod file;
+mod filter;
 mod flat;
 mod formats;
+mod order;
 mod repair;
 mod row;
+mod term;
 pub mod terminal;
 
 pub use cell::NOTHING;
 pub use column::{Column, UnknownColumn};
 pub use file::{Report, ReportError, ReportFormat, check_file};
+pub use filter::{Filter, FilterError};
 pub use flat::table_text;
 pub use formats::formats;
+pub use order::{order, ordered};
 pub use repair::repaired;
 pub use row::{GroupBy, Row, grouped, rows};
