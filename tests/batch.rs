@@ -53,6 +53,43 @@ fn stats_by_role_without_a_format() {
 }
 
 #[test]
+fn chosen_rows_sorted() {
+    let chosen = ["--format", "nvfp4", "--filter", "experts -gate tensors=1 after>9k"];
+    let sorted = [&chosen[..], &["--stats", "--sort", "sqnr:desc"]].concat();
+    insta::assert_snapshot!(run(&[&[MOE], &sorted[..]].concat()).ok().stdout);
+
+    // A plan and reports have the same rows.
+    let place = Place::empty();
+    let report = place.path("report.csv");
+    let name = report.display().to_string();
+    let args = [&chosen[..], &["--dry-run", "--sort", "name:desc", "--report", &name]].concat();
+    let plan = run(&[&[MOE], &args[..]].concat()).ok();
+    let names = |text: &str| -> Vec<String> {
+        let names = text.lines().filter_map(|line| line.split([' ', ',']).next());
+        names.filter(|name| name.ends_with(".weight")).map(str::to_owned).collect()
+    };
+    let planned = names(&plan.stdout);
+    assert_eq!((planned.len(), planned.is_sorted_by(|a, b| a > b)), (8, true), "{planned:?}");
+    assert_eq!(names(&fs::read_to_string(&report).unwrap()), planned);
+
+    // Rows that are groups are filtered as groups.
+    let by_role = ["--stats", "--group-by", "role", "--filter", "tensors>4", "--sort", "before"];
+    let grouped = run(&[&[MOE], &by_role[..]].concat()).ok();
+    let at = |text: &str| grouped.stdout.find(text).unwrap();
+    assert!(at("filter    2 of 6 rows: tensors>4\n") < at("\nnorm "), "{}", grouped.stdout);
+    assert!(at("\nnorm ") < at("\nexpert "), "{}", grouped.stdout);
+}
+
+#[test]
+fn a_filter_that_cannot_be_meant_is_wrong_usage() {
+    let unknown = ["amx>2: no column is called amx; columns: name, "];
+    run(&[MOE, "--dry-run", "--filter", "down amx>2"]).fails(2, &unknown);
+    let order = ["no column is called amax:up; columns: name, "];
+    run(&[MOE, "--dry-run", "--sort", "amax:up"]).fails(2, &order);
+    run(&[MOE, "--verify", "--filter", "down"]).fails(2, &["--filter"]);
+}
+
+#[test]
 fn export_and_verification() {
     let place = Place::empty();
     let out = place.out().display().to_string();

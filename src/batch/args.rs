@@ -7,7 +7,7 @@ use clap::Parser;
 use crate::dialect::Dialect;
 use crate::format::{Format, ScaleSearch};
 use crate::recipe::{ExpertScale, Indivisible, Preset, TiedOutcome};
-use crate::report::GroupBy;
+use crate::report::{Column, Filter, GroupBy, UnknownColumn};
 
 /// Opens a model checkpoint, shows what is in its weights, and quantizes it, on any GPU or on the
 /// CPU, with the same bytes on each.
@@ -41,7 +41,8 @@ pub struct Args {
     /// Verify CHECKPOINT, which is quantized
     #[arg(long, help_heading = "What to do", conflicts_with_all = [
         "out", "format", "export", "recipe", "preset", "include", "exclude", "quantize_embeddings", "tied",
-        "scale_search", "expert_scale", "indivisible", "unserved", "max_shard_size", "report", "strict", "group_by"
+        "scale_search", "expert_scale", "indivisible", "unserved", "max_shard_size", "report", "strict", "group_by",
+        "filter", "sort"
     ])]
     pub verify: bool,
 
@@ -57,7 +58,7 @@ pub struct Args {
     #[arg(long, help_heading = "What to do", requires = "out", conflicts_with_all = [
         "dequantize", "dry_run", "stats", "verify", "format", "export", "recipe", "preset", "include",
         "exclude", "quantize_embeddings", "tied", "scale_search", "expert_scale", "indivisible",
-        "unserved", "report", "strict", "group_by"
+        "unserved", "report", "strict", "group_by", "filter", "sort"
     ])]
     pub repair: bool,
 
@@ -138,11 +139,24 @@ pub struct Args {
     #[arg(long, value_name = "N", help_heading = "How")]
     pub threads: Option<std::num::NonZeroUsize>,
 
-    /// Put the rows of the statistics table together [default: none with --stats, else layer]
+    /// Put the rows of the statistics table together [default: none with --stats or --filter, else
+    /// layer]
     #[arg(long, value_name = "WHAT", help_heading = "What to show")]
     pub group_by: Option<GroupBy>,
 
-    /// Write the statistics table of every tensor to a .json, .csv or .md file
+    /// Show the rows of tables and reports that fit all of these terms, such as 'down_proj amax>2':
+    /// down_proj is in the name, -norm is not, sqnr<20, zeros>=5 (percent), before>1M (binary),
+    /// role=mlp, format!=kept; quotes keep spaces together. A number that was not measured fits none
+    #[arg(long, value_name = "TERMS", help_heading = "What to show", allow_hyphen_values = true)]
+    pub filter: Option<Filter>,
+
+    /// Sort the rows of tables and reports by a column, upwards, or downwards with :desc, such as
+    /// amax:desc; rows without a value come last
+    #[arg(long, value_name = "COLUMN[:desc]", help_heading = "What to show", value_parser = sort)]
+    pub sort: Option<(Column, bool)>,
+
+    /// Write the statistics table of every tensor, or of those that --filter leaves, to a .json,
+    /// .csv or .md file
     #[arg(long, value_name = "FILE", help_heading = "What to show")]
     pub report: Option<PathBuf>,
 
@@ -163,6 +177,14 @@ Examples:
   quantscope --batch MODEL-nvfp4 --verify --against MODEL
 
 Exit codes: 0 done; 1 failed, or findings with --strict; 2 wrong usage; 130 stopped by Ctrl-C";
+
+/// A column to sort by, and whether downwards.
+fn sort(text: &str) -> Result<(Column, bool), UnknownColumn> {
+    match text.strip_suffix(":desc") {
+        Some(column) => Ok((column.parse()?, true)),
+        None => Ok((text.parse()?, false)),
+    }
+}
 
 impl Args {
     /// What was asked for.

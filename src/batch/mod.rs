@@ -24,7 +24,7 @@ use crate::export::{check_target, run_findings};
 use crate::model::Model;
 use crate::plan::{Finding, Plan, Sharding};
 use crate::recipe::Recipe;
-use crate::report::{GroupBy, Report, check_file, formats, grouped, rows, terminal};
+use crate::report::{GroupBy, Report, Row, check_file, formats, grouped, ordered, rows, terminal};
 use crate::stats::TensorStats;
 use crate::units;
 use progress::Progress;
@@ -184,10 +184,7 @@ impl Batch<'_> {
     }
 
     fn dry_run(&self, plan: &Plan, out: &mut dyn Write) -> Result<(), BatchError> {
-        let rows = rows(plan, &[]);
-        if !self.args.quiet {
-            writeln!(out, "\n{}", terminal::plan_table(&rows))?;
-        }
+        self.show_table(&rows(plan, &[]), terminal::plan_table, out)?;
         self.write_report(plan, None, &[], &plan.findings, None)
     }
 
@@ -256,13 +253,35 @@ impl Batch<'_> {
         default: GroupBy,
         out: &mut dyn Write,
     ) -> Result<(), BatchError> {
-        if !self.args.quiet {
-            let by = self.args.group_by.unwrap_or(default);
-            let rows = grouped(rows(plan, stats), by);
-            let has_groups = matches!(by, GroupBy::Layer | GroupBy::Role);
-            writeln!(out, "\n{}", terminal::stats_table(&rows, has_groups))?;
+        // A filter is about tensors, unless it is said what else rows are.
+        let default = if self.args.filter.is_some() { GroupBy::None } else { default };
+        let by = self.args.group_by.unwrap_or(default);
+        let has_groups = matches!(by, GroupBy::Layer | GroupBy::Role);
+        let table = |rows: &[Row]| terminal::stats_table(rows, has_groups);
+        self.show_table(&grouped(rows(plan, stats), by), table, out)
+    }
+
+    /// Prints a table of the chosen rows, and with a filter how many these are.
+    fn show_table(
+        &self,
+        rows: &[Row],
+        table: impl Fn(&[Row]) -> String,
+        out: &mut dyn Write,
+    ) -> Result<(), BatchError> {
+        if self.args.quiet {
+            return Ok(());
         }
-        Ok(())
+        let chosen = self.chosen(rows);
+        if let Some(filter) = &self.args.filter {
+            let (all, filter) = (units::count(rows.len() as u64, "row"), filter.to_string());
+            writeln!(out, "filter    {} of {all}: {}", chosen.len(), units::name(&filter))?;
+        }
+        Ok(writeln!(out, "\n{}", table(&chosen))?)
+    }
+
+    /// The rows that --filter leaves, as --sort has them.
+    fn chosen(&self, rows: &[Row]) -> Vec<Row> {
+        ordered(rows, &self.args.filter.clone().unwrap_or_default(), self.args.sort)
     }
 
     fn write_report(
@@ -278,7 +297,7 @@ impl Batch<'_> {
             checkpoint: self.args.checkpoint.display().to_string(),
             plan,
             device: device.map(str::to_owned),
-            rows: &rows(plan, stats),
+            rows: &self.chosen(&rows(plan, stats)),
             findings,
             verification,
         };
