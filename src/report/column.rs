@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A column of the statistics table. What a row has in it is said by [`Column::text`] and
 /// [`Column::number`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Column {
     /// Name of the tensor, or of the group.
     Name,

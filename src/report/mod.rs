@@ -21,4 +21,4 @@ pub use flat::table_text;
 pub use formats::formats;
 pub use order::{order, ordered};
 pub use repair::repaired;
-pub use row::{GroupBy, Row, grouped, rows};
+pub use row::{GroupBy, Row, grouped, rows, tensor_row, together};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Role, grouped_weight, natural_order};
 use crate::plan::{Decision, Entry, Plan};
@@ -42,10 +42,16 @@ pub struct Row {
     /// What was measured; `None` where nothing was, or where the tensor is no float.
     #[serde(skip)]
     pub stats: Option<TensorStats>,
+    /// Whether a part of the measurements is missing, and the numbers are those of the others.
+    #[serde(skip)]
+    pub is_partial: bool,
+    /// Indices of the plan's entries that it is made of.
+    #[serde(skip)]
+    pub entries: Vec<usize>,
 }
 
 /// How rows are put together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub enum GroupBy {
     /// One row a tensor.
     #[default]
@@ -63,11 +69,9 @@ pub enum GroupBy {
 /// its own. `stats` are in the order of the plan's entries; empty if nothing was measured.
 pub fn rows(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Row> {
     let mut rows = Vec::with_capacity(plan.entries.len());
-    for (i, entry) in plan.entries.iter().enumerate() {
-        let mut row = row(plan, entry);
-        let mut measured = stats.get(i).cloned().flatten();
-        let experts = measured.as_mut().map(|stats| std::mem::take(&mut stats.experts));
-        row.stats = measured;
+    for i in 0..plan.entries.len() {
+        let mut row = tensor_row(plan, i, stats);
+        let experts = row.stats.as_mut().map(|stats| std::mem::take(&mut stats.experts));
         rows.push(row.clone());
 
         let experts = experts.unwrap_or_default();
@@ -135,8 +139,25 @@ fn all_experts(row: &Row) -> Option<(String, String)> {
     Some((list.to_owned(), format!("{list}*.{projection}")))
 }
 
+/// The row of one entry of the plan.
+pub fn tensor_row(plan: &Plan, index: usize, stats: &[Option<TensorStats>]) -> Row {
+    let entry = &plan.entries[index];
+    let stats = stats.get(index).cloned().flatten();
+    let is_measured = |stats: &TensorStats| entry.format().is_none() || stats.quantized.is_some();
+    let is_partial = entry.member.tensor.float_kind().is_some()
+        && !stats.as_ref().is_some_and(is_measured);
+    Row { stats, is_partial, entries: vec![index], ..planned(plan, entry) }
+}
+
+/// One row of several; `None` of none.
+pub fn together(name: &str, mut rows: impl Iterator<Item = Row>) -> Option<Row> {
+    let mut all = Row { name: name.to_owned(), ..rows.next()? };
+    rows.for_each(|row| add(&mut all, &row));
+    Some(all)
+}
+
 /// What the plan says of a tensor.
-fn row(plan: &Plan, entry: &Entry) -> Row {
+fn planned(plan: &Plan, entry: &Entry) -> Row {
     let scale_group = match entry.decision {
         Decision::Quantize { group, .. } if plan.groups[group].len() > 1 => Some(group),
         _ => None,
@@ -160,7 +181,7 @@ fn row(plan: &Plan, entry: &Entry) -> Row {
         },
         bytes_before: entry.member.tensor.bytes,
         bytes_after: entry.bytes_after(),
-        stats: None,
+        ..Row::default()
     }
 }
 
@@ -225,6 +246,8 @@ fn add(group: &mut Row, row: &Row) {
         group.scale_group = None;
     }
     group.expert = None;
+    group.is_partial |= row.is_partial;
+    group.entries.extend(&row.entries);
     match (&mut group.stats, &row.stats) {
         (Some(total), Some(part)) => total.merge(part),
         (total @ None, part) => *total = part.clone(),
