@@ -2,7 +2,9 @@
 
 mod error;
 mod indivisible;
+mod patterns;
 mod rule;
+mod rules;
 
 use std::fmt;
 use std::path::Path;
@@ -12,11 +14,12 @@ use serde::{Deserialize, Serialize};
 
 pub use error::RecipeError;
 pub use indivisible::Indivisible;
+pub use patterns::patterns;
 pub use rule::{Action, Rule, RuleSet, SourcedRule};
+pub use rules::{exclude_source, include_source};
 
 use crate::dialect::Dialect;
 use crate::format::{Format, ScaleSearch};
-use crate::model::Role;
 
 /// A recipe as it stands in a TOML file.
 ///
@@ -174,48 +177,12 @@ impl Recipe {
         };
         self.format.into_iter().chain(of_rules).chain(instead)
     }
-
-    /// The rules in the order in which they are tried; the last that matches wins: preset,
-    /// embedding opt-in, the file's rules, `include`, `exclude`.
-    pub fn rule_set(&self) -> Result<RuleSet, RecipeError> {
-        let preset = self.preset.unwrap_or_default();
-        let mut rules: Vec<SourcedRule> = preset
-            .rules()
-            .into_iter()
-            .map(|rule| SourcedRule { rule, source: format!("preset {preset}"), optional: true })
-            .collect();
-        if self.quantize_embeddings {
-            let rule =
-                Rule { pattern: None, roles: vec![Role::Embedding], action: Action::Quantize };
-            rules.push(SourcedRule {
-                rule,
-                source: "quantize embeddings".to_owned(),
-                optional: false,
-            });
-        }
-        for (i, rule) in self.rules.iter().enumerate() {
-            let source = match &rule.pattern {
-                Some(pattern) => format!("rule {} \"{pattern}\"", i + 1),
-                None => format!("rule {}", i + 1),
-            };
-            rules.push(SourcedRule { rule: rule.clone(), source, optional: false });
-        }
-        for (patterns, name, action) in
-            [(&self.include, "include", Action::Quantize), (&self.exclude, "exclude", Action::Keep)]
-        {
-            for pattern in patterns {
-                let rule = Rule { pattern: Some(pattern.clone()), roles: Vec::new(), action };
-                let source = format!("{name} \"{pattern}\"");
-                rules.push(SourcedRule { rule, source, optional: false });
-            }
-        }
-        RuleSet::new(rules)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Role;
 
     #[test]
     fn presets_parse_and_have_rules() {

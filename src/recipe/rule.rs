@@ -23,6 +23,13 @@ pub struct Rule {
     pub action: Action,
 }
 
+impl Rule {
+    /// The rule for what fits a pattern, whatever its role.
+    pub const fn about(pattern: String, action: Action) -> Self {
+        Self { pattern: Some(pattern), roles: Vec::new(), action }
+    }
+}
+
 /// What becomes of a tensor. In a recipe: `keep`, `quantize`, or the name of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -108,7 +115,8 @@ impl RuleSet {
         let (SourcedRule { rule, .. }, glob) = &self.rules[i];
         let by_role = rule.roles.is_empty() || rule.roles.contains(&role);
         let by_name = |glob: &GlobMatcher| {
-            names.iter().any(|name| glob.is_match(name) || glob.is_match(module_of(name)))
+            let fits = |name| glob.is_match(name) || glob.is_match(module_of(name));
+            fits(names[0]) || (names[1] != names[0] && fits(names[1]))
         };
         by_role && glob.as_ref().is_none_or(by_name)
     }
