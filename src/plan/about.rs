@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Entry, Finding, FindingKind};
+use super::fused::fused_groups;
+use super::{Entry, Finding, FindingKind, RuleUse};
 use crate::checkpoint::{Checkpoint, Config};
 use crate::format::Format;
 use crate::format::fp8::TILE_LEN;
-use crate::model::{MAX_EXPERTS, Model, Role, module_of, scale_group};
-use crate::recipe::RuleSet;
+use crate::model::{MAX_EXPERTS, Model, Role};
 
 /// What is odd about the checkpoint itself.
 pub fn about_checkpoint(checkpoint: &Checkpoint) -> Vec<Finding> {
@@ -63,19 +63,8 @@ pub fn about_experts(model: &Model<'_>) -> Vec<Finding> {
 /// Layers whose fused siblings, or fellow experts, are quantized, and which are kept or in another
 /// format.
 pub fn about_fused(entries: &[Entry]) -> Vec<Finding> {
-    let mut groups: BTreeMap<(String, &[&str]), Vec<&Entry>> = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.is_quantizable()) {
-        let module = module_of(&entry.member.tensor.name);
-        if entry.member.role == Role::Expert {
-            // A runtime holds all experts of a layer in one tensor.
-            let list = module.split(".experts.").next().unwrap_or(module).to_owned();
-            groups.entry((list, &[])).or_default().push(entry);
-        } else if let Some(group) = scale_group(module) {
-            groups.entry((group.parent, group.projections)).or_default().push(entry);
-        }
-    }
-    let torn =
-        groups.into_values().filter(|group| group.iter().any(|entry| entry.format().is_some()));
+    let groups = fused_groups(entries).into_iter();
+    let torn = groups.filter(|group| group.iter().any(|entry| entry.format().is_some()));
     let odd = torn.flat_map(|group| {
         // The first quantized one says what the others should be.
         let first = group.iter().find_map(|entry| entry.format());
@@ -124,14 +113,8 @@ pub fn about_tiles(entries: &[Entry]) -> Vec<Finding> {
 }
 
 /// Rules that match nothing, presets aside.
-pub fn about_rules(rules: &RuleSet, model: &Model<'_>) -> Vec<Finding> {
-    let matched = |i: usize| {
-        model.members.iter().any(|member| {
-            let stored = &model.checkpoint.tensors[member.index];
-            rules.matches(i, [&member.tensor.name, &stored.name], member.role)
-        })
-    };
-    let unused = rules.iter().enumerate().filter(|(i, rule)| !rule.optional && !matched(*i));
+pub fn about_rules(rules: &[RuleUse]) -> Vec<Finding> {
+    let unused = rules.iter().filter(|rule| !rule.optional && rule.is_empty());
     let kind = |rule: &str| FindingKind::RuleMatchesNothing { rule: rule.to_owned() };
-    unused.map(|(_, rule)| Finding::general(kind(&rule.source))).collect()
+    unused.map(|rule| Finding::general(kind(&rule.source))).collect()
 }

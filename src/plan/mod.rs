@@ -3,24 +3,31 @@
 //! A plan is a plain value, made from headers, config and recipe without reading one weight.
 
 mod about;
+mod coverage;
 mod decide;
 mod error;
 mod exclude;
 mod finding;
+mod fused;
 mod group;
 mod layout;
 mod reason;
+mod rule_use;
+mod sizes;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use coverage::Coverage;
 pub use error::PlanError;
 pub use exclude::is_packed_lookalike;
 pub use finding::{Finding, FindingKind};
 pub use layout::{PlannedFile, Sharding, layout};
 pub use reason::Reason;
+pub use rule_use::RuleUse;
+pub use sizes::Sizes;
 
 use crate::checkpoint::Checkpoint;
-use crate::dialect::{Dialect, Output, Part};
+use crate::dialect::{Dialect, Output};
 use crate::format::{Format, Quotient, ScaleSearch};
 use crate::model::{Member, Model, Role, is_quantizable, module_of};
 use crate::recipe::{Recipe, TiedOutcome};
@@ -48,6 +55,8 @@ pub struct Plan {
     pub tie_word_embeddings: Option<bool>,
     /// What the user should look at.
     pub findings: Vec<Finding>,
+    /// Every rule of the recipe, in the order in which they are tried, and what it does here.
+    pub rules: Vec<RuleUse>,
     /// Bytes of the source's weight files, headers included.
     pub bytes_before: u64,
     /// Bytes of the planned weight files, headers included.
@@ -114,26 +123,6 @@ impl Entry {
     }
 }
 
-/// How much of what could be quantized is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Coverage {
-    /// Float tensors of two or more dimensions, norms and biases aside.
-    pub quantizable_tensors: u64,
-    /// Their bytes.
-    pub quantizable_bytes: u64,
-    /// Those of them that are quantized.
-    pub quantized_tensors: u64,
-    /// Their bytes, before.
-    pub quantized_bytes: u64,
-}
-
-impl Coverage {
-    /// Quantized bytes in percent of quantizable bytes.
-    pub fn percent(&self) -> f64 {
-        100.0 * self.quantized_bytes as f64 / self.quantizable_bytes.max(1) as f64
-    }
-}
-
 impl Plan {
     /// Applies a recipe to a model. `dialect` gives names and layout.
     pub fn new(
@@ -165,7 +154,8 @@ impl Plan {
         findings.extend(about::about_fused(&entries));
         findings.extend(about::about_tiles(&entries));
         findings.extend(about::about_split(model, &entries));
-        findings.extend(about::about_rules(&rules, model));
+        let rules = rule_use::rule_uses(&rules, model);
+        findings.extend(about::about_rules(&rules));
         check_names(model.checkpoint, &entries)?;
 
         Ok(Self {
@@ -176,31 +166,12 @@ impl Plan {
             exclude,
             tie_word_embeddings: decided.untied.then_some(false),
             findings,
+            rules,
             bytes_before: model.checkpoint.file_bytes(),
             bytes_after: files.iter().map(PlannedFile::bytes).sum(),
             entries,
             files,
         })
-    }
-
-    /// How much of what could be quantized is.
-    pub fn coverage(&self) -> Coverage {
-        let mut coverage = Coverage::default();
-        for entry in self.entries.iter().filter(|entry| entry.is_quantizable()) {
-            coverage.quantizable_tensors += 1;
-            coverage.quantizable_bytes += entry.member.tensor.bytes;
-            if entry.format().is_some() {
-                coverage.quantized_tensors += 1;
-                coverage.quantized_bytes += entry.member.tensor.bytes;
-                // The float copy that an untied head gets is a matrix of its own.
-                let copies = entry.outputs.iter().filter(|output| output.part == Part::Verbatim);
-                for copy in copies {
-                    coverage.quantizable_tensors += 1;
-                    coverage.quantizable_bytes += copy.bytes();
-                }
-            }
-        }
-        coverage
     }
 
     /// How scales of a format are chosen.
@@ -239,17 +210,6 @@ impl Plan {
         kept.sort_by_key(|(.., bytes)| std::cmp::Reverse(*bytes));
         kept
     }
-
-    /// Bits that a quantized weight takes on average, scales included; `None` if there is none.
-    pub fn bits_per_quantized_weight(&self) -> Option<f64> {
-        let (mut bits, mut weights) = (0, 0);
-        for entry in self.entries.iter().filter(|entry| entry.format().is_some()) {
-            let stored = entry.outputs.iter().filter(|output| output.part != Part::Verbatim);
-            bits += 8 * stored.map(Output::bytes).sum::<u64>();
-            weights += entry.member.tensor.shape.iter().product::<u64>();
-        }
-        (weights > 0).then(|| bits as f64 / weights as f64)
-    }
 }
 
 /// Formats that the dialect has no place for, or that nobody would load, are refused before
@@ -287,4 +247,84 @@ fn check_names(checkpoint: &Checkpoint, entries: &[Entry]) -> Result<(), PlanErr
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::checkpoint::Dtype;
+    use crate::checkpoint::header::{self, HeaderEntry};
+
+    /// A config of a model that ties its head unless one is stored.
+    pub const LLAMA: &str = r#"{"model_type":"llama","hidden_size":64}"#;
+    /// That of a mixture of two experts.
+    pub const MIXTURE: &str = r#"{"model_type":"mixture","hidden_size":64,"num_experts":2}"#;
+
+    /// A checkpoint in bf16 whose weights take no room.
+    pub struct Synthetic {
+        pub checkpoint: Checkpoint,
+        _folder: TempDir,
+    }
+
+    impl Synthetic {
+        pub fn new(config: &str, tensors: &[(impl AsRef<str>, Vec<u64>)]) -> Self {
+            let mut end = 0;
+            let entry = |(name, shape): &(_, Vec<u64>)| {
+                let begin = end;
+                end += 2 * shape.iter().product::<u64>();
+                let name = AsRef::<str>::as_ref(name).to_owned();
+                HeaderEntry { name, dtype: Dtype::BF16, shape: shape.clone(), begin, end }
+            };
+            let entries: Vec<HeaderEntry> = tensors.iter().map(entry).collect();
+            let folder = TempDir::new().unwrap();
+            let file = folder.path().join("model.safetensors");
+            let header = header::encode(&entries);
+            fs::write(&file, &header).unwrap();
+            let file = File::options().write(true).open(&file).unwrap();
+            file.set_len(header.len() as u64 + end).unwrap();
+            fs::write(folder.path().join("config.json"), config).unwrap();
+            Self { checkpoint: Checkpoint::open(folder.path()).unwrap(), _folder: folder }
+        }
+
+        /// Tensors of a model with dense layers and without a head.
+        pub fn layers(count: u32) -> Vec<(String, Vec<u64>)> {
+            let projections = [
+                ("mlp.down_proj", vec![64, 128]),
+                ("mlp.gate_proj", vec![128, 64]),
+                ("mlp.up_proj", vec![128, 64]),
+                ("self_attn.k_proj", vec![32, 64]),
+                ("self_attn.o_proj", vec![64, 64]),
+                ("self_attn.q_proj", vec![64, 64]),
+                ("self_attn.v_proj", vec![32, 64]),
+                ("input_layernorm", vec![64]),
+            ];
+            let named = |layer: u32| {
+                let name = move |name: &str| format!("model.layers.{layer}.{name}.weight");
+                projections.clone().map(|(projection, shape)| (name(projection), shape))
+            };
+            let table = ("model.embed_tokens.weight".to_owned(), vec![128, 64]);
+            (0..count).flat_map(named).chain([table]).collect()
+        }
+
+        /// Tensors of a layer with two experts that are fused.
+        pub fn experts() -> Vec<(String, Vec<u64>)> {
+            let list = "model.layers.0.mlp.experts";
+            let mut tensors = Self::layers(1);
+            tensors.retain(|(name, _)| !name.contains("mlp"));
+            tensors.push((format!("{list}.gate_up_proj"), vec![2, 192, 64]));
+            tensors.push((format!("{list}.down_proj"), vec![2, 64, 96]));
+            tensors
+        }
+
+        /// The plan in the layout of the recipe.
+        pub fn plan(&self, recipe: &Recipe) -> Plan {
+            let dialect = recipe.export.unwrap_or(Dialect::Modelopt);
+            let model = Model::new(&self.checkpoint, dialect.fused_experts());
+            Plan::new(&model, recipe, dialect, Sharding::AsSource).unwrap()
+        }
+    }
 }

@@ -50,6 +50,7 @@ pub fn plan(
         exclude: Vec::new(),
         tie_word_embeddings: None,
         findings: Vec::new(),
+        rules: Vec::new(),
         bytes_before: checkpoint.file_bytes(),
         bytes_after: files.iter().map(PlannedFile::bytes).sum(),
         entries,
