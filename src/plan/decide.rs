@@ -132,7 +132,10 @@ fn by_rules(
         None => quantize(format, None, rule.source.clone()),
         Some(reason @ Reason::Indivisible { columns, block }) => {
             let why = format!("{}, where {reason}", rule.source);
-            let fits = |other: &Format| why_not(tensor, member, *other, dialect).is_none();
+            let fits = |other: &Format| {
+                dialect.packing(*other).is_some()
+                    && why_not(tensor, member, *other, dialect).is_none()
+            };
             let can_pad = recipe.indivisible == Indivisible::Pad && tensor.shape.len() == 2;
             match instead(format, recipe.indivisible).find(fits) {
                 Some(other) => quantize(other, None, why),
@@ -151,7 +154,7 @@ fn padded(tensor: &Tensor, columns: u64) -> Tensor {
 }
 
 /// What to try where a row does not divide into the blocks of a format, best first.
-fn instead(format: Format, indivisible: Indivisible) -> impl Iterator<Item = Format> {
+pub fn instead(format: Format, indivisible: Indivisible) -> impl Iterator<Item = Format> {
     let is_smaller = move |other: &Format| match (format, *other) {
         (
             Format::Int { bits, group: Some(group), symmetric },
@@ -173,7 +176,12 @@ fn instead(format: Format, indivisible: Indivisible) -> impl Iterator<Item = For
 const MAX_ROWS_BYTES: u64 = 64 << 20;
 
 /// Why a tensor cannot be in a format of a dialect, whatever the rules say.
-fn why_not(tensor: &Tensor, member: &Member, format: Format, dialect: Dialect) -> Option<Reason> {
+pub fn why_not(
+    tensor: &Tensor,
+    member: &Member,
+    format: Format,
+    dialect: Dialect,
+) -> Option<Reason> {
     let block = format.block_len() as u64;
     let element_bytes = tensor.bytes / tensor.len().max(1);
     let too_wide =
