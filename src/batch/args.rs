@@ -6,7 +6,7 @@ use clap::Parser;
 
 use crate::dialect::Dialect;
 use crate::format::{Format, ScaleSearch};
-use crate::recipe::{ExpertScale, Indivisible, Preset, TiedOutcome};
+use crate::recipe::{ExpertScale, Indivisible, Preset, Recipe, RecipeError, TiedOutcome};
 use crate::report::{Column, Filter, GroupBy, UnknownColumn};
 
 /// Opens a model checkpoint, shows what is in its weights, and quantizes it, on any GPU or on the
@@ -202,6 +202,27 @@ impl Args {
             (None, false, false, true) => Ok(Mode::Verify),
             _ => Err(UsageError::NothingToDo),
         }
+    }
+
+    /// The recipe of the file, if there is one, under that of the flags. Fails if the file cannot be read
+    /// or is no recipe.
+    pub fn recipe(&self) -> Result<Recipe, RecipeError> {
+        let mut recipe = match &self.recipe {
+            Some(file) => Recipe::read(file)?,
+            None => Recipe::default(),
+        };
+        recipe.preset = self.preset.or(recipe.preset);
+        recipe.format = self.format.or(recipe.format);
+        recipe.export = self.export.or(recipe.export);
+        recipe.tied = self.tied.unwrap_or(recipe.tied);
+        recipe.indivisible = self.indivisible.unwrap_or(recipe.indivisible);
+        recipe.expert_scale = self.expert_scale.unwrap_or(recipe.expert_scale);
+        recipe.scale_search = self.scale_search.unwrap_or(recipe.scale_search);
+        recipe.unserved |= self.unserved;
+        recipe.quantize_embeddings |= self.quantize_embeddings;
+        recipe.include.extend(self.include.iter().cloned());
+        recipe.exclude.extend(self.exclude.iter().cloned());
+        Ok(recipe)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The headless program: arguments, run, exit codes.
 
 mod args;
+mod command_line;
 mod dequantize;
 mod error;
 mod export;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use args::{Args, Mode, UsageError};
+pub use command_line::{Call, RECIPE_FILE, command_line};
 pub use error::BatchError;
 
 use crate::checkpoint::Checkpoint;
@@ -23,7 +25,6 @@ use crate::export::verify::{Opened, Verification};
 use crate::export::{check_target, run_findings};
 use crate::model::Model;
 use crate::plan::{Finding, Plan, Sharding};
-use crate::recipe::Recipe;
 use crate::report::{GroupBy, Report, Row, check_file, formats, grouped, ordered, rows, terminal};
 use crate::stats::TensorStats;
 use crate::units;
@@ -101,7 +102,7 @@ struct Batch<'a> {
 
 impl Batch<'_> {
     fn quantize(&self, mode: Mode<'_>, out: &mut dyn Write) -> Result<(), BatchError> {
-        let recipe = self.recipe()?;
+        let recipe = self.args.recipe()?;
         if recipe.format.is_none() && matches!(mode, Mode::Export { .. }) {
             return Err(UsageError::NoFormat.into());
         }
@@ -160,27 +161,6 @@ impl Batch<'_> {
         let workers = device.workers(self.args.threads);
         let backend = device.backend.as_ref();
         Resources { backend, workers, progress: &self.progress, cancel: self.cancel }
-    }
-
-    /// The recipe of the file, if there is one, under that of the command line.
-    fn recipe(&self) -> Result<Recipe, BatchError> {
-        let args = self.args;
-        let mut recipe = match &args.recipe {
-            Some(file) => Recipe::read(file)?,
-            None => Recipe::default(),
-        };
-        recipe.preset = args.preset.or(recipe.preset);
-        recipe.format = args.format.or(recipe.format);
-        recipe.export = args.export.or(recipe.export);
-        recipe.tied = args.tied.unwrap_or(recipe.tied);
-        recipe.indivisible = args.indivisible.unwrap_or(recipe.indivisible);
-        recipe.expert_scale = args.expert_scale.unwrap_or(recipe.expert_scale);
-        recipe.scale_search = args.scale_search.unwrap_or(recipe.scale_search);
-        recipe.unserved |= args.unserved;
-        recipe.quantize_embeddings |= args.quantize_embeddings;
-        recipe.include.extend(args.include.iter().cloned());
-        recipe.exclude.extend(args.exclude.iter().cloned());
-        Ok(recipe)
     }
 
     fn dry_run(&self, plan: &Plan, out: &mut dyn Write) -> Result<(), BatchError> {

@@ -24,6 +24,20 @@ pub fn parse(text: &str) -> Result<u64, String> {
     }
 }
 
+/// A size as [`parse`] reads it, in the largest unit that it is a whole number of.
+pub fn exact(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 6] = [
+        ("TB", 1000 * 1000 * 1000 * 1000),
+        ("GiB", 1 << 30),
+        ("GB", 1000 * 1000 * 1000),
+        ("MiB", 1 << 20),
+        ("MB", 1000 * 1000),
+        ("KB", 1000),
+    ];
+    let whole = UNITS.iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
+    whole.map_or_else(|| bytes.to_string(), |(name, unit)| format!("{}{name}", bytes / unit))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,5 +52,21 @@ mod tests {
         {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn sizes_come_back_from_their_text() {
+        for (bytes, text) in [
+            (5_000_000_000, "5GB"),
+            (512 << 20, "512MiB"),
+            (3 << 40, "3072GiB"),
+            (2_500_000, "2500KB"),
+            (4096, "4096"),
+            (7_000_000_000_000, "7TB"),
+        ] {
+            assert_eq!(exact(bytes), text);
+            assert_eq!(parse(text), Ok(bytes));
+        }
+        assert_eq!(parse(&exact(u64::MAX)), Ok(u64::MAX));
     }
 }
