@@ -7,7 +7,7 @@
 //! wants, and [`plan`] puts them together without reading a weight; [`engine`] runs a plan on a
 //! [`backend`], [`cpu`] or [`gpu`], and measures ([`stats`]); [`quantized`] reads what is quantized
 //! already; [`export`] writes and verifies;
-//! [`report`] and [`batch`] show.
+//! [`report`] makes tables of it all; `gui`, the window, and [`batch`] show them.
 #![warn(missing_docs)]
 
 pub mod backend;
@@ -20,6 +20,8 @@ pub mod engine;
 pub mod export;
 pub mod format;
 pub mod gpu;
+#[cfg(feature = "gui")]
+pub mod gui;
 pub mod model;
 pub mod numeric;
 pub mod plan;

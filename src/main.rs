@@ -7,7 +7,21 @@ use quantscope::batch::{self, Args};
 
 fn main() -> ExitCode {
     silence_device_select_layer();
-    batch::main(&Args::parse())
+    let args = Args::parse();
+    if args.batch || args.formats { batch::main(&args) } else { window(&args) }
+}
+
+#[cfg(feature = "gui")]
+fn window(args: &Args) -> ExitCode {
+    match quantscope::gui::main(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => batch::fail(&error),
+    }
+}
+
+#[cfg(not(feature = "gui"))]
+fn window(_: &Args) -> ExitCode {
+    batch::fail(&batch::UsageError::NoWindow.into())
 }
 
 /// Mesa's device-select layer looks for a Wayland display and complains on standard error where

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
@@ -14,9 +14,10 @@ use crate::report::{Column, Filter, GroupBy, UnknownColumn};
 #[derive(Debug, Clone, Parser)]
 #[command(name = "quantscope", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Args {
-    /// A Hugging Face checkpoint folder, or one .safetensors file (with the config.json beside it)
-    #[arg(required_unless_present = "formats", default_value = ".", hide_default_value = true)]
-    pub checkpoint: PathBuf,
+    /// A Hugging Face checkpoint folder, or one .safetensors file (with the config.json beside it).
+    /// Without one the window goes on with what was open last
+    #[arg(required_if_eq("batch", "true"))]
+    pub checkpoint: Option<PathBuf>,
 
     /// List the formats: bits a weight, what shares a scale, and who loads them in which layout
     #[arg(long)]
@@ -25,6 +26,27 @@ pub struct Args {
     /// Work without a window
     #[arg(long)]
     pub batch: bool,
+
+    /// Draw a view of CHECKPOINT, or of the demo, into a PNG file; needs no display
+    #[arg(long, value_name = "FILE", conflicts_with = "batch", help_heading = "The window")]
+    pub screenshot: Option<PathBuf>,
+
+    /// The view: welcome, map, table, profile, files, export
+    #[arg(long, value_name = "NAME", conflicts_with = "batch", help_heading = "The window")]
+    pub view: Option<String>,
+
+    /// With --screenshot: select a tensor
+    #[arg(long, value_name = "TENSOR", requires = "screenshot", help_heading = "The window")]
+    pub select: Vec<String>,
+
+    /// With --screenshot: dark text on a light ground
+    #[arg(long, requires = "screenshot", help_heading = "The window")]
+    pub light: bool,
+
+    /// With --screenshot: width and height in points, such as 1440x900
+    #[arg(long, value_name = "WxH", requires = "screenshot", help_heading = "The window",
+        default_value = "1440x900", value_parser = super::size::parse_extent)]
+    pub size: [u16; 2],
 
     /// Write the quantized, repaired or dequantized checkpoint into this folder, which must not exist
     #[arg(long, value_name = "DIR", help_heading = "What to do")]
@@ -171,6 +193,7 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
+  quantscope MODEL
   quantscope --batch MODEL --format nvfp4 --dry-run
   quantscope --batch MODEL --format nvfp4 --export modelopt --out MODEL-nvfp4
   quantscope --batch MODEL --stats --report stats.csv
@@ -187,6 +210,16 @@ fn sort(text: &str) -> Result<(Column, bool), UnknownColumn> {
 }
 
 impl Args {
+    /// The checkpoint; the current folder if none is named.
+    pub fn checkpoint(&self) -> &Path {
+        self.checkpoint.as_deref().unwrap_or(Path::new("."))
+    }
+
+    /// Whether it says what to do without a window.
+    pub fn has_mode(&self) -> bool {
+        self.mode().is_ok()
+    }
+
     /// What was asked for.
     pub fn mode(&self) -> Result<Mode<'_>, UsageError> {
         if let (true, Some(out)) = (self.dequantize, &self.out) {
@@ -260,9 +293,23 @@ pub enum UsageError {
         "say what to do: --out DIR, --dry-run, --stats or --verify; --dequantize and --repair go with --out"
     )]
     NothingToDo,
-    /// No window in this version.
-    #[error("there is no window yet: pass --batch")]
+    /// No window in this build.
+    #[error("this program was built without a window: pass --batch")]
     NoWindow,
+    /// A mode that the window has no flag for.
+    #[error(
+        "--out, --dry-run, --stats, --verify, --dequantize and --repair go with --batch; the window has them \
+         in its menus"
+    )]
+    NoBatch,
+    /// A view that does not exist.
+    #[error("unknown view \"{name}\"; there are {known}")]
+    UnknownView {
+        /// Its name.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
     /// An export without a format.
     #[error("say what to quantize to: --format nvfp4, or format = \"nvfp4\" in the recipe")]
     NoFormat,

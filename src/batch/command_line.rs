@@ -224,7 +224,7 @@ mod tests {
         for recipe in recipes() {
             let args = parsed(&call(&recipe, "-my model's"));
             assert_eq!(args.recipe().unwrap(), recipe);
-            assert_eq!(args.checkpoint, Path::new("./-my model's"));
+            assert_eq!(args.checkpoint(), Path::new("./-my model's"));
             assert!(args.batch && args.stats && args.recipe.is_none());
             assert_eq!((args.device.as_str(), args.max_shard_size), ("auto", None));
         }

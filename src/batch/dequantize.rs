@@ -14,7 +14,7 @@ use crate::units::count;
 impl Batch<'_> {
     /// Writes the checkpoint as floats.
     pub fn dequantize(&self, folder: &Path, out: &mut dyn Write) -> Result<(), BatchError> {
-        let checkpoint = Checkpoint::open(&self.args.checkpoint)?;
+        let checkpoint = Checkpoint::open(self.args.checkpoint())?;
         let (_, layers) = layers_of(&checkpoint)?;
         let device = self.device()?;
         self.show_device(device.backend.name(), out)?;

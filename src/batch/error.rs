@@ -43,6 +43,9 @@ pub enum BatchError {
     /// The report cannot be written.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// The window cannot be opened or drawn.
+    #[error("{0}")]
+    Window(String),
     /// There are findings, and they count.
     #[error("{0}, and --strict is on")]
     Findings(String),

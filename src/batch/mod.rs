@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use args::{Args, Mode, UsageError};
 pub use command_line::{Call, RECIPE_FILE, command_line};
 pub use error::BatchError;
+pub use size::{exact as size_text, parse as parse_size};
 
 use crate::checkpoint::Checkpoint;
 use crate::device::Device;
@@ -45,11 +46,14 @@ pub fn main(args: &Args) -> ExitCode {
 
     match run(args, &cancel, &mut WhileRead(std::io::stdout().lock())) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            progress::say(&format!("error: {error}"));
-            error.exit_code()
-        }
+        Err(error) => fail(&error),
     }
+}
+
+/// Says what went wrong, and gives the exit code.
+pub fn fail(error: &BatchError) -> ExitCode {
+    progress::say(&format!("error: {error}"));
+    error.exit_code()
 }
 
 /// The same with a place for results and a flag that stops the run.
@@ -62,7 +66,7 @@ pub fn run(args: &Args, cancel: &AtomicBool, out: &mut dyn Write) -> Result<(), 
     }
     let mode = args.mode()?;
     if let Some(report) = &args.report {
-        check_file(report, &args.checkpoint)?;
+        check_file(report, args.checkpoint())?;
     }
     let batch = Batch { args, cancel, progress: Progress::new(args.quiet) };
     match mode {
@@ -106,7 +110,7 @@ impl Batch<'_> {
         if recipe.format.is_none() && matches!(mode, Mode::Export { .. }) {
             return Err(UsageError::NoFormat.into());
         }
-        let checkpoint = Checkpoint::open(&self.args.checkpoint)?;
+        let checkpoint = Checkpoint::open(self.args.checkpoint())?;
         if mode == Mode::Stats
             && recipe.format.is_none()
             && checkpoint.existing_quantization().is_some()
@@ -191,7 +195,7 @@ impl Batch<'_> {
     fn verify(&self, out: &mut dyn Write) -> Result<(), BatchError> {
         let source = self.args.against.as_deref().map(Checkpoint::open).transpose()?;
         let device = self.device()?;
-        let opened = Opened::new(&self.args.checkpoint, source.as_ref())?;
+        let opened = Opened::new(self.args.checkpoint(), source.as_ref())?;
         self.show_device(device.backend.name(), out)?;
         self.progress.begin("verify", opened.bytes());
         let verification = opened.verify(&self.resources(&device))?;
@@ -274,7 +278,7 @@ impl Batch<'_> {
     ) -> Result<(), BatchError> {
         let Some(file) = &self.args.report else { return Ok(()) };
         let report = Report {
-            checkpoint: self.args.checkpoint.display().to_string(),
+            checkpoint: self.args.checkpoint().display().to_string(),
             plan,
             device: device.map(str::to_owned),
             rows: &self.chosen(&rows(plan, stats)),

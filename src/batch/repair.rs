@@ -25,7 +25,7 @@ impl Batch<'_> {
             };
             self.progress.begin(name, total);
         };
-        let outcome = repair(&self.args.checkpoint, &options, sharding, &resources, &stage);
+        let outcome = repair(self.args.checkpoint(), &options, sharding, &resources, &stage);
         let outcome = match outcome {
             Err(NotRepaired::Refused(verification)) => {
                 writeln!(out, "\n{}", terminal::verification(&verification))?;

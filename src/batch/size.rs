@@ -24,6 +24,16 @@ pub fn parse(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Width and height, as in `1440x900`.
+pub fn parse_extent(text: &str) -> Result<[u16; 2], String> {
+    let side = |side: &str| side.parse().ok().filter(|n| (200..=8000).contains(n));
+    let sides =
+        text.split_once('x').and_then(|(width, height)| Some([side(width)?, side(height)?]));
+    sides.ok_or_else(|| {
+        "not a width and a height from 200 to 8000; write them as in 1440x900".to_owned()
+    })
+}
+
 /// A size as [`parse`] reads it, in the largest unit that it is a whole number of.
 pub fn exact(bytes: u64) -> String {
     const UNITS: [(&str, u64); 6] = [

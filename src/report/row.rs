@@ -144,8 +144,8 @@ pub fn tensor_row(plan: &Plan, index: usize, stats: &[Option<TensorStats>]) -> R
     let entry = &plan.entries[index];
     let stats = stats.get(index).cloned().flatten();
     let is_measured = |stats: &TensorStats| entry.format().is_none() || stats.quantized.is_some();
-    let is_partial = entry.member.tensor.float_kind().is_some()
-        && !stats.as_ref().is_some_and(is_measured);
+    let is_partial =
+        entry.member.tensor.float_kind().is_some() && !stats.as_ref().is_some_and(is_measured);
     Row { stats, is_partial, entries: vec![index], ..planned(plan, entry) }
 }
 

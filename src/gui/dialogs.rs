@@ -1,0 +1,117 @@
+//! File dialogs, and the reading and writing that follows them, in the background.
+
+use std::path::{Path, PathBuf};
+
+use rfd::AsyncFileDialog;
+
+use super::session::{Notify, Task};
+use crate::recipe::Recipe;
+
+/// What came of a dialog.
+#[derive(Debug)]
+pub enum Answer {
+    /// A checkpoint to open.
+    Open(PathBuf),
+    /// A folder to put the export into.
+    Out(PathBuf),
+    /// A checkpoint to compare with.
+    Against(PathBuf),
+    /// A recipe that was read.
+    Recipe(PathBuf, Box<Recipe>),
+    /// A file that was written.
+    Saved(PathBuf),
+    /// A file that could not be read or written.
+    Failed(String),
+}
+
+/// Dialogs that are open.
+#[derive(Default)]
+pub struct Dialogs {
+    open: Vec<Task<Option<Answer>>>,
+}
+
+impl Dialogs {
+    /// Asks for a checkpoint's folder.
+    pub fn open_folder(&mut self, notify: &Notify) {
+        let picked = AsyncFileDialog::new().set_title("Open a checkpoint").pick_folder();
+        self.ask(notify, picked, Answer::Open);
+    }
+
+    /// Asks for a checkpoint's file.
+    pub fn open_file(&mut self, notify: &Notify) {
+        let dialog = AsyncFileDialog::new().set_title("Open a checkpoint");
+        let picked = dialog.add_filter("Weights", &["safetensors"]).pick_file();
+        self.ask(notify, picked, Answer::Open);
+    }
+
+    /// Asks for the folder in which the export gets a folder called `name`.
+    pub fn export_into(&mut self, notify: &Notify, name: String) {
+        let picked = AsyncFileDialog::new().set_title("Export into").pick_folder();
+        self.ask(notify, picked, move |folder| Answer::Out(folder.join(name)));
+    }
+
+    /// Asks for the checkpoint to compare with.
+    pub fn compare_with(&mut self, notify: &Notify) {
+        let picked = AsyncFileDialog::new().set_title("Compare with").pick_folder();
+        self.ask(notify, picked, Answer::Against);
+    }
+
+    /// Asks for a recipe and reads it.
+    pub fn open_recipe(&mut self, notify: &Notify) {
+        let dialog = AsyncFileDialog::new().set_title("Open a recipe");
+        let picked = dialog.add_filter("Recipes", &["toml"]).pick_file();
+        self.ask(notify, picked, |path| match Recipe::read(&path) {
+            Ok(recipe) => Answer::Recipe(path, Box::new(recipe)),
+            Err(error) => Answer::Failed(error.to_string()),
+        });
+    }
+
+    /// Asks where to save a file and writes it.
+    pub fn save(&mut self, notify: &Notify, file_name: &str, contents: Vec<u8>) {
+        let picked = AsyncFileDialog::new().set_file_name(file_name).save_file();
+        self.ask(notify, picked, move |path| write(&path, &contents));
+    }
+
+    /// What has come of dialogs since the last call.
+    pub fn poll(&mut self) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        self.open.retain(|task| match task.poll() {
+            Some(Ok(answer)) => {
+                answers.extend(answer);
+                false
+            }
+            Some(Err(message)) => {
+                answers.push(Answer::Failed(message));
+                false
+            }
+            None => true,
+        });
+        answers
+    }
+
+    /// Waits for a dialog in the background. Dialogs have to be begun in the window's own thread.
+    fn ask(
+        &mut self,
+        notify: &Notify,
+        picked: impl Future<Output = Option<rfd::FileHandle>> + Send + 'static,
+        then: impl FnOnce(PathBuf) -> Answer + Send + 'static,
+    ) {
+        self.open.push(Task::start(notify, move |_| {
+            pollster::block_on(picked).map(|file| then(file.path().to_owned()))
+        }));
+    }
+}
+
+/// Writes a file whole, or not at all.
+fn write(path: &Path, contents: &[u8]) -> Answer {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        std::io::Write::write_all(&mut file, contents)?;
+        file.persist(path)?;
+        Ok(())
+    });
+    match written {
+        Ok(()) => Answer::Saved(path.to_owned()),
+        Err(error) => Answer::Failed(format!("cannot write {}: {error}", path.display())),
+    }
+}

@@ -1,0 +1,82 @@
+//! The bar at the top: menus, what is open, and the views to choose from.
+
+use eframe::egui::{self, Align, Button, Layout, MenuBar, RichText, Ui};
+
+use super::app::{App, Asked};
+use super::command::{Command, Menu};
+use super::theme::{self, Theme};
+use super::views::View;
+
+/// Draws it.
+pub fn bar_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
+    MenuBar::new().ui(ui, |ui| {
+        for menu in Menu::ALL {
+            ui.menu_button(menu.name(), |ui| menu_ui(app, menu, ui, asked));
+        }
+        ui.separator();
+        views_ui(app, ui, asked);
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            if let Some((_, document)) = &app.session.document {
+                let facts = document.facts.join(" · ");
+                let muted = Theme::of(ui).muted;
+                // The name comes first where there is no room for all.
+                let name = RichText::new(document.name()).font(theme::strong());
+                ui.label(name).on_hover_text(document.checkpoint.path.display().to_string());
+                if ui.available_width() > 60.0 {
+                    ui.add(egui::Label::new(RichText::new(facts).color(muted)).truncate());
+                }
+            }
+        });
+    });
+}
+
+fn menu_ui(app: &App, menu: Menu, ui: &mut Ui, asked: &mut Asked) {
+    ui.set_min_width(230.0);
+    for command in Command::ALL.into_iter().filter(|command| command.menu() == menu) {
+        if command.begins_a_group() {
+            ui.separator();
+        }
+        let mut button = Button::new(command.name());
+        if let Some(shortcut) = command.shortcut() {
+            button = button.shortcut_text(ui.ctx().format_shortcut(&shortcut));
+        }
+        if ui.add_enabled(app.can(command), button).on_hover_text(command.help()).clicked() {
+            asked.commands.push(command);
+        }
+    }
+    if menu == Menu::View {
+        ui.separator();
+        ui.menu_button("Device", |ui| devices_ui(app, ui, asked));
+    }
+}
+
+/// The devices to choose from.
+fn devices_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
+    let devices = &app.session.devices;
+    let mut choices = vec![
+        (crate::device::AUTO.to_owned(), "The best GPU, else the CPU".to_owned()),
+        (crate::device::CPU.to_owned(), "CPU".to_owned()),
+    ];
+    choices.extend(devices.adapters.iter().map(|info| (info.name.clone(), info.to_string())));
+    for (name, label) in choices {
+        if ui.radio(devices.name == name, label).clicked() {
+            asked.device = Some(name);
+            ui.close();
+        }
+    }
+}
+
+fn views_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
+    if app.session.document.is_none() {
+        return;
+    }
+    for view in View::ALL {
+        let shown = app.settings.view == view;
+        let tab = ui.selectable_label(shown, view.name());
+        let shortcut = view.command().shortcut().map(|keys| ui.ctx().format_shortcut(&keys));
+        let help = format!("{} ({})", view.command().help(), shortcut.unwrap_or_default());
+        if tab.on_hover_text(help).clicked() {
+            asked.view = Some(view);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The window: open, see, decide, export. It shows what the library found, and draws nothing that it
+//! has computed itself; what it can do, `--batch` can do with the recipe that it saves.
+//!
+//! [`session`] has all that is known of the open checkpoint and all work on it, in the background, and
+//! knows nothing of drawing. [`App`] draws it once a frame, in panels and views, and takes commands.
+
+mod app;
+mod command;
+mod dialogs;
+mod menu;
+mod overlay;
+mod panels;
+mod screenshot;
+mod session;
+mod settings;
+mod theme;
+mod views;
+mod widgets;
+mod window;
+
+use std::str::FromStr;
+
+pub use app::App;
+pub use screenshot::{NotShown, Screenshot, screenshot};
+pub use session::{Session, Source, WindowGpu};
+pub use settings::Settings;
+pub use views::View;
+pub use window::{NoWindow, run};
+
+use crate::batch::{Args, BatchError, UsageError};
+
+/// What the screenshot of nothing open is called.
+const WELCOME: &str = "welcome";
+
+/// Opens the window that the arguments say, or draws it into a file.
+pub fn main(args: &Args) -> Result<(), BatchError> {
+    if args.has_mode() {
+        return Err(UsageError::NoBatch.into());
+    }
+    let recipe = args.recipe()?;
+    let view = match args.view.as_deref() {
+        None => Some(View::default()),
+        Some(WELCOME) => None,
+        Some(name) => Some(View::from_str(name)?),
+    };
+    match &args.screenshot {
+        None => {
+            let view = args.view.as_ref().and(view);
+            run(args.checkpoint.clone(), recipe, view)
+                .map_err(|error| BatchError::Window(error.to_string()))
+        }
+        Some(file) => {
+            let wanted = Screenshot {
+                checkpoint: args.checkpoint.clone(),
+                recipe,
+                view,
+                selection: args.select.clone(),
+                light: args.light,
+                size: args.size.map(f32::from),
+                scale: 1.0,
+            };
+            screenshot(&wanted, file).map_err(|error| BatchError::Window(error.to_string()))
+        }
+    }
+}
+
+impl FromStr for View {
+    type Err = UsageError;
+
+    fn from_str(name: &str) -> Result<Self, UsageError> {
+        let found = Self::ALL.into_iter().find(|view| view.key() == name);
+        found.ok_or_else(|| {
+            let known = Self::ALL.map(Self::key);
+            let known = format!("{WELCOME}, {}", known.join(", "));
+            UsageError::UnknownView { name: name.to_owned(), known }
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! Whether embeddings are quantized, and what that does to a head that shares their table.
+
+use eframe::egui::{self, RichText, Role, Ui, WidgetInfo};
+
+use super::size::signed_bytes;
+use crate::gui::app::App;
+use crate::gui::session::Analysis;
+use crate::gui::theme::Theme;
+use crate::gui::widgets::heading;
+
+/// Draws the opt-in, and each outcome with its bytes.
+pub fn embeddings_ui(app: &mut App, ui: &mut Ui, analysis: &Analysis) {
+    heading(ui, "Embeddings");
+    let mut recipe = app.recipe().clone();
+    let toggle = ui.checkbox(&mut recipe.quantize_embeddings, "Quantize embeddings");
+    let toggle =
+        toggle.on_hover_text("Runtimes that look rows up in packed tables are few: opt in");
+    if toggle.changed() {
+        let name = match recipe.quantize_embeddings {
+            true => "quantize embeddings",
+            false => "keep embeddings",
+        };
+        app.session.change(name, recipe);
+    }
+    if analysis.tied {
+        ui.weak("The head shares the table. What can become of them, and the whole export:");
+    }
+    let mut chosen = None;
+    for outcome in &analysis.outcomes {
+        match &outcome.bytes {
+            Ok(bytes) => {
+                let text = crate::units::bytes(*bytes);
+                let difference = i128::from(*bytes) - i128::from(analysis.plan.bytes_after);
+                let clicked = ui
+                    .horizontal(|ui| {
+                        let clicked = ui.radio(outcome.chosen, outcome.label).clicked();
+                        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                            let label = ui.label(text);
+                            if difference != 0 {
+                                let sign = if difference > 0 { "+" } else { "" };
+                                let than = signed_bytes(difference);
+                                label.on_hover_text(format!("{sign}{than} than now"));
+                            }
+                        });
+                        clicked
+                    })
+                    .inner;
+                if clicked {
+                    chosen = Some(outcome);
+                }
+            }
+            Err(why) => {
+                let muted = Theme::of(ui).muted;
+                let radio =
+                    egui::RadioButton::new(false, RichText::new(outcome.label).color(muted));
+                let radio = ui.add_enabled(false, radio);
+                radio.widget_info(|| WidgetInfo::labeled(Role::RadioButton, false, outcome.label));
+                radio.on_disabled_hover_text(why);
+            }
+        }
+    }
+    if let Some(outcome) = chosen {
+        app.session.change(&format!("embeddings: {}", outcome.label), outcome.recipe.clone());
+    }
+}

@@ -1,0 +1,149 @@
+//! What is selected, and what to make of it.
+
+use eframe::egui::{self, Align, ComboBox, Layout, RichText, Ui};
+
+use crate::gui::app::{App, Asked};
+use crate::gui::command::Command;
+use crate::gui::session::{Session, dialect_of};
+use crate::gui::theme::{self, Theme};
+use crate::recipe::{Action, Recipe, Rule, patterns};
+use crate::report::{Column, Row};
+use crate::units::{bytes, count};
+
+/// What is to become of what is selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// It stays float.
+    Keep,
+    /// It becomes the recipe's format.
+    Quantize,
+    /// It becomes this.
+    Set(Action),
+}
+
+/// Draws it: one tensor with its numbers, several with how many they are.
+pub fn selection_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
+    let Some(analysis) = app.session.analysis().cloned() else { return };
+    ui.add_space(2.0);
+    ui.horizontal(|ui| {
+        let selection = &app.session.selection;
+        match selection.first().filter(|_| selection.len() == 1) {
+            Some(name) => {
+                ui.label(RichText::new(name).font(theme::strong()));
+            }
+            None => {
+                let entries = selection.iter().filter_map(|name| analysis.by_name.get(name));
+                let size = entries.map(|&i| analysis.plan.entries[i].member.tensor.bytes).sum();
+                let text = format!("{} selected", count(selection.len() as u64, "tensor"));
+                ui.label(RichText::new(text).font(theme::strong()));
+                ui.weak(bytes(size));
+            }
+        }
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            if ui.button("Clear").on_hover_text(Command::ClearSelection.help()).clicked() {
+                asked.commands.push(Command::ClearSelection);
+            }
+            if app.can(Command::KeepSelection) {
+                wishes_ui(app, ui);
+            }
+        });
+    });
+    let selection = &app.session.selection;
+    if let Some(name) = selection.first().filter(|_| selection.len() == 1) {
+        let row = app.session.tables.rows.iter().find(|row| row.name == *name);
+        if let Some(row) = row {
+            numbers_ui(ui, row);
+        }
+    }
+}
+
+fn wishes_ui(app: &mut App, ui: &mut Ui) {
+    let mut wish = None;
+    ComboBox::from_id_salt("wish").selected_text("Make it…").show_ui(ui, |ui| {
+        for format in dialect_of(app.recipe()).formats() {
+            if ui.selectable_label(false, format.name()).clicked() {
+                wish = Some(Wish::Set(Action::Format(format)));
+            }
+        }
+    });
+    if ui.button("Keep").on_hover_text(Command::KeepSelection.help()).clicked() {
+        wish = Some(Wish::Keep);
+    }
+    if app.can(Command::QuantizeSelection)
+        && ui.button("Quantize").on_hover_text(Command::QuantizeSelection.help()).clicked()
+    {
+        wish = Some(Wish::Quantize);
+    }
+    if let Some(wish) = wish {
+        set_selection(&mut app.session, wish);
+    }
+}
+
+/// Adds rules that say what becomes of what is selected.
+pub fn set_selection(session: &mut Session, wish: Wish) {
+    let Some(analysis) = session.analysis().cloned() else { return };
+    let (selected, others): (Vec<&str>, Vec<&str>) = analysis
+        .plan
+        .entries
+        .iter()
+        .map(|entry| entry.member.tensor.name.as_str())
+        .partition(|name| session.selection.contains(*name));
+    let (action, name) = match wish {
+        Wish::Keep => (Action::Keep, "keep the selection".to_owned()),
+        Wish::Quantize => (Action::Quantize, "quantize the selection".to_owned()),
+        Wish::Set(Action::Format(format)) => {
+            (Action::Format(format), format!("{format} for the selection"))
+        }
+        Wish::Set(action) => (action, "the selection".to_owned()),
+    };
+    let recipe = session.planning.recipe.current();
+    let rules = patterns(&selected, &others).into_iter();
+    let rules = rules.map(|pattern| Rule { pattern: Some(pattern), roles: Vec::new(), action });
+    let mut recipe = as_rules(recipe);
+    recipe.rules.extend(rules);
+    session.change(&name, recipe);
+}
+
+/// The same recipe with its `include` and `exclude` as rules: what is added to those decides then.
+fn as_rules(recipe: &Recipe) -> Recipe {
+    let mut recipe = recipe.clone();
+    let include = std::mem::take(&mut recipe.include).into_iter().map(|p| (p, Action::Quantize));
+    let exclude = std::mem::take(&mut recipe.exclude).into_iter().map(|p| (p, Action::Keep));
+    let rule = |(pattern, action)| Rule { pattern: Some(pattern), roles: Vec::new(), action };
+    recipe.rules.extend(include.chain(exclude).map(rule));
+    recipe
+}
+
+/// The numbers of one row.
+fn numbers_ui(ui: &mut Ui, row: &Row) {
+    const SHOWN: [Column; 14] = [
+        Column::Shape,
+        Column::Dtype,
+        Column::Format,
+        Column::Amax,
+        Column::MeanAbs,
+        Column::StdDev,
+        Column::Zeros,
+        Column::GlobalScale,
+        Column::ScaleMin,
+        Column::ScaleMax,
+        Column::Sqnr,
+        Column::MaxError,
+        Column::BitsPerWeight,
+        Column::BytesAfter,
+    ];
+    let muted = Theme::of(ui).muted;
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing.x = 4.0;
+        for column in SHOWN {
+            let text = column.text(row);
+            if text != crate::report::NOTHING {
+                let title = RichText::new(column.title()).font(theme::small()).color(muted);
+                ui.label(title).on_hover_text(column.describe());
+                ui.add(egui::Label::new(RichText::new(text).monospace()));
+                ui.add_space(8.0);
+            }
+        }
+    });
+    ui.label(RichText::new(&row.reason).small().color(muted));
+}

@@ -1,0 +1,118 @@
+//! A picture of a view, without a display.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use eframe::egui::{ThemePreference, Vec2};
+use egui_kittest::Harness;
+
+use super::App;
+use super::session::Source;
+use super::settings::Settings;
+use super::views::View;
+use crate::device::CPU;
+use crate::recipe::Recipe;
+
+/// What a picture is to show.
+#[derive(Debug, Clone)]
+pub struct Screenshot {
+    /// The checkpoint; the demo if there is none.
+    pub checkpoint: Option<PathBuf>,
+    /// The recipe.
+    pub recipe: Recipe,
+    /// The view; what there is before anything is open if there is none.
+    pub view: Option<View>,
+    /// Tensors that are selected.
+    pub selection: Vec<String>,
+    /// Whether it is light.
+    pub light: bool,
+    /// Width and height in points.
+    pub size: [f32; 2],
+    /// Pixels a point.
+    pub scale: f32,
+}
+
+/// A picture that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NotShown {
+    /// The checkpoint cannot be opened, or the recipe makes no plan.
+    #[error("{0}")]
+    Refused(String),
+    /// It has not got ready.
+    #[error("the view was not ready after {} s", .0.as_secs())]
+    TooSlow(Duration),
+    /// It cannot be drawn.
+    #[error(
+        "cannot draw: {0}. A Vulkan, Metal or Direct3D 12 driver is needed, which may be a software driver"
+    )]
+    Drawing(String),
+    /// It cannot be written.
+    #[error("cannot write {}: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// How long measuring may take.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Frames after which everything has its place: what is laid out by its contents needs a second one, and
+/// what fades in some more.
+const LAST_FRAMES: usize = 12;
+
+/// Draws a view once all its numbers are there, and writes it as PNG.
+pub fn screenshot(wanted: &Screenshot, file: &Path) -> Result<(), NotShown> {
+    let mut harness = Harness::builder()
+        .with_size(Vec2::from(wanted.size))
+        .with_pixels_per_point(wanted.scale)
+        .wgpu()
+        .build_ui_state(
+            |ui, app: &mut Option<App>| {
+                app.get_or_insert_with(|| begin(wanted, ui.ctx())).show(ui);
+            },
+            None,
+        );
+    let started = Instant::now();
+    while harness.state().as_ref().is_none_or(|app| app.session.is_busy()) {
+        if started.elapsed() > PATIENCE {
+            return Err(NotShown::TooSlow(PATIENCE));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+        harness.step();
+    }
+    if let Some(app) = harness.state() {
+        refusal(app).map_or(Ok(()), |why| Err(NotShown::Refused(why)))?;
+    }
+    harness.run_steps(LAST_FRAMES);
+    let image = harness.render().map_err(NotShown::Drawing)?;
+    let io_error = |source| NotShown::Io { file: file.to_owned(), source };
+    image
+        .save_with_format(file, image::ImageFormat::Png)
+        .map_err(|error| io_error(io::Error::other(error)))
+}
+
+fn begin(wanted: &Screenshot, ctx: &eframe::egui::Context) -> App {
+    let settings = Settings {
+        theme: if wanted.light { ThemePreference::Light } else { ThemePreference::Dark },
+        view: wanted.view.unwrap_or_default(),
+        device: CPU.to_owned(),
+        ..Settings::default()
+    };
+    let mut app = App::new(ctx, settings, None, None);
+    if wanted.view.is_some() {
+        let source = wanted.checkpoint.clone().map_or(Source::Demo, Source::Path);
+        let selection = wanted.selection.iter().cloned().collect();
+        app.session.open(source, wanted.recipe.clone(), selection);
+    }
+    app
+}
+
+/// What keeps a view from being what it should be.
+fn refusal(app: &App) -> Option<String> {
+    let opening = app.session.open_error.as_ref().map(|(_, why)| why.clone());
+    opening.or_else(|| app.session.planning.refused.clone())
+}

@@ -1,0 +1,176 @@
+//! What a recipe makes of a checkpoint, and all that follows from it without reading a weight.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::planning::{Ties, tie_name};
+use super::{Document, Grid};
+use crate::dialect::Dialect;
+use crate::engine::{tie_matters, units};
+use crate::export::config;
+use crate::model::{Model, Role, ties::Tie};
+use crate::plan::{Coverage, Decision, Fix, Plan, PlanError, Sharding, Sizes, fixes};
+use crate::quantized::{self, Outputs};
+use crate::recipe::{Recipe, TiedOutcome};
+
+/// What a recipe makes of a checkpoint.
+#[derive(Debug)]
+pub struct Analysis {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// The plan.
+    pub plan: Plan,
+    /// Bytes before.
+    pub before: Sizes,
+    /// Bytes after.
+    pub after: Sizes,
+    /// How much of what could be quantized is.
+    pub coverage: Coverage,
+    /// What would settle each finding of the plan.
+    pub fixes: Vec<Vec<Fix>>,
+    /// The config files that an export would write: names and texts.
+    pub config_files: Vec<(&'static str, String)>,
+    /// What can become of the embedding table, if there is one; the chosen one is among them.
+    pub outcomes: Vec<Outcome>,
+    /// Whether embedding and head are one matrix.
+    pub tied: bool,
+    /// Indices of entries that are measured together.
+    pub units: Vec<Vec<usize>>,
+    /// For each entry, what its measurements depend on.
+    pub keys: Vec<u64>,
+    /// Where the entries are in the model.
+    pub grid: Grid,
+    /// The entries by their names.
+    pub by_name: HashMap<String, usize>,
+    /// Whether something depends on a tie that only weights can tell, and that was not found out.
+    pub asks_for_tie: bool,
+}
+
+/// What can become of the embedding table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// In a few words.
+    pub label: &'static str,
+    /// The recipe that has it so.
+    pub recipe: Recipe,
+    /// Bytes of the whole export; what stands against it otherwise.
+    pub bytes: Result<u64, String>,
+    /// Whether it is what the recipe says now.
+    pub chosen: bool,
+}
+
+impl Analysis {
+    /// Applies a recipe. `ties` is what was found out about embedding and head so far.
+    pub fn new(
+        document: &Document,
+        recipe: &Recipe,
+        sharding: Sharding,
+        ties: &Ties,
+    ) -> Result<Self, PlanError> {
+        let checkpoint = &document.checkpoint;
+        if let Some(stored) = &document.quantized {
+            let plan = quantized::plan(checkpoint, &stored.layers, Outputs::Stored, sharding);
+            return Ok(Self::of(document, recipe, plan, None));
+        }
+        let dialect = dialect_of(recipe);
+        let mut model = Model::new(checkpoint, dialect.fused_experts());
+        let mut plan = Plan::new(&model, recipe, dialect, sharding)?;
+        let mut asks_for_tie = tie_matters(&plan);
+        if asks_for_tie && let Some(tie) = ties.get("").or_else(|| ties.get(&tie_name(&plan))) {
+            asks_for_tie = false;
+            model.tie = tie.clone();
+            plan = Plan::new(&model, recipe, dialect, sharding)?;
+        }
+        let mut analysis = Self::of(document, recipe, plan, Some(&model.tie));
+        analysis.asks_for_tie = asks_for_tie;
+        if recipe.format.is_some() {
+            analysis.outcomes = outcomes(&model, recipe, sharding, &analysis.plan);
+        }
+        Ok(analysis)
+    }
+
+    fn of(document: &Document, recipe: &Recipe, plan: Plan, tie: Option<&Tie>) -> Self {
+        let names = plan.entries.iter().map(|entry| entry.member.tensor.name.clone());
+        let units = match &document.quantized {
+            Some(_) => (0..plan.entries.len()).map(|i| vec![i]).collect(),
+            None => units(&plan),
+        };
+        let config_files = match plan.quantizes() {
+            true => config::files(&plan, document.checkpoint.config.as_ref()),
+            false => Default::default(),
+        };
+        Self {
+            recipe: recipe.clone(),
+            before: plan.sizes_before(),
+            after: plan.sizes_after(),
+            coverage: plan.coverage(),
+            fixes: plan.findings.iter().map(|finding| fixes(finding, recipe, &plan)).collect(),
+            config_files: config_files.into_iter().collect(),
+            outcomes: Vec::new(),
+            tied: !matches!(tie, None | Some(Tie::Untied | Tie::Unknown { .. })),
+            keys: keys(&plan),
+            grid: Grid::of(&plan),
+            by_name: names.zip(0..).collect(),
+            asks_for_tie: false,
+            units,
+            plan,
+        }
+    }
+}
+
+/// The dialect that a recipe exports to.
+pub fn dialect_of(recipe: &Recipe) -> Dialect {
+    recipe.export.unwrap_or(Dialect::Modelopt)
+}
+
+/// What measurements of each entry depend on: what it becomes, and with which others.
+fn keys(plan: &Plan) -> Vec<u64> {
+    let own = |i: usize| {
+        let entry = &plan.entries[i];
+        let mut hasher = DefaultHasher::new();
+        entry.member.tensor.name.hash(&mut hasher);
+        if let Decision::Quantize { format, padded_columns, .. } = entry.decision {
+            (format, padded_columns).hash(&mut hasher);
+            let way = (plan.search_for(format), plan.dialect.arithmetic(), plan.quotient);
+            format!("{way:?}").hash(&mut hasher);
+        }
+        hasher.finish()
+    };
+    let mut keys: Vec<u64> = (0..plan.entries.len()).map(own).collect();
+    for group in plan.groups.iter().filter(|group| group.len() > 1) {
+        let mut hasher = DefaultHasher::new();
+        group.iter().for_each(|&i| keys[i].hash(&mut hasher));
+        let together = hasher.finish();
+        group.iter().for_each(|&i| keys[i] = keys[i].rotate_left(1) ^ together);
+    }
+    keys
+}
+
+/// What can become of the embedding table, each with the bytes of the whole export.
+fn outcomes(model: &Model<'_>, recipe: &Recipe, sharding: Sharding, plan: &Plan) -> Vec<Outcome> {
+    let is_table = |role| role == Role::Embedding;
+    if !model.members.iter().any(|member| is_table(member.role)) {
+        return Vec::new();
+    }
+    let is_tied = !matches!(model.tie, Tie::Untied | Tie::Unknown { .. });
+    let with = |quantize_embeddings, tied| Recipe { quantize_embeddings, tied, ..recipe.clone() };
+    let mut choices = vec![("float", with(false, recipe.tied))];
+    if is_tied {
+        choices.push(("opted in, but tied: stays float", with(true, TiedOutcome::Keep)));
+        choices.push(("untied: table quantized, head float", with(true, TiedOutcome::Untie)));
+        choices.push(("one packed table for both", with(true, TiedOutcome::Share)));
+    } else {
+        choices.push(("quantized", with(true, recipe.tied)));
+    }
+    let outcome = |(label, choice): (&'static str, Recipe)| {
+        let chosen = choice == *recipe;
+        let bytes = match chosen {
+            true => Ok(plan.bytes_after),
+            false => Plan::new(model, &choice, plan.dialect, sharding)
+                .map(|plan| plan.bytes_after)
+                .map_err(|error| error.to_string()),
+        };
+        Outcome { label, recipe: choice, bytes, chosen }
+    };
+    choices.into_iter().map(outcome).collect()
+}

@@ -1,0 +1,139 @@
+//! A checkpoint that is open.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::model::{FusedExperts, Model};
+use crate::quantized::{self, Layer, Stated};
+use crate::units::{bytes, count};
+
+/// An open checkpoint. No weight has been read.
+#[derive(Debug)]
+pub struct Document {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// Its layers, if it is quantized already.
+    pub quantized: Option<Quantized>,
+    /// What it is, in a few words each: architecture, layers, experts, tensors, files, bytes.
+    pub facts: Vec<String>,
+    /// The folder of the demo, which goes with it.
+    _demo: Option<TempDir>,
+}
+
+/// What a quantized checkpoint says of itself, and what its tensors say.
+#[derive(Debug)]
+pub struct Quantized {
+    /// What its config says.
+    pub stated: Stated,
+    /// Its layers.
+    pub layers: Vec<Layer>,
+}
+
+/// What to open.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A folder or file.
+    Path(PathBuf),
+    /// The checkpoint that comes with the program.
+    Demo,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Demo => f.write_str("the demo"),
+        }
+    }
+}
+
+/// The files of the demo: a tiny Llama of random weights.
+const DEMO: [(&str, &[u8]); 3] = [
+    ("config.json", include_bytes!("../../../assets/demo/config.json")),
+    ("generation_config.json", include_bytes!("../../../assets/demo/generation_config.json")),
+    ("model.safetensors", include_bytes!("../../../assets/demo/model.safetensors")),
+];
+
+impl Document {
+    /// Opens a checkpoint: reads headers and config.
+    pub fn open(source: &Source) -> Result<Self, CheckpointError> {
+        let (path, demo) = match source {
+            Source::Path(path) => (path.clone(), None),
+            Source::Demo => {
+                let (path, folder) = unpack_demo()
+                    .map_err(|source| CheckpointError::Io { path: std::env::temp_dir(), source })?;
+                (path, Some(folder))
+            }
+        };
+        let checkpoint = Checkpoint::open(&path)?;
+        let quantized = checkpoint.existing_quantization().is_some().then(|| {
+            let stated = Stated::of(&checkpoint);
+            let layers = quantized::find(&checkpoint, None, stated.ignore_list(), stated.dialect);
+            Quantized { stated, layers }
+        });
+        let facts = facts(&checkpoint);
+        Ok(Self { checkpoint, quantized, facts, _demo: demo })
+    }
+
+    /// The name to call it by: that of its folder or file.
+    pub fn name(&self) -> String {
+        name_of(&self.checkpoint.path)
+    }
+
+    /// Whether it is the demo.
+    pub fn is_demo(&self) -> bool {
+        self._demo.is_some()
+    }
+}
+
+/// The last part of a path, as people call it.
+pub fn name_of(path: &Path) -> String {
+    let absolute = path.canonicalize();
+    let path = absolute.as_deref().unwrap_or(path);
+    path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into())
+}
+
+fn unpack_demo() -> std::io::Result<(PathBuf, TempDir)> {
+    let folder = tempfile::Builder::new().prefix("quantscope-").tempdir()?;
+    let path = folder.path().join("demo");
+    std::fs::create_dir(&path)?;
+    for (name, contents) in DEMO {
+        std::fs::write(path.join(name), contents)?;
+    }
+    Ok((path, folder))
+}
+
+fn facts(checkpoint: &Checkpoint) -> Vec<String> {
+    let model = Model::new(checkpoint, FusedExperts::Split);
+    let config = checkpoint.config.as_ref();
+    let architecture = config.and_then(|config| config.architecture().or(config.model_type()));
+    let most = |number: &dyn Fn(&crate::model::Member) -> Option<u32>| {
+        model.members.iter().filter_map(number).max().map_or(0, |last| last + 1)
+    };
+    let (layers, experts) = (most(&|member| member.layer), most(&|member| member.expert));
+    let mut facts: Vec<String> = architecture.map(str::to_owned).into_iter().collect();
+    facts.extend((layers > 0).then(|| count(layers.into(), "layer")));
+    facts.extend((experts > 0).then(|| count(experts.into(), "expert")));
+    facts.push(count(checkpoint.tensors.len() as u64, "tensor"));
+    facts.push(count(checkpoint.files.len() as u64, "file"));
+    facts.push(bytes(checkpoint.file_bytes()));
+    facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_needs_no_file_and_leaves_none() {
+        let demo = Document::open(&Source::Demo).unwrap();
+        let path = demo.checkpoint.path.clone();
+        assert!(demo.is_demo() && path.is_dir() && demo.quantized.is_none());
+        assert_eq!(demo.name(), "demo");
+        drop(demo);
+        assert!(!path.exists());
+    }
+}

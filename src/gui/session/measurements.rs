@@ -1,0 +1,129 @@
+//! All that has been measured of the open checkpoint, whatever the recipe was then.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::measure::{Measured, Measuring};
+use super::{Analysis, Document, Notify};
+use crate::device::Device;
+use crate::stats::TensorStats;
+
+/// Measurements, and the work that brings them.
+#[derive(Debug, Default)]
+pub struct Measurements {
+    /// In the order of the plan's entries. What quantizing does to a tensor is missing as long as only
+    /// its weights have been measured.
+    pub stats: Vec<Option<Arc<TensorStats>>>,
+    /// Entries that cannot be measured, and why.
+    pub failures: BTreeMap<usize, String>,
+    /// Whether the user has asked to wait.
+    pub paused: bool,
+    /// Why measuring ended early.
+    pub error: Option<String>,
+    /// By what they depend on: a recipe that comes back finds them.
+    known: HashMap<u64, Arc<TensorStats>>,
+    failed: HashMap<u64, String>,
+    /// Weights alone, by the tensor's name.
+    weights: HashMap<String, Arc<TensorStats>>,
+    measuring: Option<Measuring>,
+}
+
+impl Measurements {
+    /// Nothing is measured yet.
+    pub fn new(paused: bool) -> Self {
+        Self { paused, ..Self::default() }
+    }
+
+    /// Turns to another plan: takes what is known and begins to measure the rest.
+    pub fn turn_to(
+        &mut self,
+        notify: &Notify,
+        document: &Arc<Document>,
+        analysis: &Arc<Analysis>,
+        device: &Device,
+    ) {
+        self.measuring = None;
+        self.error = None;
+        self.failures.clear();
+        self.stats = vec![None; analysis.keys.len()];
+        let mut missing = vec![false; analysis.keys.len()];
+        for (i, entry) in analysis.plan.entries.iter().enumerate() {
+            let key = analysis.keys[i];
+            if let Some(stats) = self.known.get(&key) {
+                self.stats[i] = Some(Arc::clone(stats));
+            } else if let Some(why) = self.failed.get(&key) {
+                self.failures.insert(i, why.clone());
+            } else if entry.member.tensor.float_kind().is_some() {
+                self.stats[i] = self.weights.get(&entry.member.tensor.name).cloned();
+                missing[i] = true;
+            }
+        }
+        let units = analysis.units.iter().filter(|unit| unit.iter().any(|&i| missing[i]));
+        let units: Vec<Vec<usize>> = units.cloned().collect();
+        if !units.is_empty() {
+            let (document, analysis) = (Arc::clone(document), Arc::clone(analysis));
+            let measuring = Measuring::start(notify, document, analysis, device.clone(), units);
+            measuring.pause(self.paused);
+            self.measuring = Some(measuring);
+        }
+    }
+
+    /// Takes what has been measured; whether there was anything.
+    pub fn poll(&mut self, analysis: &Analysis) -> bool {
+        let Some(measuring) = &self.measuring else { return false };
+        // Asked first: what ends has sent all its news before.
+        let ended = measuring.ended();
+        let news = measuring.news();
+        let any = !news.is_empty() || ended.is_some();
+        for measured in news {
+            match measured {
+                Measured::Stats(stats) => {
+                    for (i, stats) in stats {
+                        self.take(analysis, i, Arc::new(stats));
+                    }
+                }
+                Measured::Failed(entries, why) => {
+                    for i in entries {
+                        self.failed.insert(analysis.keys[i], why.clone());
+                        self.failures.insert(i, why.clone());
+                    }
+                }
+            }
+        }
+        if let Some(result) = ended {
+            self.error = result.err();
+            self.measuring = None;
+        }
+        any
+    }
+
+    fn take(&mut self, analysis: &Analysis, entry: usize, stats: Arc<TensorStats>) {
+        let name = &analysis.plan.entries[entry].member.tensor.name;
+        let weights =
+            TensorStats { amax: stats.amax, weights: stats.weights, ..TensorStats::default() };
+        self.weights.insert(name.clone(), Arc::new(weights));
+        self.known.insert(analysis.keys[entry], Arc::clone(&stats));
+        self.stats[entry] = Some(stats);
+    }
+
+    /// Says which entries are on screen.
+    pub fn want(&self, entries: &[usize]) {
+        if let Some(measuring) = &self.measuring {
+            measuring.want(entries);
+        }
+    }
+
+    /// Waits, or goes on.
+    pub fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+        if let Some(measuring) = &self.measuring {
+            measuring.pause(paused);
+        }
+    }
+
+    /// Bytes that are measured, of how many; `None` if nothing is left to measure.
+    pub fn progress(&self) -> Option<(u64, u64)> {
+        let measuring = self.measuring.as_ref()?;
+        Some((measuring.done_bytes().min(measuring.total_bytes), measuring.total_bytes))
+    }
+}

@@ -1,0 +1,250 @@
+//! The open checkpoint, and all that the window shows of it. Knows nothing of how it is drawn: every
+//! piece of work runs in the background, and [`Session::poll`] takes what is done.
+
+mod analysis;
+mod device;
+mod document;
+mod exporting;
+mod grid;
+mod history;
+mod measure;
+mod measurements;
+mod planning;
+mod tables;
+mod task;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use analysis::{Analysis, dialect_of};
+pub use device::{Devices, WindowGpu};
+pub use document::{Document, Source, name_of};
+pub use exporting::{Exporting, Outcome, StageProgress};
+pub use grid::Grid;
+pub use history::History;
+pub use measurements::Measurements;
+pub use planning::Planning;
+pub use tables::{Query, Tables};
+pub use task::{Notify, Task};
+
+use crate::recipe::Recipe;
+
+/// An open checkpoint and the work on it.
+pub struct Session {
+    notify: Notify,
+    /// What is open, and from where.
+    pub document: Option<(Source, Arc<Document>)>,
+    opening: Option<Opening>,
+    /// What could not be opened, and why.
+    pub open_error: Option<(Source, String)>,
+    /// The recipe, and the plan that follows from it.
+    pub planning: Planning,
+    /// Who computes.
+    pub devices: Devices,
+    /// What has been measured.
+    pub measurements: Measurements,
+    /// What the table is to show.
+    pub query: Query,
+    /// The numbers that views show.
+    pub tables: Arc<Tables>,
+    tables_wanted: bool,
+    tabulating: Option<(Query, Task<Tables>)>,
+    tabulated: Option<Query>,
+    /// Names of the tensors that are selected, in all views.
+    pub selection: BTreeSet<String>,
+    /// The export, or verification, under way.
+    pub exporting: Option<Exporting>,
+    /// What the last one brought.
+    pub outcome: Option<Outcome>,
+}
+
+/// A checkpoint that is being opened, and how it is to be looked at.
+struct Opening {
+    source: Source,
+    recipe: Recipe,
+    selection: BTreeSet<String>,
+    task: Task<Result<Document, String>>,
+}
+
+impl Session {
+    /// Nothing is open yet. `notify` is called when there is something new to show.
+    pub fn new(notify: Notify, mut devices: Devices) -> Self {
+        let name = devices.name.clone();
+        devices.choose(&notify, &name);
+        Self {
+            notify,
+            document: None,
+            opening: None,
+            open_error: None,
+            planning: Planning::new(Recipe::default(), None),
+            devices,
+            measurements: Measurements::default(),
+            query: Query::default(),
+            tables: Arc::default(),
+            tables_wanted: false,
+            tabulating: None,
+            tabulated: None,
+            selection: BTreeSet::new(),
+            exporting: None,
+            outcome: None,
+        }
+    }
+
+    /// Begins to open a checkpoint. What is open stays until that has worked; what was being opened is
+    /// given up.
+    pub fn open(&mut self, source: Source, recipe: Recipe, selection: BTreeSet<String>) {
+        self.open_error = None;
+        let wanted = source.clone();
+        let task = Task::start(&self.notify, move |_| {
+            Document::open(&wanted).map_err(|error| error.to_string())
+        });
+        self.opening = Some(Opening { source, recipe, selection, task });
+    }
+
+    /// Looks at what is being opened under another recipe, if that says anything.
+    pub fn start_with(&mut self, recipe: Recipe) {
+        if let Some(opening) = self.opening.as_mut().filter(|_| recipe != Recipe::default()) {
+            opening.recipe = recipe;
+        }
+    }
+
+    /// What is being opened.
+    pub fn opening(&self) -> Option<&Source> {
+        self.opening.as_ref().map(|opening| &opening.source)
+    }
+
+    /// The plan, once there is one.
+    pub fn analysis(&self) -> Option<&Arc<Analysis>> {
+        self.planning.analysis.as_ref()
+    }
+
+    /// Changes the recipe. `name` says what changes, for undoing.
+    pub fn change(&mut self, name: &str, recipe: Recipe) {
+        self.planning.recipe.change(name, recipe, false);
+        self.planning.ask();
+    }
+
+    /// Changes the recipe as somebody types: what follows under the same name is one change with it.
+    pub fn type_change(&mut self, name: &str, recipe: Recipe) {
+        self.planning.recipe.change(name, recipe, true);
+        self.planning.ask();
+    }
+
+    /// Takes the last change of the recipe back.
+    pub fn undo(&mut self) {
+        if self.planning.recipe.undo() {
+            self.planning.ask();
+        }
+    }
+
+    /// Makes the change that was taken back last again.
+    pub fn redo(&mut self) {
+        if self.planning.recipe.redo() {
+            self.planning.ask();
+        }
+    }
+
+    /// Turns to another device.
+    pub fn choose_device(&mut self, name: &str) {
+        self.devices.choose(&self.notify, name);
+    }
+
+    /// Takes all that is done, and begins all that is to do. Never waits.
+    pub fn poll(&mut self) {
+        self.poll_opening();
+        let has_device = self.devices.poll();
+        let device = self.devices.open.as_ref();
+        let Some((_, document)) = &self.document else { return };
+        let planned = self.planning.poll(&self.notify, document, device);
+        if planned.is_some() || has_device {
+            if let (Some(analysis), Some(device)) = (&self.planning.analysis, device) {
+                self.measurements.turn_to(&self.notify, document, analysis, device);
+            }
+            self.tables_wanted = true;
+        }
+        let Some(analysis) = self.planning.analysis.clone() else { return };
+        self.tables_wanted |= self.measurements.poll(&analysis);
+        self.poll_tables(&analysis);
+        if let Some(outcome) = self.exporting.as_ref().and_then(Exporting::outcome) {
+            self.exporting = None;
+            self.outcome = Some(outcome);
+        }
+    }
+
+    fn poll_opening(&mut self) {
+        let Some(result) = self.opening.as_ref().and_then(|opening| opening.task.poll()) else {
+            return;
+        };
+        let Some(opening) = self.opening.take() else { return };
+        match result {
+            Ok(Ok(document)) => {
+                self.planning = Planning::new(opening.recipe, self.planning.max_shard_bytes);
+                self.measurements = Measurements::new(self.measurements.paused);
+                self.tables = Arc::default();
+                self.tabulating = None;
+                self.selection = opening.selection;
+                self.query.experts_of = None;
+                self.exporting = None;
+                self.outcome = None;
+                self.document = Some((opening.source, Arc::new(document)));
+            }
+            Ok(Err(error)) | Err(error) => self.open_error = Some((opening.source, error)),
+        }
+    }
+
+    fn poll_tables(&mut self, analysis: &Arc<Analysis>) {
+        if let Some((query, task)) = &self.tabulating
+            && let Some(result) = task.poll()
+        {
+            if let Ok(tables) = result {
+                self.tables = Arc::new(tables);
+                self.tabulated = Some(query.clone());
+            }
+            self.tabulating = None;
+        }
+        let is_current = self.tabulated.as_ref() == Some(&self.query);
+        if self.tabulating.is_none() && (self.tables_wanted || !is_current) {
+            self.tables_wanted = false;
+            let (analysis, query) = (Arc::clone(analysis), self.query.clone());
+            let (stats, asked) = (self.measurements.stats.clone(), query.clone());
+            let work = move |_: &_| Tables::new(&analysis, &stats, &asked);
+            self.tabulating = Some((query, Task::start(&self.notify, work)));
+        }
+    }
+
+    /// Whether anything is under way, but for an export.
+    pub fn is_busy(&self) -> bool {
+        let opened = self.document.is_some();
+        self.opening.is_some()
+            || (self.devices.open.is_none() && self.devices.error.is_none())
+            || (opened && self.planning.is_busy())
+            || (self.measurements.progress().is_some() && !self.measurements.paused)
+            || self.tabulating.is_some()
+            || (opened && self.tables_wanted)
+    }
+
+    /// Begins to export into a folder.
+    pub fn export(&mut self, out: PathBuf, overwrite: bool) {
+        let (Some((_, document)), Some(analysis), Some(device)) =
+            (&self.document, &self.planning.analysis, &self.devices.open)
+        else {
+            return;
+        };
+        self.outcome = None;
+        let (document, analysis) = (Arc::clone(document), Arc::clone(analysis));
+        let device = device.clone();
+        self.exporting =
+            Some(Exporting::export(&self.notify, document, analysis, device, out, overwrite));
+    }
+
+    /// Begins to verify the open checkpoint, which is quantized.
+    pub fn verify(&mut self, against: Option<PathBuf>) {
+        let (Some((_, document)), Some(device)) = (&self.document, &self.devices.open) else {
+            return;
+        };
+        self.outcome = None;
+        let (path, device) = (document.checkpoint.path.clone(), device.clone());
+        self.exporting = Some(Exporting::verify(&self.notify, path, against, device));
+    }
+}

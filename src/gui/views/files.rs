@@ -1,0 +1,117 @@
+//! What an export would write, before it is written.
+
+use eframe::egui::{self, Panel, RichText, ScrollArea, TextStyle, Ui};
+
+use crate::gui::app::{App, Asked};
+use crate::gui::session::Analysis;
+use crate::gui::theme::Theme;
+use crate::gui::widgets::{caption, heading};
+use crate::plan::PlannedFile;
+use crate::units::{bytes, count, shape};
+
+/// What is looked at.
+#[derive(Debug, Default)]
+pub struct FilesView {
+    file: Option<String>,
+}
+
+/// Draws it: files on the left, what is in the chosen one on the right.
+pub fn files_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
+    let Some(analysis) = app.session.analysis().cloned() else { return };
+    if !analysis.plan.quantizes() {
+        ui.centered_and_justified(|ui| {
+            ui.label(
+                "Choose a format in the recipe: this shows the files that an export would write.",
+            )
+        });
+        return;
+    }
+    let configs = analysis.config_files.iter().map(|(name, _)| *name);
+    let names: Vec<&str> =
+        configs.chain(analysis.plan.files.iter().map(|file| file.name.as_str())).collect();
+    let view = &mut app.views.files;
+    let chosen = view.file.take().filter(|file| names.contains(&file.as_str()));
+    let chosen = chosen.unwrap_or_else(|| names.first().copied().unwrap_or_default().to_owned());
+    Panel::left("files").default_size(300.0).show(ui, |ui| {
+        heading(ui, &count(names.len() as u64, "file"));
+        ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+            for (name, text) in &analysis.config_files {
+                let size = text.len() as u64;
+                file_ui(ui, name, size, &chosen, &mut view.file);
+            }
+            for file in &analysis.plan.files {
+                file_ui(ui, &file.name, file.bytes(), &chosen, &mut view.file);
+            }
+        });
+    });
+    view.file.get_or_insert_with(|| chosen.clone());
+    egui::CentralPanel::default().show(ui, |ui| {
+        if let Some((name, text)) = analysis.config_files.iter().find(|(name, _)| *name == chosen) {
+            config_ui(ui, name, text, asked);
+        } else if let Some(file) = analysis.plan.files.iter().find(|file| file.name == chosen) {
+            tensors_ui(ui, &analysis, file);
+        }
+    });
+}
+
+fn file_ui(ui: &mut Ui, name: &str, size: u64, chosen: &str, next: &mut Option<String>) {
+    ui.horizontal(|ui| {
+        if ui.selectable_label(name == chosen, name).clicked() {
+            *next = Some(name.to_owned());
+        }
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            ui.weak(bytes(size)).on_hover_text(format!("{size} bytes"));
+        });
+    });
+}
+
+fn config_ui(ui: &mut Ui, name: &str, text: &str, asked: &mut Asked) {
+    ui.horizontal(|ui| {
+        heading(ui, name);
+        if ui.button("Copy").clicked() {
+            asked.copy = Some((text.to_owned(), format!("copied {name}")));
+        }
+    });
+    // Line by line: an index of a large model has a hundred thousand.
+    let lines: Vec<&str> = text.lines().collect();
+    let height = ui.text_style_height(&TextStyle::Monospace);
+    ScrollArea::both().auto_shrink(false).show_rows(ui, height, lines.len(), |ui, shown| {
+        ui.spacing_mut().item_spacing.y = 0.0;
+        for line in &lines[shown] {
+            let text = RichText::new(*line).monospace();
+            ui.add(egui::Label::new(text).wrap_mode(egui::TextWrapMode::Extend));
+        }
+    });
+}
+
+fn tensors_ui(ui: &mut Ui, analysis: &Analysis, file: &PlannedFile) {
+    heading(ui, &file.name);
+    let tensors = count(file.tensors.len() as u64, "tensor");
+    caption(
+        ui,
+        &format!("{tensors}, {} bytes, of which {} are header", file.bytes(), file.header_bytes),
+    );
+    let muted = Theme::of(ui).muted;
+    let height = ui.text_style_height(&TextStyle::Monospace) + 2.0;
+    ScrollArea::both().auto_shrink(false).show_rows(ui, height, file.tensors.len(), |ui, shown| {
+        ui.spacing_mut().item_spacing.y = 2.0;
+        for i in shown {
+            let tensor = &file.tensors[i];
+            ui.horizontal(|ui| {
+                let name = RichText::new(&tensor.name).monospace();
+                ui.add(egui::Label::new(name).wrap_mode(egui::TextWrapMode::Extend))
+                    .on_hover_text(origin(analysis, file, i));
+                let size = bytes(tensor.end - tensor.begin);
+                let what = format!("{} {}  {size}", tensor.dtype, shape(&tensor.shape));
+                let what = RichText::new(what).monospace().color(muted);
+                ui.add(egui::Label::new(what).wrap_mode(egui::TextWrapMode::Extend));
+            });
+        }
+    });
+}
+
+/// Which tensor of the source an output comes from.
+fn origin(analysis: &Analysis, file: &PlannedFile, i: usize) -> String {
+    let (entry, _) = file.outputs[i];
+    format!("from {}", analysis.plan.entries[entry].member.tensor.name)
+}

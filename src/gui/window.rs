@@ -1,0 +1,75 @@
+//! A real window, whose device the kernels use too.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use eframe::egui::{ViewportBuilder, vec2};
+use eframe::egui_wgpu::{RenderState, WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
+use eframe::{NativeOptions, Renderer};
+
+use super::App;
+use super::session::{Source, WindowGpu};
+use super::settings::Settings;
+use super::views::View;
+use crate::device::Device;
+use crate::gpu::{AdapterInfo, Gpu, device_descriptor};
+use crate::recipe::Recipe;
+
+/// A window that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot open a window: {0}. A display and a Vulkan, Metal or Direct3D 12 driver are needed, \
+     which may be a software driver; --batch and --screenshot need no display"
+)]
+pub struct NoWindow(String);
+
+/// Opens a window, and in it the checkpoint, or what was open last. A recipe that says something takes the
+/// place of the one that was remembered. Returns when the window is closed.
+pub fn run(
+    checkpoint: Option<PathBuf>,
+    recipe: Recipe,
+    view: Option<View>,
+) -> Result<(), NoWindow> {
+    let options = NativeOptions {
+        viewport: ViewportBuilder::default()
+            .with_title("quantscope")
+            .with_app_id("quantscope")
+            .with_inner_size(vec2(1440.0, 900.0))
+            .with_min_inner_size(vec2(800.0, 500.0))
+            .with_drag_and_drop(true),
+        renderer: Renderer::Wgpu,
+        wgpu_options: WgpuConfiguration { wgpu_setup: setup(), ..Default::default() },
+        ..NativeOptions::default()
+    };
+    let made = eframe::run_native(
+        "quantscope",
+        options,
+        Box::new(move |creation| {
+            let stored = creation.storage;
+            let settings: Option<Settings> =
+                stored.and_then(|storage| eframe::get_value(storage, eframe::APP_KEY));
+            let gpu = creation.wgpu_render_state.as_ref().map(share);
+            let source = checkpoint.map(Source::Path);
+            let mut settings = settings.unwrap_or_default();
+            settings.view = view.unwrap_or(settings.view);
+            let mut app = App::new(&creation.egui_ctx, settings, gpu, source);
+            app.session.start_with(recipe);
+            Ok(Box::new(app))
+        }),
+    );
+    made.map_err(|error| NoWindow(error.to_string()))
+}
+
+/// Asks for the device as the kernels need it.
+fn setup() -> WgpuSetup {
+    let setup = WgpuSetupCreateNew::without_display_handle();
+    let device_descriptor = Arc::new(device_descriptor);
+    WgpuSetup::CreateNew(WgpuSetupCreateNew { device_descriptor, ..setup })
+}
+
+/// The window's GPU, for the kernels.
+fn share(window: &RenderState) -> WindowGpu {
+    let info = AdapterInfo::of(&window.adapter);
+    let gpu = Gpu::on(info.clone(), window.device.clone(), window.queue.clone());
+    WindowGpu { info, device: Device::from(gpu) }
+}
