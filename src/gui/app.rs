@@ -99,6 +99,7 @@ impl App {
         self.session.poll();
         self.greet(opened_before);
         self.take_answers();
+        self.closing(ui);
         let mut asked = Asked::default();
         self.keys(ui, &mut asked);
         self.dropped(ui, &mut asked);
@@ -171,6 +172,15 @@ impl App {
             if ui.input_mut(|input| input.consume_shortcut(&shortcut)) {
                 asked.commands.push(command);
             }
+        }
+    }
+
+    /// Asks before an export is stopped by closing the window.
+    fn closing(&mut self, ui: &Ui) {
+        let asks_to_close = ui.input(|input| input.viewport().close_requested());
+        if asks_to_close && self.session.exporting.is_some() && self.overlay != Overlay::Closed {
+            ui.ctx().send_viewport_cmd(ViewportCommand::CancelClose);
+            self.overlay = Overlay::Closing;
         }
     }
 
@@ -427,6 +437,11 @@ impl App {
         recipe.map_err(|error| format!("the recipe cannot be written as TOML: {error}"))
     }
 
+    /// Whether any work is under way.
+    pub fn is_busy(&self) -> bool {
+        self.session.is_busy() || self.session.exporting.is_some()
+    }
+
     /// What to remember until the next time.
     pub fn settings(&self) -> Settings {
         let session = &self.session;
@@ -449,6 +464,10 @@ impl App {
 impl eframe::App for App {
     fn ui(&mut self, ui: &mut Ui, _: &mut eframe::Frame) {
         self.show(ui);
+    }
+
+    fn on_exit(&mut self) {
+        self.session.stop();
     }
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {

@@ -25,6 +25,10 @@ pub enum Overlay {
     About,
     /// Something that went wrong.
     Message(String),
+    /// Whether to close the window though an export is under way.
+    Closing,
+    /// The answer was to close it.
+    Closed,
 }
 
 impl Overlay {
@@ -45,6 +49,20 @@ impl Overlay {
             Self::Palette { text, chosen } => palette(text, chosen, app, ctx, asked),
             Self::Shortcuts => modal(ctx, "Shortcuts", shortcuts_ui),
             Self::About => modal(ctx, "quantscope", about_ui),
+            Self::Closed => return,
+            Self::Closing => {
+                let mut closed = false;
+                let done = modal(ctx, "An export is under way", |ui| {
+                    ui.label("Closing the window stops it. Nothing would be left behind.");
+                    closed = ui.button("Stop it and close the window").clicked();
+                });
+                if closed {
+                    *self = Self::Closed;
+                    ctx.send_viewport_cmd(egui::ViewportCommand::Close);
+                    return;
+                }
+                done
+            }
             Self::Message(message) => modal(ctx, "That did not work", |ui| {
                 ui.label(message.as_str());
             }),

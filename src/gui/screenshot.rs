@@ -4,8 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use eframe::egui::{ThemePreference, Vec2};
+use eframe::egui::{Theme, ThemePreference, Vec2};
+use eframe::egui_wgpu::{RenderState, RendererOptions, WgpuConfiguration};
 use egui_kittest::Harness;
+use egui_kittest::wgpu::{WgpuTestRenderer, default_wgpu_setup};
 
 use super::App;
 use super::session::Source;
@@ -69,23 +71,21 @@ pub fn screenshot(wanted: &Screenshot, file: &Path) -> Result<(), NotShown> {
     let mut harness = Harness::builder()
         .with_size(Vec2::from(wanted.size))
         .with_pixels_per_point(wanted.scale)
-        .wgpu()
-        .build_ui_state(
-            |ui, app: &mut Option<App>| {
-                app.get_or_insert_with(|| begin(wanted, ui.ctx())).show(ui);
-            },
-            None,
-        );
+        .with_theme(if wanted.light { Theme::Light } else { Theme::Dark })
+        .allow_missing_glyphs()
+        .with_accessibility_check(false)
+        .renderer(renderer()?)
+        .build_eframe(|creation| begin(wanted, &creation.egui_ctx));
     let started = Instant::now();
-    while harness.state().as_ref().is_none_or(|app| app.session.is_busy()) {
+    while harness.state().session.is_busy() {
         if started.elapsed() > PATIENCE {
             return Err(NotShown::TooSlow(PATIENCE));
         }
         std::thread::sleep(Duration::from_millis(2));
         harness.step();
     }
-    if let Some(app) = harness.state() {
-        refusal(app).map_or(Ok(()), |why| Err(NotShown::Refused(why)))?;
+    if let Some(why) = refusal(harness.state()) {
+        return Err(NotShown::Refused(why));
     }
     harness.run_steps(LAST_FRAMES);
     let image = harness.render().map_err(NotShown::Drawing)?;
@@ -93,6 +93,17 @@ pub fn screenshot(wanted: &Screenshot, file: &Path) -> Result<(), NotShown> {
     image
         .save_with_format(file, image::ImageFormat::Png)
         .map_err(|error| io_error(io::Error::other(error)))
+}
+
+/// Draws with a software driver if there is one, so that pictures are the same on all machines.
+fn renderer() -> Result<WgpuTestRenderer, NotShown> {
+    let wgpu_setup = default_wgpu_setup();
+    let instance = pollster::block_on(wgpu_setup.new_instance());
+    let options = WgpuConfiguration { wgpu_setup, ..WgpuConfiguration::default() };
+    let predictable = RendererOptions::PREDICTABLE;
+    let state = RenderState::create(&options, &instance, None, predictable);
+    let state = pollster::block_on(state).map_err(|error| NotShown::Drawing(error.to_string()))?;
+    Ok(WgpuTestRenderer::from_render_state(state))
 }
 
 fn begin(wanted: &Screenshot, ctx: &eframe::egui::Context) -> App {

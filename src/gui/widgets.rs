@@ -42,6 +42,29 @@ pub fn segments<T: PartialEq + Copy>(
     clicked.filter(|choice| *choice != current)
 }
 
+/// Choices that open below what is chosen now. `name` says what they are about, to screen readers.
+pub fn choices(
+    ui: &mut Ui,
+    name: &str,
+    current: &str,
+    width: f32,
+    contents: impl FnOnce(&mut Ui),
+) -> Response {
+    let combo = egui::ComboBox::from_id_salt(name).width(width).selected_text(current);
+    let response = combo.show_ui(ui, contents).response;
+    response.widget_info(|| {
+        let mut info = WidgetInfo::labeled(Role::ComboBox, true, name);
+        info.current_text_value = Some(current.to_owned());
+        info
+    });
+    response
+}
+
+/// Gives a widget without a text of its own the name that screen readers say.
+pub fn named(response: &Response, role: Role, name: &str) {
+    response.widget_info(|| WidgetInfo::labeled(role, response.enabled(), name));
+}
+
 /// The state of something, by shape as well as by colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {

@@ -1,6 +1,6 @@
 //! Changes of the recipe that a plan was made from, about some of the plan's tensors.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::fused::fused_groups;
 use super::{Decision, Entry, Plan, Reason, decide};
@@ -73,8 +73,8 @@ impl<'a> Edit<'a> {
         patterns(&chosen, &others)
     }
 
-    /// The globs of a list with `entries` lifted out of them: one that matches any of these is replaced
-    /// by others, for what else it matches.
+    /// The globs of a list with `entries` lifted out of them: those that match any of these are replaced
+    /// by others, for what else they match.
     fn lifted(
         &self,
         globs: &[String],
@@ -82,36 +82,49 @@ impl<'a> Edit<'a> {
         entries: &[&Entry],
     ) -> Vec<String> {
         let is_lifted: HashSet<&str> = entries.iter().map(|entry| name(entry)).collect();
-        let mut lifted = Vec::new();
-        for glob in globs {
-            let source = source(glob);
-            let rest = |entry: &&Entry| !is_lifted.contains(name(entry));
-            let (rest, hit): (Vec<&Entry>, Vec<&Entry>) =
-                self.matched(glob, &source).into_iter().partition(rest);
-            match hit[..] {
-                [] => lifted.push(glob.clone()),
-                _ => lifted.extend(self.patterns(&rest)),
+        let sources: Vec<String> = globs.iter().map(|glob| source(glob)).collect();
+        let (mut lifted, mut rest) = (Vec::new(), Vec::new());
+        for (glob, matched) in globs.iter().zip(self.matched(globs, &sources)) {
+            let is_rest = |entry: &&Entry| !is_lifted.contains(name(entry));
+            match matched.iter().all(is_rest) {
+                true => lifted.push(glob.clone()),
+                false => rest.extend(matched.into_iter().filter(is_rest)),
             }
         }
+        lifted.extend(self.patterns(&rest));
         lifted
     }
 
-    /// The entries that a glob matches. Parts of a stored tensor that it matches by the name of the whole
-    /// are told by their decisions.
-    fn matched(&self, glob: &str, source: &str) -> Vec<&'a Entry> {
-        let rule = Rule::about(glob.to_owned(), Action::Keep);
-        let sourced = SourcedRule { rule, source: source.to_owned(), optional: false };
-        let rules = RuleSet::new(vec![sourced]).ok();
-        let by_name = |entry: &Entry| {
-            let names = [name(entry); 2];
-            rules.as_ref().is_some_and(|rules| rules.matches(0, names, entry.member.role))
+    /// The entries that each glob matches. Parts of a stored tensor that it matches by the name of the
+    /// whole are told by their decisions.
+    fn matched(&self, globs: &[String], sources: &[String]) -> Vec<Vec<&'a Entry>> {
+        let rule = |(glob, source): (&String, &String)| SourcedRule {
+            rule: Rule::about(glob.clone(), Action::Keep),
+            source: source.clone(),
+            optional: false,
         };
-        let decided = |entry: &Entry| match &entry.decision {
-            Decision::Quantize { rule, .. } => rule.starts_with(source),
-            Decision::Keep(Reason::Rule(rule)) => rule == source,
-            Decision::Stored(_) | Decision::Keep(_) => false,
+        let mut matched = vec![Vec::new(); globs.len()];
+        // A plan was made with these globs, so they are valid.
+        let Ok(rules) = RuleSet::new(globs.iter().zip(sources).map(rule).collect()) else {
+            return matched;
         };
-        self.plan.entries.iter().filter(|entry| by_name(entry) || decided(entry)).collect()
+        let places: HashMap<&str, usize> =
+            sources.iter().enumerate().map(|(i, source)| (source.as_str(), i)).collect();
+        for entry in &self.plan.entries {
+            let by_name = rules.matching([name(entry); 2], entry.member.role);
+            let decider = match &entry.decision {
+                // What follows says why it is not the format that the rule asks for.
+                Decision::Quantize { rule, .. } => Some(
+                    rule.split_once(", where rows of ").map_or(rule.as_str(), |(rule, _)| rule),
+                ),
+                Decision::Keep(Reason::Rule(rule)) => Some(rule.as_str()),
+                Decision::Stored(_) | Decision::Keep(_) => None,
+            };
+            let decider = decider.and_then(|rule| places.get(rule).copied());
+            let other = decider.filter(|i| !by_name.contains(i));
+            by_name.into_iter().chain(other).for_each(|i| matched[i].push(entry));
+        }
+        matched
     }
 }
 

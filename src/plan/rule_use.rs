@@ -44,15 +44,10 @@ pub fn rule_uses(rules: &RuleSet, model: &Model<'_>) -> Vec<RuleUse> {
     for member in &model.members {
         let stored = &model.checkpoint.tensors[member.index].name;
         let names = [member.tensor.name.as_str(), stored];
-        let mut last = None;
-        for (i, rule_use) in uses.iter_mut().enumerate() {
-            if rules.matches(i, names, member.role) {
-                rule_use.matched += 1;
-                last = Some(i);
-            }
-        }
-        if let Some(i) = last {
-            uses[i].decides += 1;
+        let matching = rules.matching(names, member.role);
+        matching.iter().for_each(|&i| uses[i].matched += 1);
+        if let Some(&last) = matching.last() {
+            uses[last].decides += 1;
         }
     }
     uses

@@ -25,6 +25,9 @@ enum Open {
 /// name is given as it is. Only such an exact name may match another tensor still: one whose module has
 /// that very name.
 pub fn patterns(selected: &[&str], others: &[&str]) -> Vec<String> {
+    if selected.is_empty() {
+        return Vec::new();
+    }
     let others = Names::new(others);
     let mut alike: HashMap<Pieces<'_>, usize> = HashMap::new();
     for name in selected {

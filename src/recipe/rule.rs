@@ -1,6 +1,6 @@
 //! One rule: which tensors, and what becomes of them.
 
-use globset::{Glob, GlobMatcher};
+use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::RecipeError;
@@ -78,51 +78,62 @@ pub struct SourcedRule {
 /// Rules ready to match. The last that matches wins.
 #[derive(Debug)]
 pub struct RuleSet {
-    rules: Vec<(SourcedRule, Option<GlobMatcher>)>,
+    rules: Vec<SourcedRule>,
+    /// The patterns, which are tried all at once.
+    globs: GlobSet,
+    /// The rule of each pattern.
+    rule_of: Vec<usize>,
 }
 
 impl RuleSet {
     /// Compiles patterns.
     pub fn new(rules: Vec<SourcedRule>) -> Result<Self, RecipeError> {
-        let compile = |sourced: SourcedRule| {
-            let glob = match &sourced.rule.pattern {
-                None => None,
+        let (mut globs, mut rule_of) = (GlobSetBuilder::new(), Vec::new());
+        for (i, SourcedRule { rule, source, .. }) in rules.iter().enumerate() {
+            match &rule.pattern {
                 Some(pattern) => {
-                    let glob = Glob::new(pattern).map_err(|e| RecipeError::Pattern {
-                        pattern: pattern.clone(),
-                        message: e.kind().to_string(),
-                    })?;
-                    Some(glob.compile_matcher())
+                    globs.add(Glob::new(pattern).map_err(|e| invalid(pattern, &e))?);
+                    rule_of.push(i);
                 }
-            };
-            if glob.is_none() && sourced.rule.roles.is_empty() {
-                return Err(RecipeError::EmptyRule { source_name: sourced.source });
+                None if rule.roles.is_empty() => {
+                    return Err(RecipeError::EmptyRule { source_name: source.clone() });
+                }
+                None => {}
             }
-            Ok((sourced, glob))
-        };
-        Ok(Self { rules: rules.into_iter().map(compile).collect::<Result<_, _>>()? })
+        }
+        let globs = globs.build().map_err(|e| invalid(e.glob().unwrap_or("*"), &e))?;
+        Ok(Self { rules, globs, rule_of })
     }
 
     /// The rule that decides about a tensor and its number; `None` if none matches. A part of a
     /// stored tensor has two names, its own and that of the whole.
     pub fn decide(&self, names: [&str; 2], role: Role) -> Option<(usize, &SourcedRule)> {
-        let last = (0..self.rules.len()).rev().find(|&i| self.matches(i, names, role))?;
-        Some((last, &self.rules[last].0))
+        let last = *self.matching(names, role).last()?;
+        Some((last, &self.rules[last]))
     }
 
-    /// Whether rule `i` matches a tensor.
-    pub fn matches(&self, i: usize, names: [&str; 2], role: Role) -> bool {
-        let (SourcedRule { rule, .. }, glob) = &self.rules[i];
-        let by_role = rule.roles.is_empty() || rule.roles.contains(&role);
-        let by_name = |glob: &GlobMatcher| {
-            let fits = |name| glob.is_match(name) || glob.is_match(module_of(name));
-            fits(names[0]) || (names[1] != names[0] && fits(names[1]))
-        };
-        by_role && glob.as_ref().is_none_or(by_name)
+    /// The numbers of all rules that match a tensor, in order.
+    pub fn matching(&self, names: [&str; 2], role: Role) -> Vec<usize> {
+        let mut fits: Vec<bool> =
+            self.rules.iter().map(|sourced| sourced.rule.pattern.is_none()).collect();
+        let [own, whole] = names;
+        let names = if own == whole { &names[..1] } else { &names[..] };
+        for name in names.iter().flat_map(|name| [name, module_of(name)]) {
+            for glob in self.globs.matches(name) {
+                fits[self.rule_of[glob]] = true;
+            }
+        }
+        let by_role = |roles: &[Role]| roles.is_empty() || roles.contains(&role);
+        let matches = |i: &usize| fits[*i] && by_role(&self.rules[*i].rule.roles);
+        (0..self.rules.len()).filter(matches).collect()
     }
 
     /// Every rule, in order.
     pub fn iter(&self) -> impl Iterator<Item = &SourcedRule> {
-        self.rules.iter().map(|(sourced, _)| sourced)
+        self.rules.iter()
     }
+}
+
+fn invalid(pattern: &str, error: &globset::Error) -> RecipeError {
+    RecipeError::Pattern { pattern: pattern.to_owned(), message: error.kind().to_string() }
 }

@@ -1,6 +1,6 @@
 //! The recipe: what becomes what, for whom.
 
-use eframe::egui::{ComboBox, RichText, ScrollArea, Ui};
+use eframe::egui::{RichText, ScrollArea, Ui};
 
 use super::rules::rules_ui;
 use crate::dialect::Dialect;
@@ -8,7 +8,7 @@ use crate::format::{Format, ScaleSearch};
 use crate::gui::app::{App, Asked};
 use crate::gui::session::dialect_of;
 use crate::gui::theme::Theme;
-use crate::gui::widgets::{caption, heading, segments};
+use crate::gui::widgets::{caption, choices, heading, segments};
 use crate::recipe::{ExpertScale, Indivisible, Preset, Recipe};
 
 /// Draws it.
@@ -77,8 +77,9 @@ fn choices_ui(ui: &mut Ui, recipe: &mut Recipe, change: &mut Option<String>) {
 
 fn format_ui(ui: &mut Ui, recipe: &mut Recipe, dialect: Dialect, change: &mut Option<String>) {
     let name = |format: Option<Format>| format.map_or("none: look only", Format::name);
-    let combo = ComboBox::from_id_salt("format").width(ui.available_width() - 8.0);
-    let shown = combo.selected_text(name(recipe.format)).show_ui(ui, |ui| {
+    let current = name(recipe.format);
+    let width = ui.available_width() - 8.0;
+    choices(ui, "Format", current, width, |ui| {
         let mut choice = |ui: &mut Ui, format: Option<Format>, label: String| {
             if ui.selectable_label(recipe.format == format, label).clicked() {
                 recipe.format = format;
@@ -90,12 +91,6 @@ fn format_ui(ui: &mut Ui, recipe: &mut Recipe, dialect: Dialect, change: &mut Op
             let bits = dialect.bits_per_weight(format);
             choice(ui, Some(format), format!("{format}   {bits:.2} bits a weight"));
         }
-    });
-    shown.response.widget_info(|| {
-        let mut info =
-            eframe::egui::WidgetInfo::labeled(eframe::egui::Role::ComboBox, true, "Format");
-        info.current_text_value = Some(name(recipe.format).to_owned());
-        info
     });
 }
 

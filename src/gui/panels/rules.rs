@@ -1,13 +1,13 @@
 //! The rules of the recipe, with what each of them does.
 
-use eframe::egui::{self, ComboBox, RichText, TextEdit, Ui};
+use eframe::egui::{self, RichText, Role, TextEdit, Ui};
 
 use crate::dialect::Dialect;
 use crate::format::Format;
 use crate::gui::app::{App, Asked};
 use crate::gui::session::dialect_of;
 use crate::gui::theme::{self, Theme};
-use crate::gui::widgets::{Mark, heading};
+use crate::gui::widgets::{Mark, choices, heading, named};
 use crate::plan::RuleUse;
 use crate::recipe::{Action, Recipe, Rule};
 use crate::units::count;
@@ -98,11 +98,8 @@ fn own_ui(
             ui.label(RichText::new(action_name(action)).font(theme::strong()));
         }
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            let remove = ui.small_button("✕").on_hover_text("Remove this rule");
-            remove.widget_info(|| {
-                let said = format!("Remove {name}");
-                egui::WidgetInfo::labeled(egui::Role::Button, true, said)
-            });
+            let remove = ui.small_button("×").on_hover_text("Remove this rule");
+            named(&remove, Role::Button, &format!("Remove {name}"));
             if remove.clicked() {
                 let mut recipe = recipe.clone();
                 remove_rule(&mut recipe, i);
@@ -111,10 +108,7 @@ fn own_ui(
             if 0 < i && i < lists {
                 let up =
                     ui.small_button("↑").on_hover_text("Try this rule earlier: later ones win");
-                up.widget_info(|| {
-                    let said = format!("Move {name} up");
-                    egui::WidgetInfo::labeled(egui::Role::Button, true, said)
-                });
+                named(&up, Role::Button, &format!("Move {name} up"));
                 if up.clicked() {
                     let mut recipe = recipe.clone();
                     recipe.rules.swap(i, i - 1);
@@ -144,9 +138,7 @@ fn pattern_ui(ui: &mut Ui, recipe: &Recipe, i: usize, name: &str, changed: &mut 
         .desired_width(f32::INFINITY)
         .hint_text("pattern, such as *.layers.0.*");
     let response = ui.add(field);
-    response.widget_info(|| {
-        egui::WidgetInfo::labeled(egui::Role::TextInput, true, format!("Pattern of {name}"))
-    });
+    named(&response, Role::TextInput, &format!("Pattern of {name}"));
     if response.changed() {
         *changed = Some((format!("pattern of {name}"), recipe, true));
     }
@@ -166,8 +158,8 @@ fn remove_rule(recipe: &mut Recipe, i: usize) {
 /// What becomes of the tensors of a rule; another choice if it was made.
 fn action_ui(ui: &mut Ui, name: &str, current: Action, dialect: Dialect) -> Option<Action> {
     let mut chosen = None;
-    let combo = ComboBox::from_id_salt("action").width(100.0).selected_text(action_name(current));
-    let shown = combo.show_ui(ui, |ui| {
+    let said = format!("What {name} does");
+    choices(ui, &said, action_name(current), 100.0, |ui| {
         let formats = dialect.formats().map(Action::Format);
         for action in [Action::Keep, Action::Quantize].into_iter().chain(formats) {
             if ui.selectable_label(action == current, action_name(action)).clicked() {
@@ -175,8 +167,6 @@ fn action_ui(ui: &mut Ui, name: &str, current: Action, dialect: Dialect) -> Opti
             }
         }
     });
-    let said = format!("What {name} does");
-    shown.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, &said));
     chosen.filter(|action| *action != current)
 }
 

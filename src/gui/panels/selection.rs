@@ -1,11 +1,12 @@
 //! What is selected, and what to make of it.
 
-use eframe::egui::{self, Align, ComboBox, Layout, RichText, Ui};
+use eframe::egui::{self, Align, Layout, RichText, Ui};
 
 use crate::gui::app::{App, Asked};
 use crate::gui::command::Command;
 use crate::gui::session::{Session, dialect_of};
 use crate::gui::theme::{self, Theme};
+use crate::gui::widgets::choices;
 use crate::recipe::{Action, Recipe, Rule, patterns};
 use crate::report::{Column, Row};
 use crate::units::{bytes, count};
@@ -59,7 +60,7 @@ pub fn selection_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
 
 fn wishes_ui(app: &mut App, ui: &mut Ui) {
     let mut wish = None;
-    ComboBox::from_id_salt("wish").selected_text("Make it…").show_ui(ui, |ui| {
+    choices(ui, "Format of the selection", "Make it…", 100.0, |ui| {
         for format in dialect_of(app.recipe()).formats() {
             if ui.selectable_label(false, format.name()).clicked() {
                 wish = Some(Wish::Set(Action::Format(format)));

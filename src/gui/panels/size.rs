@@ -7,9 +7,10 @@ use super::findings::findings_ui;
 use crate::gui::app::{App, Asked};
 use crate::gui::session::Analysis;
 use crate::gui::theme::{self, Theme};
+use crate::gui::views::View;
 use crate::gui::widgets::{caption, fact, heading, stacked_bar, swatch};
-use crate::plan::Sizes;
-use crate::units::bytes;
+use crate::plan::{Decision, Entry, Sizes};
+use crate::units::{bytes, count};
 
 /// Draws it, with what becomes of embeddings, and the findings.
 pub fn size_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
@@ -30,6 +31,8 @@ pub fn size_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         }
         ui.separator();
         findings_ui(app, ui, asked, &analysis);
+        ui.separator();
+        kept_ui(app, ui, asked, &analysis);
     });
 }
 
@@ -39,7 +42,7 @@ fn parts(sizes: Sizes) -> [(&'static str, u64); 5] {
     [
         ("weights", weights),
         ("scales", scales),
-        ("embeddings and head", embeddings),
+        ("embeddings", embeddings),
         ("kept", kept),
         ("headers", headers),
     ]
@@ -65,13 +68,14 @@ fn bars_ui(ui: &mut Ui, analysis: &Analysis) {
             shown.map(|(name, size)| format!("{name} {}", bytes(size))).collect();
         stacked_bar(ui, &bar, whole, &format!("Size {label}: {}", list.join(", ")));
     }
-    ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing.x = 5.0;
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 4.0;
         let both = parts(before).into_iter().zip(parts(after)).zip(colours);
         for (((name, a), (_, b)), colour) in both {
             if a + b > 0 {
                 swatch(ui, colour);
                 caption(ui, name);
+                ui.add_space(2.0);
             }
         }
     });
@@ -102,6 +106,28 @@ fn numbers_ui(app: &App, ui: &mut Ui, analysis: &Analysis) {
         let sign = if *change > 0 { "+" } else { "" };
         fact(ui, &format!("last change: {name}"), format!("{sign}{}", signed_bytes(*change)));
     }
+}
+
+/// What is not quantized, and why.
+fn kept_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, analysis: &Analysis) {
+    let kept = analysis.plan.kept();
+    let all: u64 = kept.iter().map(|(.., bytes)| bytes).sum();
+    let muted = Theme::of(ui).muted;
+    ui.collapsing(format!("Kept: {}", bytes(all)), |ui| {
+        for (reason, role, tensors, size) in kept {
+            let text = format!("{} in {} ({role})", bytes(size), count(tensors, "tensor"));
+            if ui.link(text).on_hover_text("Select them").clicked() {
+                let is_one = |entry: &&Entry| {
+                    entry.member.role == role
+                        && matches!(&entry.decision, Decision::Keep(why) if why == reason)
+                };
+                let names = analysis.plan.entries.iter().filter(is_one);
+                app.session.selection = names.map(|e| e.member.tensor.name.clone()).collect();
+                asked.view = Some(View::Table);
+            }
+            ui.label(RichText::new(reason.to_string()).font(theme::small()).color(muted));
+        }
+    });
 }
 
 /// Bytes with their sign.

@@ -156,9 +156,9 @@ fn outcomes(model: &Model<'_>, recipe: &Recipe, sharding: Sharding, plan: &Plan)
     let with = |quantize_embeddings, tied| Recipe { quantize_embeddings, tied, ..recipe.clone() };
     let mut choices = vec![("float", with(false, recipe.tied))];
     if is_tied {
-        choices.push(("opted in, but tied: stays float", with(true, TiedOutcome::Keep)));
-        choices.push(("untied: table quantized, head float", with(true, TiedOutcome::Untie)));
-        choices.push(("one packed table for both", with(true, TiedOutcome::Share)));
+        choices.push(("opted in; tied, so float", with(true, TiedOutcome::Keep)));
+        choices.push(("untied: float head", with(true, TiedOutcome::Untie)));
+        choices.push(("one table for both", with(true, TiedOutcome::Share)));
     } else {
         choices.push(("quantized", with(true, recipe.tied)));
     }

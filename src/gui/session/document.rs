@@ -19,6 +19,8 @@ pub struct Document {
     pub quantized: Option<Quantized>,
     /// What it is, in a few words each: architecture, layers, experts, tensors, files, bytes.
     pub facts: Vec<String>,
+    /// Where an export of it would go, if nobody says otherwise.
+    pub beside: PathBuf,
     /// The folder of the demo, which goes with it.
     _demo: Option<TempDir>,
 }
@@ -75,7 +77,11 @@ impl Document {
             Quantized { stated, layers }
         });
         let facts = facts(&checkpoint);
-        Ok(Self { checkpoint, quantized, facts, _demo: demo })
+        let beside = match source {
+            Source::Path(_) => beside(&checkpoint.folder),
+            Source::Demo => std::env::current_dir().unwrap_or_default().join("demo-quantized"),
+        };
+        Ok(Self { checkpoint, quantized, facts, beside, _demo: demo })
     }
 
     /// The name to call it by: that of its folder or file.
@@ -94,6 +100,15 @@ pub fn name_of(path: &Path) -> String {
     let absolute = path.canonicalize();
     let path = absolute.as_deref().unwrap_or(path);
     path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into())
+}
+
+/// A folder beside another that has not been there yet.
+fn beside(folder: &Path) -> PathBuf {
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let name = format!("{}-quantized", name_of(&folder));
+    let names = std::iter::once(name.clone()).chain((2..).map(|n| format!("{name}-{n}")));
+    let paths = names.map(|name| folder.with_file_name(name));
+    paths.into_iter().find(|path| !path.exists()).unwrap_or_default()
 }
 
 fn unpack_demo() -> std::io::Result<(PathBuf, TempDir)> {

@@ -16,6 +16,7 @@ mod task;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use analysis::{Analysis, dialect_of};
 pub use device::{Devices, WindowGpu};
@@ -222,6 +223,18 @@ impl Session {
             || (self.measurements.progress().is_some() && !self.measurements.paused)
             || self.tabulating.is_some()
             || (opened && self.tables_wanted)
+    }
+
+    /// Stops all work and waits until an export has cleaned up after itself. Not for a frame: for the end of
+    /// the program.
+    pub fn stop(&mut self) {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let Some(exporting) = self.exporting.take() else { return };
+        exporting.cancel();
+        let started = Instant::now();
+        while exporting.outcome().is_none() && started.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Begins to export into a folder.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eframe::egui::{self, Button, ProgressBar, RichText, ScrollArea, TextEdit, Ui};
+use eframe::egui::{self, Button, ProgressBar, RichText, Role, ScrollArea, TextEdit, Ui};
 
 use crate::batch::{Call, command_line};
 use crate::export::verify::Verification;
@@ -13,7 +13,7 @@ use crate::gui::app::{App, Asked};
 use crate::gui::command::Command;
 use crate::gui::session::{Document, Outcome, Session, StageProgress};
 use crate::gui::theme::{self, Theme};
-use crate::gui::widgets::{Mark, caption, heading};
+use crate::gui::widgets::{Mark, caption, heading, named};
 use crate::recipe::Recipe;
 use crate::report::terminal;
 use crate::units::bytes;
@@ -38,15 +38,8 @@ impl ExportView {
     pub fn turn_to(&mut self, document: &Arc<Document>) {
         self.against.clear();
         self.overwrite = false;
-        if self.out.is_empty() && !document.is_demo() {
-            let path = &document.checkpoint.path;
-            let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-            let folder = if path.is_file() { path.parent() } else { Some(path.as_path()) };
-            let beside = folder.and_then(|folder| {
-                let name = format!("{}-quantized", folder.file_name()?.to_string_lossy());
-                Some(folder.parent()?.join(name))
-            });
-            self.out = beside.map(|path| path.display().to_string()).unwrap_or_default();
+        if self.out.is_empty() {
+            self.out = document.beside.display().to_string();
         }
     }
 
@@ -178,6 +171,9 @@ fn export_form_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         }
     });
     ui.add(egui::Label::new(RichText::new(line).monospace()).wrap());
+    if app.session.document.as_ref().is_some_and(|(_, document)| document.is_demo()) {
+        ui.weak("The demo's folder is there as long as the demo is open.");
+    }
     let saved = app.views.export.recipe_file.as_ref();
     if !app.recipe().rules.is_empty() && saved.is_none_or(|(_, recipe)| recipe != app.recipe()) {
         ui.colored_label(
@@ -219,7 +215,7 @@ fn stop_ui(ui: &mut Ui, asked: &mut Asked) {
 fn path_ui(ui: &mut Ui, path: &mut String, enabled: bool, said: &str) {
     let width = (ui.available_width() - 100.0).clamp(120.0, 560.0);
     let field = ui.add_enabled(enabled, TextEdit::singleline(path).desired_width(width));
-    field.widget_info(|| egui::WidgetInfo::labeled(egui::Role::TextInput, enabled, said));
+    named(&field, Role::TextInput, said);
 }
 
 /// How outputs are spread over files.
@@ -233,9 +229,7 @@ fn shards_ui(app: &mut App, ui: &mut Ui, is_free: bool) {
         }
         let field = TextEdit::singleline(shard).desired_width(90.0).hint_text("as the source");
         let field = ui.add_enabled(is_free, field);
-        field.widget_info(|| {
-            egui::WidgetInfo::labeled(egui::Role::TextInput, is_free, "Size of a file, at most")
-        });
+        named(&field, Role::TextInput, "Size of a file, at most");
         ui.label("each")
             .on_hover_text("Such as 4 GB, 500 MiB; empty for files as the source has them");
         let wanted = match shard.trim() {

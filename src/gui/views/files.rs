@@ -1,6 +1,6 @@
 //! What an export would write, before it is written.
 
-use eframe::egui::{self, Panel, RichText, ScrollArea, TextStyle, Ui};
+use eframe::egui::{self, CentralPanel, Frame, Margin, Panel, RichText, ScrollArea, TextStyle, Ui};
 
 use crate::gui::app::{App, Asked};
 use crate::gui::session::Analysis;
@@ -32,7 +32,9 @@ pub fn files_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     let view = &mut app.views.files;
     let chosen = view.file.take().filter(|file| names.contains(&file.as_str()));
     let chosen = chosen.unwrap_or_else(|| names.first().copied().unwrap_or_default().to_owned());
-    Panel::left("files").default_size(300.0).show(ui, |ui| {
+    let edge = Frame::NONE.inner_margin(Margin { right: 10, ..Margin::ZERO });
+    let list = Panel::left("files").frame(edge).default_size(260.0);
+    list.show(ui, |ui| {
         heading(ui, &count(names.len() as u64, "file"));
         ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
             for (name, text) in &analysis.config_files {
@@ -45,7 +47,9 @@ pub fn files_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         });
     });
     view.file.get_or_insert_with(|| chosen.clone());
-    egui::CentralPanel::default().show(ui, |ui| {
+    let shown = CentralPanel::default()
+        .frame(Frame::NONE.inner_margin(Margin { left: 12, ..Margin::ZERO }));
+    shown.show(ui, |ui| {
         if let Some((name, text)) = analysis.config_files.iter().find(|(name, _)| *name == chosen) {
             config_ui(ui, name, text, asked);
         } else if let Some(file) = analysis.plan.files.iter().find(|file| file.name == chosen) {
@@ -75,8 +79,8 @@ fn config_ui(ui: &mut Ui, name: &str, text: &str, asked: &mut Asked) {
     // Line by line: an index of a large model has a hundred thousand.
     let lines: Vec<&str> = text.lines().collect();
     let height = ui.text_style_height(&TextStyle::Monospace);
+    ui.spacing_mut().item_spacing.y = 0.0;
     ScrollArea::both().auto_shrink(false).show_rows(ui, height, lines.len(), |ui, shown| {
-        ui.spacing_mut().item_spacing.y = 0.0;
         for line in &lines[shown] {
             let text = RichText::new(*line).monospace();
             ui.add(egui::Label::new(text).wrap_mode(egui::TextWrapMode::Extend));
@@ -92,9 +96,9 @@ fn tensors_ui(ui: &mut Ui, analysis: &Analysis, file: &PlannedFile) {
         &format!("{tensors}, {} bytes, of which {} are header", file.bytes(), file.header_bytes),
     );
     let muted = Theme::of(ui).muted;
-    let height = ui.text_style_height(&TextStyle::Monospace) + 2.0;
+    let height = ui.text_style_height(&TextStyle::Monospace);
+    ui.spacing_mut().item_spacing.y = 4.0;
     ScrollArea::both().auto_shrink(false).show_rows(ui, height, file.tensors.len(), |ui, shown| {
-        ui.spacing_mut().item_spacing.y = 2.0;
         for i in shown {
             let tensor = &file.tensors[i];
             ui.horizontal(|ui| {

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use eframe::egui::{self, Align, Layout, RichText, Ui};
+use eframe::egui::{self, Align, Layout, RichText, Role, Ui};
 
 use crate::gui::app::{App, Asked};
 use crate::gui::command::Command;
 use crate::gui::session::{Source, name_of};
 use crate::gui::theme::{self, Theme};
-use crate::gui::widgets::{Mark, caption};
+use crate::gui::widgets::{Mark, caption, named};
 
 /// What has been typed.
 #[derive(Debug, Default)]
@@ -66,9 +66,7 @@ fn path_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
             .hint_text("or type where it is")
             .desired_width(ui.available_width() - 70.0);
         let field = ui.add(field);
-        field.widget_info(|| {
-            egui::WidgetInfo::labeled(egui::Role::TextInput, true, "Path of a checkpoint")
-        });
+        named(&field, Role::TextInput, "Path of a checkpoint");
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
         let may_open = !path.trim().is_empty();
         if ui.add_enabled(may_open, egui::Button::new("Open")).clicked() || (entered && may_open) {
