@@ -163,7 +163,11 @@ impl App {
 
     fn keys(&self, ui: &Ui, asked: &mut Asked) {
         let is_typing = ui.ctx().text_edit_focused() || self.overlay.takes_keys();
-        for command in Command::ALL {
+        // Ctrl+Shift+Z would do for Ctrl+Z as well, so it is looked for first.
+        let with_shift =
+            |command: &Command| command.shortcut().is_some_and(|shortcut| shortcut.modifiers.shift);
+        let (first, last): (Vec<_>, Vec<_>) = Command::ALL.into_iter().partition(with_shift);
+        for command in first.into_iter().chain(last) {
             let Some(shortcut) = command.shortcut() else { continue };
             let is_plain = shortcut.modifiers.is_none();
             if (is_plain && is_typing) || !self.can(command) {

@@ -50,7 +50,8 @@ pub fn choices(
     width: f32,
     contents: impl FnOnce(&mut Ui),
 ) -> Response {
-    let combo = egui::ComboBox::from_id_salt(name).width(width).selected_text(current);
+    let combo =
+        egui::ComboBox::from_id_salt(name).width(width).height(480.0).selected_text(current);
     let response = combo.show_ui(ui, contents).response;
     response.widget_info(|| {
         let mut info = WidgetInfo::labeled(Role::ComboBox, true, name);

@@ -22,7 +22,7 @@ pub fn embeddings_ui(app: &mut App, ui: &mut Ui, analysis: &Analysis) {
         };
         app.session.change(name, recipe);
     }
-    if analysis.tied {
+    if analysis.tied && !analysis.outcomes.is_empty() {
         ui.weak("The head shares the table. What can become of them, and the whole export:");
     }
     let mut chosen = None;

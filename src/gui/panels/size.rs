@@ -5,6 +5,7 @@ use eframe::egui::{RichText, ScrollArea, Ui};
 use super::embeddings::embeddings_ui;
 use super::findings::findings_ui;
 use crate::gui::app::{App, Asked};
+use crate::gui::command::Command;
 use crate::gui::session::Analysis;
 use crate::gui::theme::{self, Theme};
 use crate::gui::views::View;
@@ -25,7 +26,7 @@ pub fn size_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         bars_ui(ui, &analysis);
         numbers_ui(app, ui, &analysis);
-        if !analysis.outcomes.is_empty() {
+        if analysis.has_table && app.can(Command::ToggleEmbeddings) {
             ui.separator();
             embeddings_ui(app, ui, &analysis);
         }

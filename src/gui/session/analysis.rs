@@ -32,6 +32,8 @@ pub struct Analysis {
     pub config_files: Vec<(&'static str, String)>,
     /// What can become of the embedding table, if there is one; the chosen one is among them.
     pub outcomes: Vec<Outcome>,
+    /// Whether there is an embedding table.
+    pub has_table: bool,
     /// Whether embedding and head are one matrix.
     pub tied: bool,
     /// Indices of entries that are measured together.
@@ -83,7 +85,7 @@ impl Analysis {
         }
         let mut analysis = Self::of(document, recipe, plan, Some(&model.tie));
         analysis.asks_for_tie = asks_for_tie;
-        if recipe.format.is_some() {
+        if recipe.format.is_some() && analysis.has_table {
             analysis.outcomes = outcomes(&model, recipe, sharding, &analysis.plan);
         }
         Ok(analysis)
@@ -107,6 +109,7 @@ impl Analysis {
             fixes: plan.findings.iter().map(|finding| fixes(finding, recipe, &plan)).collect(),
             config_files: config_files.into_iter().collect(),
             outcomes: Vec::new(),
+            has_table: plan.entries.iter().any(|entry| entry.member.role == Role::Embedding),
             tied: !matches!(tie, None | Some(Tie::Untied | Tie::Unknown { .. })),
             keys: keys(&plan),
             grid: Grid::of(&plan),
@@ -148,10 +151,6 @@ fn keys(plan: &Plan) -> Vec<u64> {
 
 /// What can become of the embedding table, each with the bytes of the whole export.
 fn outcomes(model: &Model<'_>, recipe: &Recipe, sharding: Sharding, plan: &Plan) -> Vec<Outcome> {
-    let is_table = |role| role == Role::Embedding;
-    if !model.members.iter().any(|member| is_table(member.role)) {
-        return Vec::new();
-    }
     let is_tied = !matches!(model.tie, Tie::Untied | Tie::Unknown { .. });
     let with = |quantize_embeddings, tied| Recipe { quantize_embeddings, tied, ..recipe.clone() };
     let mut choices = vec![("float", with(false, recipe.tied))];

@@ -1,0 +1,329 @@
+//! The window, driven as people drive it: by what its controls are called, or by keys alone.
+#![cfg(feature = "gui")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use eframe::egui::{Key, Modifiers, OutputCommand, Role};
+use egui_kittest::Harness;
+use egui_kittest::kittest::{NodeT, Queryable};
+use quantscope::gui::{App, Settings, Source};
+
+/// The demo as a folder.
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo");
+
+type Window = Harness<'static, App>;
+
+fn settings() -> Settings {
+    Settings { device: "cpu".to_owned(), ..Settings::default() }
+}
+
+fn window(settings: Settings, source: Option<Source>) -> Window {
+    Harness::builder()
+        .with_size([1440.0, 900.0])
+        .build_eframe(|creation| App::new(&creation.egui_ctx, settings, None, source))
+}
+
+/// Draws frames until all work is done, and a few more.
+fn settle(window: &mut Window) {
+    let started = Instant::now();
+    window.run_steps(3);
+    while window.state().is_busy() {
+        assert!(started.elapsed() < Duration::from_secs(120), "the work does not end");
+        std::thread::sleep(Duration::from_millis(2));
+        window.step();
+    }
+    window.run_steps(4);
+}
+
+/// Clicks what can be clicked under a name; labels beside it may say the same.
+fn click(window: &mut Window, label: &str) {
+    let roles = [Role::Button, Role::CheckBox, Role::RadioButton, Role::Link];
+    let found = roles.iter().find_map(|&role| window.query_by_role_and_label(role, label));
+    found.unwrap_or_else(|| panic!("nothing to click is called {label}")).click();
+    settle(window);
+}
+
+fn type_into(window: &mut Window, field: &str, text: &str) {
+    window.get_by_label(field).focus();
+    window.run_steps(2);
+    window.get_by_label(field).type_text(text);
+    window.run_steps(2);
+}
+
+/// What has been copied, in the last frame that copied something.
+fn copy(window: &mut Window, button: &str) -> String {
+    window.get_by_label(button).click();
+    for _ in 0..4 {
+        window.step();
+        let commands = &window.output().platform_output.commands;
+        let text = commands.iter().find_map(|command| match command {
+            OutputCommand::CopyText(text) => Some(text.clone()),
+            _ => None,
+        });
+        if let Some(text) = text {
+            return text;
+        }
+    }
+    panic!("{button} copies nothing");
+}
+
+/// Runs the program without a window.
+fn batch(arguments: &[&str]) {
+    let status = std::process::Command::new(env!("CARGO_BIN_EXE_quantscope"))
+        .arg("--batch")
+        .args(arguments)
+        .arg("--quiet")
+        .status();
+    assert!(status.unwrap().success(), "{arguments:?}");
+}
+
+fn assert_equal_folders(a: &Path, b: &Path) {
+    let names = |folder: &Path| {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(a), names(b));
+    for name in names(a) {
+        assert!(fs::read(a.join(&name)).unwrap() == fs::read(b.join(&name)).unwrap(), "{name:?}");
+    }
+}
+
+#[test]
+fn from_open_to_a_verified_export_that_batch_repeats_byte_by_byte() {
+    let place = tempfile::tempdir().unwrap();
+    let mut window = window(settings(), None);
+    type_into(&mut window, "Path of a checkpoint", DEMO);
+    click(&mut window, "Open");
+    assert!(window.query_by_label("demo").is_some(), "the name of what is open");
+
+    window.get_by_role_and_label(Role::ComboBox, "Format").click();
+    window.run_steps(3);
+    window.get_by_label_contains("nvfp4 ").click();
+    settle(&mut window);
+    click(&mut window, "Layout: compressed-tensors");
+    click(&mut window, "Quantize embeddings");
+    assert!(window.query_by_label("1 finding").is_some());
+    click(&mut window, "Untie: quantize the table, keep a float head");
+    assert!(window.query_by_label("No findings").is_some());
+    click(&mut window, "Add a rule");
+    assert!(window.query_by_label("Pattern of rule 1").is_some());
+
+    click(&mut window, "Export");
+    let (ours, theirs) = (place.path().join("ours"), place.path().join("theirs"));
+    window.get_by_label("Folder to export to").focus();
+    window.run_steps(2);
+    window.key_press_modifiers(Modifiers::COMMAND, Key::A);
+    window.run_steps(2);
+    type_into(&mut window, "Folder to export to", ours.to_str().unwrap());
+    window.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
+    settle(&mut window);
+    assert!(window.query_by_label("Exported and verified").is_some());
+
+    let recipe = place.path().join("recipe.toml");
+    fs::write(&recipe, copy(&mut window, "Copy recipe")).unwrap();
+    let report = copy(&mut window, "Copy report");
+    assert!(report.contains("pass") && report.contains("written"), "{report}");
+    let paths = [&recipe, &theirs].map(|path| path.to_str().unwrap());
+    batch(&[DEMO, "--recipe", paths[0], "--out", paths[1]]);
+    assert_equal_folders(&ours, &theirs);
+    batch(&[ours.to_str().unwrap(), "--verify", "--against", DEMO]);
+}
+
+#[test]
+fn the_line_to_copy_does_the_same() {
+    let place = tempfile::tempdir().unwrap();
+    let mut window = window(settings(), Some(Source::Path(DEMO.into())));
+    settle(&mut window);
+    window.get_by_role_and_label(Role::ComboBox, "Format").click();
+    window.run_steps(3);
+    window.get_by_label_contains("int8 ").click();
+    settle(&mut window);
+    click(&mut window, "Export");
+    let (ours, theirs) = (place.path().join("it's ours"), place.path().join("theirs"));
+    window.get_by_label("Folder to export to").focus();
+    window.run_steps(2);
+    window.key_press_modifiers(Modifiers::COMMAND, Key::A);
+    window.run_steps(2);
+    type_into(&mut window, "Folder to export to", ours.to_str().unwrap());
+    let line = copy(&mut window, "Copy as command line");
+    let program = Path::new(env!("CARGO_BIN_EXE_quantscope")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let shell = std::process::Command::new("sh").arg("-c").arg(&line).env("PATH", path).output();
+    let output = shell.unwrap();
+    assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(ours.is_dir(), "{line}");
+    batch(&[DEMO, "--format", "int8", "--out", theirs.to_str().unwrap()]);
+    assert_equal_folders(&ours, &theirs);
+}
+
+#[test]
+fn keys_alone_are_enough() {
+    let place = tempfile::tempdir().unwrap();
+    let mut window = window(settings(), None);
+    window.run_steps(3);
+    palette(&mut window, "open the demo");
+    assert!(window.query_by_label("demo").is_some());
+
+    focus_by_tab(&mut window, "Format");
+    window.key_press(Key::Space);
+    window.run_steps(3);
+    // The first choice is to have none.
+    focus_by_tab(&mut window, "mxfp8");
+    window.key_press(Key::Enter);
+    settle(&mut window);
+    assert!(window.query_by_label_contains("coverage").is_some());
+    palette(&mut window, "export and verify");
+    focus_by_tab(&mut window, "Folder to export to");
+    window.key_press_modifiers(Modifiers::COMMAND, Key::A);
+    window.run_steps(2);
+    let out = place.path().join("out");
+    window.event(eframe::egui::Event::Text(out.to_str().unwrap().to_owned()));
+    window.run_steps(2);
+    window.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
+    settle(&mut window);
+    assert!(window.query_by_label("Exported and verified").is_some());
+    assert!(out.join("model.safetensors").is_file());
+}
+
+/// Does a command by its name.
+fn palette(window: &mut Window, name: &str) {
+    window.key_press_modifiers(Modifiers::COMMAND, Key::K);
+    window.run_steps(2);
+    window.event(eframe::egui::Event::Text(name.to_owned()));
+    window.run_steps(2);
+    window.key_press(Key::Enter);
+    settle(window);
+}
+
+/// Presses Tab until something whose name begins so has the focus.
+fn focus_by_tab(window: &mut Window, name: &str) {
+    for _ in 0..400 {
+        window.key_press(Key::Tab);
+        window.run_steps(2);
+        let focused = window.root().children_recursive().find(|node| node.is_focused());
+        let label = focused.and_then(|node| node.accesskit_node().label());
+        if label.is_some_and(|label| label.starts_with(name)) {
+            return;
+        }
+    }
+    panic!("{name} cannot be reached by Tab");
+}
+
+#[test]
+fn every_change_can_be_undone() {
+    let mut window = window(settings(), Some(Source::Demo));
+    settle(&mut window);
+    let before = window.state().settings().draft.unwrap().recipe;
+    click(&mut window, "Quantize embeddings");
+    click(&mut window, "Layers: feed-forward");
+    click(&mut window, "Add a rule");
+    let after = window.state().settings().draft.unwrap().recipe;
+    for _ in 0..3 {
+        window.key_press_modifiers(Modifiers::COMMAND, Key::Z);
+        settle(&mut window);
+    }
+    assert_eq!(window.state().settings().draft.unwrap().recipe, before);
+    for _ in 0..3 {
+        window.key_press_modifiers(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
+        settle(&mut window);
+    }
+    assert_eq!(window.state().settings().draft.unwrap().recipe, after);
+}
+
+#[test]
+fn what_was_open_is_open_again() {
+    let mut first = window(settings(), Some(Source::Path(DEMO.into())));
+    settle(&mut first);
+    click(&mut first, "Quantize embeddings");
+    first.key_press_modifiers(Modifiers::COMMAND, Key::Num2);
+    first.run_steps(2);
+    first.key_press_modifiers(Modifiers::COMMAND | Modifiers::SHIFT, Key::A);
+    settle(&mut first);
+    let settings = first.state().settings();
+    let draft = settings.draft.clone().unwrap();
+    assert_eq!(draft.selection.len(), 38);
+    let mut second = window(settings.clone(), None);
+    settle(&mut second);
+    assert_eq!(second.state().settings(), settings);
+    assert!(second.query_by_label("38 tensors selected").is_some());
+}
+
+#[test]
+fn what_cannot_be_opened_says_why_and_what_is_open_stays() {
+    let mut window = window(settings(), Some(Source::Path("/nowhere/at-all".into())));
+    settle(&mut window);
+    assert!(window.query_by_label("Cannot open /nowhere/at-all").is_some());
+    palette(&mut window, "open the demo");
+    assert!(window.query_by_label("demo").is_some());
+    assert!(window.query_by_label("Cannot open /nowhere/at-all").is_none());
+}
+
+#[test]
+fn opening_another_checkpoint_stops_an_export_and_leaves_nothing_behind() {
+    let place = tempfile::tempdir().unwrap();
+    let source = place.path().join("source");
+    big_checkpoint(&source);
+    let mut window = window(settings(), Some(Source::Path(source)));
+    settle(&mut window);
+    window.get_by_role_and_label(Role::ComboBox, "Format").click();
+    window.run_steps(3);
+    window.get_by_label_contains("nvfp4 ").click();
+    settle(&mut window);
+    window.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
+    window.run_steps(3);
+    assert!(window.query_by_label("Stop").is_some(), "the export is under way");
+    palette(&mut window, "open the demo");
+    assert!(window.query_by_label("demo").is_some());
+    let started = Instant::now();
+    let left = || fs::read_dir(place.path()).unwrap().count() - 1;
+    while left() > 0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "the export leaves something behind");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A checkpoint that takes a while: 256 MiB of zeros, most of them not on disk.
+fn big_checkpoint(folder: &Path) {
+    fs::create_dir(folder).unwrap();
+    fs::copy(Path::new(DEMO).join("config.json"), folder.join("config.json")).unwrap();
+    let rows = 4096;
+    let bytes = 2 * rows * 4096;
+    let tensors: Vec<String> = (0..8)
+        .map(|layer| {
+            let (begin, end) = (layer * bytes, (layer + 1) * bytes);
+            format!(
+                "\"model.layers.{layer}.mlp.up_proj.weight\":{{\"dtype\":\"BF16\",\
+                 \"shape\":[{rows},4096],\"data_offsets\":[{begin},{end}]}}"
+            )
+        })
+        .collect();
+    let header = format!("{{{}}}", tensors.join(","));
+    let mut file = fs::File::create(folder.join("model.safetensors")).unwrap();
+    use std::io::Write;
+    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(header.as_bytes()).unwrap();
+    file.set_len(8 + header.len() as u64 + 8 * bytes).unwrap();
+}
+
+#[test]
+fn a_view_can_be_drawn_without_a_display() {
+    let place = tempfile::tempdir().unwrap();
+    for (view, more) in [("welcome", ""), ("table", "--light"), ("export", "--quantize-embeddings")]
+    {
+        let file = place.path().join(format!("{view}.png"));
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_quantscope"));
+        program.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
+        program.arg("--screenshot").arg(&file).args(["--view", view, "--format", "nvfp4"]);
+        program.args(["--size", "1000x640"]).args((!more.is_empty()).then_some(more));
+        let output = program.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let image = image::open(&file).unwrap();
+        assert_eq!((image.width(), image.height()), (1000, 640));
+    }
+}
