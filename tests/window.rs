@@ -1,8 +1,6 @@
 //! The window, driven as people drive it: by what its controls are called, or by keys alone.
 #![cfg(feature = "gui")]
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,7 +8,7 @@ use std::time::{Duration, Instant};
 use eframe::egui::{Key, Modifiers, OutputCommand, Role};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
-use quantscope::gui::{App, Settings, Source};
+use quantscope::gui::{App, Settings, Source, share};
 
 /// The demo as a folder.
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo");
@@ -52,6 +50,31 @@ fn type_into(window: &mut Window, field: &str, text: &str) {
     window.run_steps(2);
     window.get_by_label(field).type_text(text);
     window.run_steps(2);
+}
+
+/// Types over what is in a field.
+fn type_instead(window: &mut Window, field: &str, text: &str) {
+    window.get_by_label(field).focus();
+    window.run_steps(2);
+    window.key_press_modifiers(Modifiers::COMMAND, Key::A);
+    window.run_steps(2);
+    type_into(window, field, text);
+}
+
+/// Exports to a folder, in the view for that.
+fn export_to(window: &mut Window, folder: &Path) {
+    type_instead(window, "Folder to export to", folder.to_str().unwrap());
+    window.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
+    settle(window);
+    assert!(window.query_by_label("Exported and verified").is_some());
+}
+
+/// Chooses a format.
+fn choose_format(window: &mut Window, name: &str) {
+    window.get_by_role_and_label(Role::ComboBox, "Format").click();
+    window.run_steps(3);
+    window.get_by_label_contains(&format!("{name} ")).click();
+    settle(window);
 }
 
 /// What has been copied, in the last frame that copied something.
@@ -102,10 +125,7 @@ fn from_open_to_a_verified_export_that_batch_repeats_byte_by_byte() {
     click(&mut window, "Open");
     assert!(window.query_by_label("demo").is_some(), "the name of what is open");
 
-    window.get_by_role_and_label(Role::ComboBox, "Format").click();
-    window.run_steps(3);
-    window.get_by_label_contains("nvfp4 ").click();
-    settle(&mut window);
+    choose_format(&mut window, "nvfp4");
     click(&mut window, "Layout: compressed-tensors");
     click(&mut window, "Quantize embeddings");
     assert!(window.query_by_label("1 finding").is_some());
@@ -116,14 +136,7 @@ fn from_open_to_a_verified_export_that_batch_repeats_byte_by_byte() {
 
     click(&mut window, "Export");
     let (ours, theirs) = (place.path().join("ours"), place.path().join("theirs"));
-    window.get_by_label("Folder to export to").focus();
-    window.run_steps(2);
-    window.key_press_modifiers(Modifiers::COMMAND, Key::A);
-    window.run_steps(2);
-    type_into(&mut window, "Folder to export to", ours.to_str().unwrap());
-    window.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
-    settle(&mut window);
-    assert!(window.query_by_label("Exported and verified").is_some());
+    export_to(&mut window, &ours);
 
     let recipe = place.path().join("recipe.toml");
     fs::write(&recipe, copy(&mut window, "Copy recipe")).unwrap();
@@ -140,17 +153,10 @@ fn the_line_to_copy_does_the_same() {
     let place = tempfile::tempdir().unwrap();
     let mut window = window(settings(), Some(Source::Path(DEMO.into())));
     settle(&mut window);
-    window.get_by_role_and_label(Role::ComboBox, "Format").click();
-    window.run_steps(3);
-    window.get_by_label_contains("int8 ").click();
-    settle(&mut window);
+    choose_format(&mut window, "int8");
     click(&mut window, "Export");
     let (ours, theirs) = (place.path().join("it's ours"), place.path().join("theirs"));
-    window.get_by_label("Folder to export to").focus();
-    window.run_steps(2);
-    window.key_press_modifiers(Modifiers::COMMAND, Key::A);
-    window.run_steps(2);
-    type_into(&mut window, "Folder to export to", ours.to_str().unwrap());
+    type_instead(&mut window, "Folder to export to", ours.to_str().unwrap());
     let line = copy(&mut window, "Copy as command line");
     let program = Path::new(env!("CARGO_BIN_EXE_quantscope")).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
@@ -216,6 +222,25 @@ fn focus_by_tab(window: &mut Window, name: &str) {
 }
 
 #[test]
+fn kernels_run_on_the_device_that_draws_with_the_same_bytes() {
+    let place = tempfile::tempdir().unwrap();
+    let mut window: Window =
+        Harness::builder().with_size([1440.0, 900.0]).wgpu().build_eframe(|creation| {
+            let gpu = creation.wgpu_render_state.as_ref().map(share).unwrap();
+            let settings = Settings { device: gpu.info.name.clone(), ..Settings::default() };
+            App::new(&creation.egui_ctx, settings, Some(gpu), Some(Source::Path(DEMO.into())))
+        });
+    settle(&mut window);
+    choose_format(&mut window, "nvfp4");
+    click(&mut window, "Export");
+    let (ours, theirs) = (place.path().join("ours"), place.path().join("theirs"));
+    export_to(&mut window, &ours);
+    batch(&[DEMO, "--format", "nvfp4", "--device", "cpu", "--out", theirs.to_str().unwrap()]);
+    assert_equal_folders(&ours, &theirs);
+    assert!(window.query_by_label("CPU").is_none(), "the device is the GPU");
+}
+
+#[test]
 fn every_change_can_be_undone() {
     let mut window = window(settings(), Some(Source::Demo));
     settle(&mut window);
@@ -271,10 +296,7 @@ fn opening_another_checkpoint_stops_an_export_and_leaves_nothing_behind() {
     big_checkpoint(&source);
     let mut window = window(settings(), Some(Source::Path(source)));
     settle(&mut window);
-    window.get_by_role_and_label(Role::ComboBox, "Format").click();
-    window.run_steps(3);
-    window.get_by_label_contains("nvfp4 ").click();
-    settle(&mut window);
+    choose_format(&mut window, "nvfp4");
     window.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
     window.run_steps(3);
     assert!(window.query_by_label("Stop").is_some(), "the export is under way");

@@ -25,7 +25,7 @@ pub use screenshot::{NotShown, Screenshot, screenshot};
 pub use session::{Session, Source, WindowGpu};
 pub use settings::Settings;
 pub use views::View;
-pub use window::{NoWindow, run};
+pub use window::{NoWindow, run, share};
 
 use crate::batch::{Args, BatchError, UsageError};
 

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use eframe::egui::{ViewportBuilder, vec2};
+use eframe::egui::{IconData, ViewportBuilder, vec2};
 use eframe::egui_wgpu::{RenderState, WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
 use eframe::{NativeOptions, Renderer};
 
 use super::App;
 use super::session::{Source, WindowGpu};
 use super::settings::Settings;
+use super::theme::Theme;
 use super::views::View;
 use crate::device::Device;
 use crate::gpu::{AdapterInfo, Gpu, device_descriptor};
@@ -36,6 +37,7 @@ pub fn run(
             .with_app_id("quantscope")
             .with_inner_size(vec2(1440.0, 900.0))
             .with_min_inner_size(vec2(800.0, 500.0))
+            .with_icon(icon())
             .with_drag_and_drop(true),
         renderer: Renderer::Wgpu,
         wgpu_options: WgpuConfiguration { wgpu_setup: setup(), ..Default::default() },
@@ -67,8 +69,23 @@ fn setup() -> WgpuSetup {
     WgpuSetup::CreateNew(WgpuSetupCreateNew { device_descriptor, ..setup })
 }
 
-/// The window's GPU, for the kernels.
-fn share(window: &RenderState) -> WindowGpu {
+/// A map of 4×4 cells, as the first view shows it.
+fn icon() -> IconData {
+    const CELLS: [f32; 16] =
+        [0.1, 0.3, 0.2, 0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.5, 1.0, 0.6, 0.5, 0.8, 0.6, 0.9];
+    const SIDE: usize = 64;
+    let pixel = |i: usize| {
+        let (x, y) = (i % SIDE, i / SIDE);
+        let is_gap = x % 16 == 15 || y % 16 == 15;
+        let colour = Theme::magnitude(CELLS[y / 16 * 4 + x / 16]);
+        if is_gap { [0; 4] } else { colour.to_array() }
+    };
+    let rgba = (0..SIDE * SIDE).flat_map(pixel).collect();
+    IconData { rgba, width: SIDE as u32, height: SIDE as u32 }
+}
+
+/// The GPU that draws a window, for the kernels.
+pub fn share(window: &RenderState) -> WindowGpu {
     let info = AdapterInfo::of(&window.adapter);
     let gpu = Gpu::on(info.clone(), window.device.clone(), window.queue.clone());
     WindowGpu { info, device: Device::from(gpu) }
