@@ -222,6 +222,31 @@ fn focus_by_tab(window: &mut Window, name: &str) {
 }
 
 #[test]
+fn a_quantized_checkpoint_can_be_looked_at_and_verified_against_its_source() {
+    let place = tempfile::tempdir().unwrap();
+    let quantized = place.path().join("quantized");
+    batch(&[DEMO, "--format", "nvfp4", "--out", quantized.to_str().unwrap()]);
+    let mut window = window(settings(), Some(Source::Path(quantized.clone())));
+    settle(&mut window);
+    assert!(window.query_by_label_contains("This checkpoint is quantized already").is_some());
+    click(&mut window, "Export");
+    type_into(&mut window, "Float checkpoint to compare with", DEMO);
+    click(&mut window, "Verify");
+    assert!(window.query_by_label("Verified").is_some());
+
+    // One scale of NaN, and it no longer is.
+    let file = quantized.join("model.safetensors");
+    let mut bytes = fs::read(&file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let scales = tensors.tensor("model.layers.0.mlp.up_proj.weight_scale").unwrap();
+    let at = scales.data().as_ptr() as usize - bytes.as_ptr() as usize;
+    bytes[at] = 0x7F;
+    fs::write(&file, bytes).unwrap();
+    click(&mut window, "Verify");
+    assert!(window.query_by_label("Verification failed").is_some());
+}
+
+#[test]
 fn kernels_run_on_the_device_that_draws_with_the_same_bytes() {
     let place = tempfile::tempdir().unwrap();
     let mut window: Window =

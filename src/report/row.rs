@@ -70,7 +70,7 @@ pub enum GroupBy {
 pub fn rows(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Row> {
     let mut rows = Vec::with_capacity(plan.entries.len());
     for i in 0..plan.entries.len() {
-        let mut row = tensor_row(plan, i, stats);
+        let mut row = tensor_row(plan, i, stats.get(i).and_then(Option::as_ref));
         let experts = row.stats.as_mut().map(|stats| std::mem::take(&mut stats.experts));
         rows.push(row.clone());
 
@@ -140,13 +140,11 @@ fn all_experts(row: &Row) -> Option<(String, String)> {
 }
 
 /// The row of one entry of the plan.
-pub fn tensor_row(plan: &Plan, index: usize, stats: &[Option<TensorStats>]) -> Row {
+pub fn tensor_row(plan: &Plan, index: usize, stats: Option<&TensorStats>) -> Row {
     let entry = &plan.entries[index];
-    let stats = stats.get(index).cloned().flatten();
     let is_measured = |stats: &TensorStats| entry.format().is_none() || stats.quantized.is_some();
-    let is_partial =
-        entry.member.tensor.float_kind().is_some() && !stats.as_ref().is_some_and(is_measured);
-    Row { stats, is_partial, entries: vec![index], ..planned(plan, entry) }
+    let is_partial = entry.member.tensor.float_kind().is_some() && !stats.is_some_and(is_measured);
+    Row { stats: stats.cloned(), is_partial, entries: vec![index], ..planned(plan, entry) }
 }
 
 /// One row of several; `None` of none.

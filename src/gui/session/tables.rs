@@ -48,7 +48,7 @@ impl Tables {
         let plan = &analysis.plan;
         let stats: Vec<Option<TensorStats>> =
             stats.iter().map(|stats| stats.as_deref().cloned()).collect();
-        let row = |&entry: &usize| tensor_row(plan, entry, &stats);
+        let row = |&entry: &usize| tensor_row(plan, entry, stats[entry].as_ref());
         let cells = analysis.grid.cells.iter().map(|(place, entries)| {
             let column = &analysis.grid.columns[place.1];
             let name = format!("layer {} {}", analysis.grid.layers[place.0], column.name);
