@@ -1,7 +1,7 @@
 //! The window: open, see, decide, export. It shows what the library found, and draws nothing that it
 //! has computed itself; what it can do, `--batch` can do with the recipe that it saves.
 //!
-//! [`session`] has all that is known of the open checkpoint and all work on it, in the background, and
+//! `session` has all that is known of the open checkpoint and all work on it, in the background, and
 //! knows nothing of drawing. [`App`] draws it once a frame, in panels and views, and takes commands.
 
 mod app;
