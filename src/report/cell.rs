@@ -62,7 +62,7 @@ impl Column {
     }
 
     /// A number of this column as it is shown.
-    fn shown(self, number: f64) -> String {
+    pub fn shown(self, number: f64) -> String {
         match self {
             Self::Zeros | Self::Sqnr => format!("{number:.2}"),
             Self::SearchGain => format!("{number:+.2}"),
