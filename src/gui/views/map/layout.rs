@@ -10,6 +10,8 @@ const CELLS: [Vec2; 2] = [vec2(20.0, 15.0), vec2(112.0, 32.0)];
 const GAP: f32 = 24.0;
 /// Height of names that lie flat.
 const FLAT: f32 = 24.0;
+/// Height of the names of modules.
+pub const MODULES: f32 = 20.0;
 /// Sine of the slope of names that do not.
 pub const SLOPE: f32 = std::f32::consts::FRAC_1_SQRT_2;
 
@@ -28,6 +30,8 @@ pub struct Content {
     pub number: f32,
     /// Whether rows may stand in several blocks side by side.
     pub wraps: bool,
+    /// Whether there are modules that columns are a part of.
+    pub modules: bool,
 }
 
 /// Where cells, row names and column names are, from the upper left corner of it all.
@@ -53,7 +57,7 @@ pub struct Layout {
 impl Layout {
     /// Fills a space as well as it can.
     pub fn new(content: Content, space: Vec2) -> Self {
-        let Content { rows, columns, label, name, number, wraps } = content;
+        let Content { rows, columns, label, name, number, wraps, modules } = content;
         let [least, most] = CELLS;
         let label = label + 14.0;
         let wide = (number + 10.0).clamp(least.x, most.x);
@@ -69,7 +73,8 @@ impl Layout {
         };
         let slanted = name + 10.0 > width(0.0);
         let tail = if slanted { name * SLOPE } else { 0.0 };
-        let header = if slanted { name * SLOPE + 20.0 } else { FLAT };
+        let flat = if modules { FLAT + MODULES } else { FLAT };
+        let header = if slanted { name * SLOPE + 20.0 } else { flat };
         let per_block = rows.div_ceil(blocks).max(1);
         let height = ((space.y - header) / per_block as f32).floor().clamp(least.y, most.y);
         let cell = vec2(width(tail), height);
@@ -137,8 +142,15 @@ impl Layout {
 mod tests {
     use super::*;
 
-    const CONTENT: Content =
-        Content { rows: 30, columns: 7, label: 14.0, name: 60.0, number: 40.0, wraps: false };
+    const CONTENT: Content = Content {
+        rows: 30,
+        columns: 7,
+        label: 14.0,
+        name: 60.0,
+        number: 40.0,
+        wraps: false,
+        modules: true,
+    };
 
     #[test]
     fn cells_fill_the_space_and_names_that_are_too_wide_rise() {

@@ -3,8 +3,11 @@
 mod act;
 mod cells;
 mod grid;
+mod keys;
 mod layout;
 mod legend;
+mod names;
+mod placed;
 mod saved;
 mod sheet;
 mod strip;
@@ -128,7 +131,15 @@ fn bar_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, sheet: &Sheet) {
             ui.checkbox(&mut view.small, "Norms and biases")
                 .on_hover_text("Shows the tensors that no format is for as well.");
         }
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| save_ui(app, ui, asked, sheet));
+        // At the right where there is room, else in the next line.
+        let is_room = ui.available_size_before_wrap().x > 220.0;
+        match is_room {
+            true => {
+                let layout = Layout::right_to_left(Align::Center);
+                ui.with_layout(layout, |ui| save_ui(app, ui, asked, sheet));
+            }
+            false => save_ui(app, ui, asked, sheet),
+        }
     });
 }
 

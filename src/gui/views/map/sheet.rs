@@ -21,6 +21,15 @@ pub struct Head {
     pub short: String,
     /// What it is.
     pub full: String,
+    /// What it is a part of, such as `self_attn`; empty if that is the layer.
+    pub part_of: String,
+}
+
+impl Head {
+    fn numbered(what: &str, number: u32) -> Self {
+        let full = format!("{what} {number}");
+        Self { short: number.to_string(), full, part_of: String::new() }
+    }
 }
 
 /// What is asked for.
@@ -101,9 +110,13 @@ impl Sheet {
         self.columns = shown
             .iter()
             .map(|&c| &grid.columns[c])
-            .map(|column| Head { short: column.short().to_owned(), full: column.name.clone() })
+            .map(|column| Head {
+                short: column.short().to_owned(),
+                full: column.name.clone(),
+                part_of: module_of(&column.name, column.short()),
+            })
             .collect();
-        let head = |layer: &u32| Head { short: layer.to_string(), full: format!("layer {layer}") };
+        let head = |layer: &u32| Head::numbered("layer", *layer);
         self.rows = grid.layers.iter().map(head).collect();
         let place = |r, c| self.tables.cells.contains_key(&(r, c)).then_some(Place::Cell(r, c));
         self.places =
@@ -127,15 +140,14 @@ impl Sheet {
         }
         let experts: BTreeSet<u32> =
             projections.iter().flat_map(|(_, rows)| rows).filter_map(|row| row.expert).collect();
-        let head = |n: &u32| Head { short: n.to_string(), full: format!("expert {n}") };
+        let head = |expert: &u32| Head::numbered("expert", *expert);
         self.rows = experts.iter().map(head).collect();
-        self.columns = projections
-            .iter()
-            .map(|(name, _)| Head {
-                short: outside_name(short_projection(name)),
-                full: name.clone(),
-            })
-            .collect();
+        let head = |name: &String| Head {
+            short: outside_name(short_projection(name)),
+            full: name.clone(),
+            part_of: String::new(),
+        };
+        self.columns = projections.iter().map(|(name, _)| head(name)).collect();
         for expert in experts {
             for (p, (_, rows)) in projections.iter().enumerate() {
                 let found = rows.iter().position(|row| row.expert == Some(expert));
@@ -195,6 +207,12 @@ fn outside_name(name: &str) -> String {
     name.strip_prefix("model.").unwrap_or(name).to_owned()
 }
 
+/// The module of a projection, without what says that there are several.
+fn module_of(name: &str, short: &str) -> String {
+    let module = name.strip_suffix(".bias").unwrap_or(name).strip_suffix(short).unwrap_or("");
+    module.trim_end_matches('.').trim_end_matches(".*").to_owned()
+}
+
 /// What an expert's projection is called: what follows the list of experts.
 fn short_projection(name: &str) -> &str {
     let after = name.rsplit_once("experts.*.").map(|(_, rest)| rest);
@@ -209,6 +227,14 @@ mod tests {
     fn names_are_short_where_there_is_little_room() {
         assert_eq!(outside_name("model.embed_tokens.weight"), "embed_tokens");
         assert_eq!(outside_name("lm_head.weight"), "lm_head");
+        for (name, short, module) in [
+            ("self_attn.q_proj", "q_proj", "self_attn"),
+            ("self_attn.q_proj.bias", "q_proj", "self_attn"),
+            ("mlp.experts.*.up_proj", "up_proj", "mlp.experts"),
+            ("input_layernorm", "input_layernorm", ""),
+        ] {
+            assert_eq!(module_of(name, short), module);
+        }
         for (name, short) in [
             ("model.layers.0.mlp.experts.*.up_proj.weight", "up_proj.weight"),
             ("model.layers.0.mlp.experts.gate_up_proj", "gate_up_proj"),
