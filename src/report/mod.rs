@@ -26,6 +26,6 @@ pub use formats::formats;
 pub use order::{order, ordered};
 pub use repair::repaired;
 pub use row::{GroupBy, Row, grouped, rows, tensor_row, together};
-pub use scale::{Scale, Spread, linear_ticks, log_ticks};
+pub use scale::{Scale, Spread, linear_ticks, log_ticks, tick_text};
 pub use summary::Summary;
 pub use value::Value;

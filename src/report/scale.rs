@@ -120,6 +120,13 @@ pub fn linear_ticks(min: f64, max: f64) -> Vec<f64> {
     (first..=last).map(|n| n as f64 * step).collect()
 }
 
+/// A tick's number without digits that say nothing.
+pub fn tick_text(number: f64) -> String {
+    let is_near = number == 0.0 || (1e-4..1e6).contains(&number.abs());
+    let rounded: f64 = format!("{number:.9e}").parse().unwrap_or(number);
+    if is_near { rounded.to_string() } else { format!("{rounded:e}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,5 +165,11 @@ mod tests {
         assert_eq!(log_ticks(0.0, 1.0), [0.0; 0]);
         assert_eq!(linear_ticks(18.3, 22.1), [18.5, 19.0, 19.5, 20.0, 20.5, 21.0, 21.5, 22.0]);
         assert_eq!(linear_ticks(1.0, 1.0), [0.0; 0]);
+    }
+
+    #[test]
+    fn ticks_are_written_as_short_as_they_can_be() {
+        let shown = [0.30000000000000004, 20.0, 1e-6, 0.0].map(tick_text);
+        assert_eq!(shown, ["0.3", "20", "1e-6", "0"]);
     }
 }

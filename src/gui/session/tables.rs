@@ -32,6 +32,8 @@ pub struct Tables {
     pub order: Vec<usize>,
     /// What is wrong with the filter; all rows are shown then.
     pub filter_error: Option<String>,
+    /// A row for each tensor, in the order of the plan's entries.
+    pub tensors: Vec<Row>,
     /// A row for each cell of the grid.
     pub cells: BTreeMap<(usize, usize), Row>,
     /// A row for each tensor in no layer, in the order of [`super::Grid::outside`].
@@ -48,7 +50,9 @@ impl Tables {
         let plan = &analysis.plan;
         let stats: Vec<Option<TensorStats>> =
             stats.iter().map(|stats| stats.as_deref().cloned()).collect();
-        let row = |&entry: &usize| tensor_row(plan, entry, stats[entry].as_ref());
+        let tensors: Vec<Row> =
+            (0..plan.entries.len()).map(|entry| tensor_row(plan, entry, stats[entry].as_ref())).collect();
+        let row = |&entry: &usize| tensors[entry].clone();
         let cells = analysis.grid.cells.iter().map(|(place, entries)| {
             let column = &analysis.grid.columns[place.1];
             let name = format!("layer {} {}", analysis.grid.layers[place.0], column.name);
@@ -71,7 +75,7 @@ impl Tables {
             Err(error) => (Filter::default(), Some(error.to_string())),
         };
         let order = order(&rows, &filter, query.sort);
-        Self { order, rows, filter_error, cells, outside, findings, experts }
+        Self { order, rows, filter_error, tensors, cells, outside, findings, experts }
     }
 }
 

@@ -85,6 +85,7 @@ impl Views {
     /// Forgets what was about another checkpoint.
     pub fn turn_to(&mut self, document: &Arc<Document>) {
         self.map = map::MapView::default();
+        self.profile = profile::ProfileView::default();
         self.files = files::FilesView::default();
         self.export.turn_to(document);
     }

@@ -1,13 +1,14 @@
 //! How a cell looks, and what it says when it is pointed at.
 
 use eframe::egui::{
-    Align2, Color32, CornerRadius, Painter, Rect, RichText, Stroke, StrokeKind, Ui, pos2, vec2,
+    Align2, Color32, CornerRadius, Grid, Painter, Rect, RichText, Stroke, StrokeKind, Ui, pos2,
+    vec2,
 };
 
 use super::sheet::Sheet;
 use crate::gui::theme::{self, Theme};
 use crate::report::{Column, Row, Scale, Spread, Value};
-use crate::units::shape;
+use crate::units::count;
 
 /// The colour of a number.
 pub fn colour(scale: &Scale, number: f64) -> Color32 {
@@ -106,6 +107,21 @@ pub fn said(column: Column, row: &Row) -> String {
 
 /// All that is known of a cell.
 pub fn tooltip(ui: &mut Ui, sheet: &Sheet, row: &Row, failure: Option<&str>) {
+    numbers_ui(ui, row);
+    let theme = Theme::of(ui);
+    let muted = |text: String| RichText::new(text).font(theme::small()).color(theme.muted);
+    if let Some(why) = failure {
+        ui.label(RichText::new(format!("cannot be measured: {why}")).color(theme.bad));
+    } else if row.is_partial {
+        ui.label(muted("not measured to the end yet".to_owned()));
+    }
+    if let Some(layer) = sheet.experts_in(row) {
+        ui.label(muted(format!("double-click: single experts of layer {layer}")));
+    }
+}
+
+/// What a row is, what becomes of it, and its numbers.
+pub fn numbers_ui(ui: &mut Ui, row: &Row) {
     const NUMBERS: [Column; 15] = [
         Column::Amax,
         Column::MeanAbs,
@@ -126,27 +142,20 @@ pub fn tooltip(ui: &mut Ui, sheet: &Sheet, row: &Row, failure: Option<&str>) {
     ui.set_max_width(440.0);
     ui.spacing_mut().item_spacing.y = 3.0;
     let theme = Theme::of(ui);
-    ui.label(RichText::new(&row.name).font(theme::strong()));
     let muted = |text: String| RichText::new(text).font(theme::small()).color(theme.muted);
-    if row.tensors == 1 {
-        for name in sheet.names(row).filter(|name| **name != row.name) {
-            ui.label(muted(name.clone()));
-        }
-    }
-    let mut facts = vec![Column::Shape.text(row), row.dtype.clone()];
-    if row.tensors > 1 && row.shape.is_empty() {
-        facts[0] = format!("{} tensors", row.tensors);
-    }
-    if row.tensors == 1 && row.shape.is_empty() {
-        facts[0] = shape(&row.shape);
-    }
+    ui.label(RichText::new(&row.name).font(theme::strong()));
+    let shape = match row.tensors {
+        several if several > 1 && row.shape.is_empty() => count(several, "tensor"),
+        _ => Column::Shape.text(row),
+    };
+    let mut facts = vec![shape, row.dtype.clone()];
     facts.extend(row.role.map(|role| role.name().to_owned()));
     ui.label(muted(facts.join("  ·  ")));
     let reason = if row.reason.is_empty() { String::new() } else { format!(": {}", row.reason) };
     ui.label(format!("{}{reason}", row.format));
     ui.add_space(4.0);
     let numbers = NUMBERS.into_iter().filter(|column| column.number(row).is_some());
-    eframe::egui::Grid::new("numbers").num_columns(4).spacing(vec2(12.0, 3.0)).show(ui, |ui| {
+    Grid::new("numbers").num_columns(4).spacing(vec2(12.0, 3.0)).show(ui, |ui| {
         for (i, column) in numbers.enumerate() {
             ui.label(muted(column.title().to_owned()));
             ui.label(column.text(row));
@@ -155,12 +164,4 @@ pub fn tooltip(ui: &mut Ui, sheet: &Sheet, row: &Row, failure: Option<&str>) {
             }
         }
     });
-    if let Some(why) = failure {
-        ui.label(RichText::new(format!("cannot be measured: {why}")).color(theme.bad));
-    } else if row.is_partial {
-        ui.label(muted("not measured to the end yet".to_owned()));
-    }
-    if let Some(layer) = sheet.experts_in(row) {
-        ui.label(muted(format!("double-click: single experts of layer {layer}")));
-    }
 }

@@ -20,6 +20,8 @@ use act::{Act, How};
 use grid::{At, Grid, Seen};
 use sheet::{Sheet, Wanted};
 
+pub use act::choose;
+pub use cells::numbers_ui as tooltip_of;
 pub use sheet::is_small;
 
 use crate::format::ScaleSearch;
@@ -227,6 +229,11 @@ fn empty_ui(app: &App, ui: &mut Ui) {
             ui.label("This checkpoint has no layers.");
         }
     });
+}
+
+/// How a click selects, by the modifier keys that are down.
+pub fn how(ui: &Ui) -> How {
+    How::without_range(ui.input(|input| input.modifiers))
 }
 
 /// Does what was asked for.
