@@ -87,7 +87,7 @@ impl Column {
     }
 }
 
-/// The ticks of a logarithmic axis between two numbers: powers of ten; between them 2 and 5 where few
+/// The ticks of a logarithmic axis between two numbers: powers of ten, and steps between them where few
 /// powers are in sight.
 pub fn log_ticks(min: f64, max: f64) -> Vec<f64> {
     let known = min > 0.0 && max.is_finite() && min <= max;
@@ -95,9 +95,10 @@ pub fn log_ticks(min: f64, max: f64) -> Vec<f64> {
         return Vec::new();
     }
     let (low, high) = (min.log10().floor() as i32, max.log10().ceil() as i32);
-    let steps: &[f64] = match high - low {
-        0..=1 => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0],
-        2..=4 => &[1.0, 2.0, 5.0],
+    let steps: &[f64] = match max / min {
+        ..8.0 => &[1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0],
+        8.0..50.0 => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0],
+        50.0..1e4 => &[1.0, 2.0, 5.0],
         _ => &[1.0],
     };
     let stride = ((high - low) / 8).max(1) as usize;

@@ -11,6 +11,8 @@ mod placed;
 mod saved;
 mod sheet;
 mod strip;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

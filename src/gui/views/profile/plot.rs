@@ -6,7 +6,9 @@ use eframe::egui::{
     Color32, CornerRadius, CursorIcon, EventFilter, Key, Rect, Response, Sense, Shape, Stroke, Ui,
     WidgetInfo, pos2,
 };
-use egui_plot::{GridInput, GridMark, LineStyle, Plot, PlotPoint, PlotPoints, PlotTransform};
+use egui_plot::{
+    AxisHints, GridInput, GridMark, LineStyle, Plot, PlotPoint, PlotPoints, PlotTransform,
+};
 
 use super::lines::{Point, Profile, rounded};
 use crate::gui::theme::{self, Theme};
@@ -38,19 +40,25 @@ pub fn plot_ui(
     selection: &BTreeSet<String>,
 ) -> Option<BTreeSet<String>> {
     let theme = Theme::of(ui);
-    let ticks = move |input: GridInput| marks(column, input.bounds);
+    let looks = |axis: AxisHints<'static>| {
+        axis.tick_label_color(theme.muted).tick_label_font(theme::small())
+    };
+    let layers =
+        AxisHints::new_x().label("layer").formatter(|mark, _| format!("{:.0}", mark.value));
+    let layers = looks(layers);
+    let numbers = AxisHints::new_y().label(column.title()).min_thickness(44.0);
+    let numbers = looks(numbers.formatter(move |mark, _| tick_text(number_at(column, mark.value))));
     let plot = Plot::new(("profile", column))
         .allow_boxed_zoom(false)
         .allow_scroll(false)
         .show_x(false)
         .show_y(false)
-        .x_axis_label("layer")
-        .y_axis_label(column.title())
+        .custom_x_axes(vec![layers])
+        .custom_y_axes(vec![numbers])
         .x_grid_spacer(|input: GridInput| layer_marks(input.bounds))
-        .y_grid_spacer(ticks)
-        .x_axis_formatter(|mark, _| format!("{:.0}", mark.value))
-        .y_axis_formatter(move |mark, _| tick_text(number_at(column, mark.value)))
-        .y_axis_min_width(44.0)
+        .y_grid_spacer(move |input: GridInput| marks(column, input.bounds))
+        .grid_color(theme.line)
+        .grid_fade(0.0)
         .show_background(false)
         .label_formatter(|_| None);
     let shown = plot.show(ui, |plot| {
