@@ -85,8 +85,20 @@ const fn rank(role: Role) -> u8 {
 
 /// Projections in the order in which they are used, then by name.
 fn in_order(a: &str, b: &str) -> std::cmp::Ordering {
-    const USED: [&str; 7] =
-        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+    const USED: [&str; 12] = [
+        "q_a_proj",
+        "q_b_proj",
+        "kv_a_proj",
+        "kv_b_proj",
+        "qkv_proj",
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    ];
     let place =
         |name: &str| USED.iter().position(|known| name.contains(known)).unwrap_or(USED.len());
     place(a).cmp(&place(b)).then_with(|| natural_order(a, b))

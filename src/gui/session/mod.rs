@@ -22,7 +22,7 @@ pub use analysis::{Analysis, dialect_of};
 pub use device::{Devices, WindowGpu};
 pub use document::{Document, Source, name_of};
 pub use exporting::{Exporting, Outcome, StageProgress};
-pub use grid::Grid;
+pub use grid::{Grid, GridColumn};
 pub use history::History;
 pub use measurements::Measurements;
 pub use planning::Planning;

@@ -155,13 +155,16 @@ pub fn numbers_ui(ui: &mut Ui, row: &Row) {
     ui.label(format!("{}{reason}", row.format));
     ui.add_space(4.0);
     let numbers = NUMBERS.into_iter().filter(|column| column.number(row).is_some());
-    Grid::new("numbers").num_columns(4).spacing(vec2(12.0, 3.0)).show(ui, |ui| {
-        for (i, column) in numbers.enumerate() {
-            ui.label(muted(column.title().to_owned()));
-            ui.label(column.text(row));
-            if i % 2 == 1 {
-                ui.end_row();
+    Grid::new("numbers").num_columns(4).min_row_height(15.0).spacing(vec2(14.0, 3.0)).show(
+        ui,
+        |ui| {
+            for (i, column) in numbers.enumerate() {
+                ui.label(muted(column.title().to_owned()));
+                ui.label(column.text(row));
+                if i % 2 == 1 {
+                    ui.end_row();
+                }
             }
-        }
-    });
+        },
+    );
 }

@@ -8,7 +8,7 @@ use super::keys::keyboard;
 use super::layout::{Content, Layout};
 use super::names::elided;
 use super::placed::Placed;
-use super::sheet::Sheet;
+use super::sheet::{Head, Sheet};
 use crate::gui::session::Session;
 use crate::gui::theme::{self, Theme};
 use crate::report::{Column, Row, Value};
@@ -79,12 +79,17 @@ impl Grid<'_> {
         let number = sheet.summary.scale.map_or(0.0, |scale| {
             width(&self.column.shown(scale.min)).max(width(&self.column.shown(scale.max)))
         });
+        let widest = |name: &dyn Fn(&Head) -> String| {
+            let widths = sheet.columns.iter().map(|head| width(&elided(&name(head))));
+            widths.fold(0.0, f32::max)
+        };
         let last = sheet.rows.last().map_or("", |row| &row.short);
         Content {
             rows: sheet.rows.len(),
             columns: sheet.columns.len(),
             label: width(last).max(width(self.row_title)),
-            name: sheet.columns.iter().map(|head| width(&elided(&head.short))).fold(0.0, f32::max),
+            name: widest(&|head| head.short.clone()),
+            rising: widest(&Head::alone),
             number,
             wraps: self.wraps,
             modules: sheet.columns.iter().any(|head| !head.part_of.is_empty()),

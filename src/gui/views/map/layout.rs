@@ -24,8 +24,10 @@ pub struct Content {
     pub columns: usize,
     /// Width of the widest row name.
     pub label: f32,
-    /// Width of the widest column name.
+    /// Width of the widest column name that lies flat, under that of its module.
     pub name: f32,
+    /// Width of the widest column name that rises, which stands alone.
+    pub rising: f32,
     /// Width of the widest number.
     pub number: f32,
     /// Whether rows may stand in several blocks side by side.
@@ -57,7 +59,7 @@ pub struct Layout {
 impl Layout {
     /// Fills a space as well as it can.
     pub fn new(content: Content, space: Vec2) -> Self {
-        let Content { rows, columns, label, name, number, wraps, modules } = content;
+        let Content { rows, columns, label, name, rising, number, wraps, modules } = content;
         let [least, most] = CELLS;
         let label = label + 14.0;
         let wide = (number + 10.0).clamp(least.x, most.x);
@@ -72,9 +74,9 @@ impl Layout {
             (free / (blocks as f32 * in_row)).floor().clamp(least.x, most.x)
         };
         let slanted = name + 10.0 > width(0.0);
-        let tail = if slanted { name * SLOPE } else { 0.0 };
+        let tail = if slanted { rising * SLOPE } else { 0.0 };
         let flat = if modules { FLAT + MODULES } else { FLAT };
-        let header = if slanted { name * SLOPE + 20.0 } else { flat };
+        let header = if slanted { rising * SLOPE + 20.0 } else { flat };
         let per_block = rows.div_ceil(blocks).max(1);
         let height = ((space.y - header) / per_block as f32).floor().clamp(least.y, most.y);
         let cell = vec2(width(tail), height);
@@ -147,6 +149,7 @@ mod tests {
         columns: 7,
         label: 14.0,
         name: 60.0,
+        rising: 60.0,
         number: 40.0,
         wraps: false,
         modules: true,

@@ -135,16 +135,19 @@ fn bar_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, sheet: &Sheet) {
             ui.checkbox(&mut view.small, "Norms and biases")
                 .on_hover_text("Shows the tensors that no format is for as well.");
         }
-        // At the right where there is room, else in the next line.
-        let is_room = ui.available_size_before_wrap().x > 220.0;
-        match is_room {
-            true => {
-                let layout = Layout::right_to_left(Align::Center);
-                ui.with_layout(layout, |ui| save_ui(app, ui, asked, sheet));
-            }
-            false => save_ui(app, ui, asked, sheet),
-        }
+        at_right(ui, |ui| save_ui(app, ui, asked, sheet));
     });
+}
+
+/// Puts the buttons that save at the right where there is room, else in the next line.
+pub fn at_right(ui: &mut Ui, add: impl FnOnce(&mut Ui)) {
+    const WIDTH: f32 = 224.0;
+    if ui.available_size_before_wrap().x > WIDTH {
+        ui.with_layout(Layout::right_to_left(Align::Center), add);
+    } else {
+        ui.end_row();
+        ui.horizontal(add);
+    }
 }
 
 /// The way to the experts of another layer, and back.

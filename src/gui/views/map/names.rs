@@ -80,7 +80,8 @@ impl Grid<'_> {
                 let rect = place.header(block, c);
                 let colour = if lit == Some(c) { theme.text } else { theme.muted };
                 let foot = pos2(rect.left() + layout.cell.x / 2.0, bottom - 5.0);
-                name(&painter, foot, &elided(&head.short), layout.slanted, colour);
+                let text = if layout.slanted { elided(&head.alone()) } else { elided(&head.short) };
+                name(&painter, foot, &text, layout.slanted, colour);
             }
             if !layout.slanted {
                 self.modules_ui(&painter, theme, place, block);

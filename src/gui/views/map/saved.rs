@@ -1,7 +1,7 @@
 //! The map as a file.
 
 use super::cells;
-use super::sheet::Sheet;
+use super::sheet::{Head, Sheet};
 use crate::gui::theme::Theme;
 use crate::report::svg::{HeatCell, HeatMap, Ink, heat_map};
 use crate::report::{Column, Row, Value};
@@ -37,7 +37,7 @@ pub fn svg(sheet: &Sheet, column: Column, title: &str, row_title: &str) -> Strin
         about: format!("{}: {} {}.", column.title(), column.describe(), sheet.summary.text()),
         row_title: row_title.to_owned(),
         rows: sheet.rows.iter().map(|head| head.short.clone()).collect(),
-        columns: sheet.columns.iter().map(|head| head.short.clone()).collect(),
+        columns: sheet.columns.iter().map(Head::alone).collect(),
         cells: (0..sheet.rows.len()).map(line).collect(),
         outside: sheet.outside().map(|(name, row)| (name.to_owned(), cell(row))).collect(),
         gradient: scale.map_or(Vec::new(), |scale| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::gui::session::{Analysis, Tables};
+use crate::gui::session::{Analysis, GridColumn, Tables};
 use crate::model::Role;
 use crate::report::{Column, Row, Summary};
 
@@ -26,6 +26,22 @@ pub struct Head {
 }
 
 impl Head {
+    fn of_column(column: &GridColumn) -> Self {
+        Self {
+            short: column.short().to_owned(),
+            full: column.name.clone(),
+            part_of: module_of(&column.name, column.short()),
+        }
+    }
+
+    /// What tells it apart without the names of modules over it.
+    pub fn alone(&self) -> String {
+        match self.part_of.rsplit('.').next() {
+            None | Some("" | "self_attn" | "mlp") => self.short.clone(),
+            Some(module) => format!("{module}.{}", self.short),
+        }
+    }
+
     fn numbered(what: &str, number: u32) -> Self {
         let full = format!("{what} {number}");
         Self { short: number.to_string(), full, part_of: String::new() }
@@ -104,18 +120,18 @@ impl Sheet {
     fn take_layers(&mut self) {
         let grid = &self.analysis.grid;
         let is_shown = |role: Role| self.wanted.small || !is_small(role);
-        let shown: Vec<usize> =
+        let mut shown: Vec<usize> =
             (0..grid.columns.len()).filter(|&c| is_shown(grid.columns[c].role)).collect();
         self.left_out = grid.columns.len() - shown.len();
-        self.columns = shown
-            .iter()
-            .map(|&c| &grid.columns[c])
-            .map(|column| Head {
-                short: column.short().to_owned(),
-                full: column.name.clone(),
-                part_of: module_of(&column.name, column.short()),
-            })
-            .collect();
+        let head = |&c: &usize| Head::of_column(&grid.columns[c]);
+        let modules: Vec<String> = shown.iter().map(|c| head(c).part_of).collect();
+        // What is a part of one module stands together, where the first of it is.
+        let first = |c: &usize| {
+            let module = head(c).part_of;
+            modules.iter().position(|known| *known == module)
+        };
+        shown.sort_by_cached_key(first);
+        self.columns = shown.iter().map(head).collect();
         let head = |layer: &u32| Head::numbered("layer", *layer);
         self.rows = grid.layers.iter().map(head).collect();
         let place = |r, c| self.tables.cells.contains_key(&(r, c)).then_some(Place::Cell(r, c));
@@ -147,13 +163,22 @@ impl Sheet {
             full: name.clone(),
             part_of: String::new(),
         };
-        self.columns = projections.iter().map(|(name, _)| head(name)).collect();
+        let mut order: Vec<usize> = (0..projections.len()).collect();
+        order.sort_by_key(|&p| projections[p].1.first().and_then(|row| self.column_of(row)));
+        self.columns = order.iter().map(|&p| head(&projections[p].0)).collect();
         for expert in experts {
-            for (p, (_, rows)) in projections.iter().enumerate() {
-                let found = rows.iter().position(|row| row.expert == Some(expert));
+            for &p in &order {
+                let found = projections[p].1.iter().position(|row| row.expert == Some(expert));
                 self.places.push(found.map(|i| Place::Expert(p, i)));
             }
         }
+    }
+
+    /// The column of the grid that a row of a single expert is in.
+    fn column_of(&self, row: &Row) -> Option<usize> {
+        let entry = row.entries.first()?;
+        let cells = self.analysis.grid.cells.iter();
+        cells.filter(|(_, entries)| entries.contains(entry)).map(|(place, _)| place.1).next()
     }
 
     /// The numbers of a cell.

@@ -8,11 +8,11 @@ mod plot;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use eframe::egui::{Align, CentralPanel, DragValue, Frame, Layout, Panel, Ui};
+use eframe::egui::{CentralPanel, DragValue, Frame, Margin, Panel, Ui};
 
 use lines::{Profile, Wanted};
 
-use super::map::{choose, how};
+use super::map::{at_right, choose, how};
 use crate::gui::app::{App, Asked};
 use crate::gui::theme::Theme;
 use crate::gui::widgets::{caption, segments};
@@ -70,7 +70,7 @@ pub fn profile_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         true => {
             let panel = Panel::right("beyond").default_size(290.0).size_range(200.0..=480.0);
             panel
-                .frame(ground.inner_margin(eframe::egui::Margin { left: 8, ..Default::default() }))
+                .frame(ground.inner_margin(Margin { left: 8, ..Default::default() }))
                 .show(ui, list);
         }
         false => {
@@ -127,15 +127,8 @@ fn bar_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, profile: &Profile, thre
         let field = DragValue::new(threshold).speed(speed).custom_formatter(|n, _| significant(n));
         let help = "Tensors beyond it are listed. Drag it here, or the line in the plot.";
         ui.add(field).labelled_by(label.id).on_hover_text(help);
-        let is_room = ui.available_size_before_wrap().x > 220.0;
         let (app, threshold) = (&*app, *threshold);
-        match is_room {
-            true => {
-                let layout = Layout::right_to_left(Align::Center);
-                ui.with_layout(layout, |ui| save_ui(app, ui, asked, profile, shown, threshold));
-            }
-            false => save_ui(app, ui, asked, profile, shown, threshold),
-        }
+        at_right(ui, |ui| save_ui(app, ui, asked, profile, shown, threshold));
     });
 }
 
