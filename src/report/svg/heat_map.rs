@@ -1,6 +1,9 @@
 //! A heat map: rows, columns, and a coloured cell for each pair that there is.
 
-use super::{LINE, MARGIN, MUTED, Rgb, TEXT, document, escape, hex, line, text, width_of};
+use super::{
+    LINE, MARGIN, MUTED, Rgb, TEXT, document, escape, hex, line, text, top_of, width_of,
+    width_of_head,
+};
 
 /// What a cell is filled with.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,7 +64,7 @@ pub fn heat_map(map: &HeatMap) -> String {
     let label = names.map(|name| width_of(name, 11.0)).fold(20.0, f64::max) + 10.0;
     // Column names rise at 45 degrees, the last one beyond the last column.
     let rise = map.columns.iter().map(|name| width_of(name, 11.0)).fold(0.0, f64::max) * 0.71;
-    let legend = MARGIN + 48.0;
+    let legend = top_of(&map.about);
     let top = legend + 40.0 + rise;
     let left = MARGIN + label;
     let mut picture = legend_of(map, legend);
@@ -93,8 +96,8 @@ pub fn heat_map(map: &HeatMap) -> String {
     let outside = map.outside.iter().map(|(name, _)| CELL[0] + 8.0 + width_of(name, 11.0));
     let columns = map.columns.len() as f64 * CELL[0] + rise;
     let body = left + outside.fold(columns, f64::max);
-    let about = MARGIN + width_of(&map.about, 11.0).max(width_of(&map.title, 16.0));
-    let width = body.max(about).max(MARGIN + GRADIENT + 2.0 * 90.0) + MARGIN;
+    let head = width_of_head(&map.title, &map.about);
+    let width = (body + MARGIN).max(head).max(2.0 * (MARGIN + 90.0) + GRADIENT);
     document(width, height, &map.title, &map.about, &picture)
 }
 

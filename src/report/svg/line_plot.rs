@@ -1,6 +1,9 @@
 //! A line plot: a number by layer, a line a projection.
 
-use super::{LINE, MARGIN, MUTED, Rgb, TEXT, document, escape, hex, line, text, width_of};
+use super::{
+    LINE, MARGIN, MUTED, Rgb, TEXT, document, escape, hex, line, text, top_of, width_of,
+    width_of_head,
+};
 use crate::report::{Column, linear_ticks, log_ticks, tick_text};
 
 /// A line.
@@ -61,7 +64,7 @@ pub fn line_plot(plot: &LinePlot) -> String {
     let points = plot.lines.iter().flat_map(|line| line.points.iter().copied());
     let points: Vec<(f64, f64)> = points.filter(|(_, y)| is_shown(*y)).collect();
     let threshold = plot.threshold.filter(|number| is_shown(*number));
-    let top = MARGIN + 52.0;
+    let top = top_of(&plot.about) + 4.0;
     let x = range(points.iter().map(|point| point.0)).unwrap_or((0.0, 1.0));
     let y = range(points.iter().map(|point| point.1).chain(threshold)).unwrap_or((1.0, 10.0));
     let y = match is_log {
@@ -107,7 +110,7 @@ pub fn line_plot(plot: &LinePlot) -> String {
         picture += &text(legend + 22.0, y + 4.0, "start", TEXT, 11.0, &escape(&line_.name));
     }
     let names = plot.lines.iter().map(|line| width_of(&line.name, 11.0)).fold(0.0, f64::max);
-    let width = (legend + 22.0 + names).max(MARGIN + width_of(&plot.about, 11.0)) + MARGIN;
+    let width = (legend + 22.0 + names + MARGIN).max(width_of_head(&plot.title, &plot.about));
     let height = (bottom + 62.0).max(top + 18.0 * plot.lines.len() as f64 + 34.0);
     document(width, height, &plot.title, &plot.about, &picture)
 }

@@ -39,9 +39,37 @@ fn escape(text: &str) -> String {
     text.chars().map(escaped).collect()
 }
 
+/// Lines of a text, none much longer than can be read with ease.
+fn wrapped(text: &str) -> Vec<String> {
+    const MOST: usize = 110;
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.chars().count() < MOST => {
+                *line += " ";
+                *line += word;
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Where the picture begins, below a title and what it is about.
+fn top_of(about: &str) -> f64 {
+    MARGIN + 24.0 + 15.0 * wrapped(about).len() as f64 + 10.0
+}
+
+/// How wide a title is and what it is about, with the margins.
+fn width_of_head(title: &str, about: &str) -> f64 {
+    let lines = wrapped(about).into_iter().map(|line| width_of(&line, 11.0));
+    2.0 * MARGIN + lines.fold(width_of(title, 16.0), f64::max)
+}
+
 /// The whole file: a title, what it is about, and the picture below them.
 fn document(width: f64, height: f64, title: &str, about: &str, picture: &str) -> String {
     let made = format!("quantscope {}", env!("CARGO_PKG_VERSION"));
+    let lines = wrapped(about);
     let (title, about) = (escape(title), escape(about));
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
@@ -51,7 +79,10 @@ fn document(width: f64, height: f64, title: &str, about: &str, picture: &str) ->
          <path d=\"M0 0H{width:.0}V{height:.0}H0Z\" fill=\"#ffffff\"/>\n"
     );
     svg += &text(MARGIN, MARGIN + 10.0, "start", TEXT, 16.0, &title);
-    svg += &text(MARGIN, MARGIN + 28.0, "start", MUTED, 11.0, &about);
+    for (i, line) in lines.iter().enumerate() {
+        let y = MARGIN + 30.0 + 15.0 * i as f64;
+        svg += &text(MARGIN, y, "start", MUTED, 11.0, &escape(line));
+    }
     svg += picture;
     svg += &text(width - MARGIN, height - 10.0, "end", MUTED, 10.0, &made);
     svg += "</svg>\n";

@@ -33,8 +33,8 @@ pub fn svg(sheet: &Sheet, column: Column, title: &str, row_title: &str) -> Strin
     let line = |r| columns.clone().map(|c| sheet.cell(r, c).map(cell)).collect();
     let steps = (0..=16).map(|i| f64::from(i) / 16.0);
     let map = HeatMap {
-        title: title.to_owned(),
-        about: format!("{}: {} {}.", column.title(), column.describe(), sheet.summary.text()),
+        title: format!("{title} · {}", column.title()),
+        about: format!("{} {}.", column.describe(), sheet.summary.text()),
         row_title: row_title.to_owned(),
         rows: sheet.rows.iter().map(|head| head.short.clone()).collect(),
         columns: sheet.columns.iter().map(Head::alone).collect(),

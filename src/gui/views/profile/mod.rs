@@ -122,13 +122,20 @@ fn bar_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, profile: &Profile, thre
         ui.checkbox(&mut view.small, "Norms and biases")
             .on_hover_text("Shows the tensors that no format is for as well.");
         ui.add_space(8.0);
+        threshold_ui(ui, threshold);
+        let (app, threshold) = (&*app, *threshold);
+        at_right(ui, |ui| save_ui(app, ui, asked, profile, shown, threshold));
+    });
+}
+
+/// The threshold as a number.
+fn threshold_ui(ui: &mut Ui, threshold: &mut f64) {
+    ui.horizontal(|ui| {
         let label = ui.label("Threshold");
         let speed = threshold.abs().max(1e-9) / 200.0;
         let field = DragValue::new(threshold).speed(speed).custom_formatter(|n, _| significant(n));
         let help = "Tensors beyond it are listed. Drag it here, or the line in the plot.";
         ui.add(field).labelled_by(label.id).on_hover_text(help);
-        let (app, threshold) = (&*app, *threshold);
-        at_right(ui, |ui| save_ui(app, ui, asked, profile, shown, threshold));
     });
 }
 
@@ -167,13 +174,8 @@ fn svg(profile: &Profile, column: Column, name: &str, threshold: f64) -> String 
         }
     };
     line_plot(&LinePlot {
-        title: name.to_owned(),
-        about: format!(
-            "{} by layer. {} {}.",
-            column.title(),
-            column.describe(),
-            profile.summary.text()
-        ),
+        title: format!("{name} · {}", column.title()),
+        about: format!("{} {}.", column.describe(), profile.summary.text()),
         column,
         lines: shown.map(line).collect(),
         threshold: Some(threshold),

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use eframe::egui::{
-    Color32, CornerRadius, CursorIcon, EventFilter, Key, Rect, Response, Sense, Shape, Stroke, Ui,
-    WidgetInfo, pos2,
+    Color32, CornerRadius, CursorIcon, EventFilter, Key, Rangef, Rect, Response, Sense, Shape,
+    Stroke, Ui, WidgetInfo, pos2,
 };
 use egui_plot::{
     AxisHints, GridInput, GridMark, LineStyle, Plot, PlotPoint, PlotPoints, PlotTransform,
@@ -41,7 +41,10 @@ pub fn plot_ui(
 ) -> Option<BTreeSet<String>> {
     let theme = Theme::of(ui);
     let looks = |axis: AxisHints<'static>| {
-        axis.tick_label_color(theme.muted).tick_label_font(theme::small())
+        // Ticks are chosen so that labels have room; none is to fade.
+        axis.tick_label_color(theme.muted)
+            .tick_label_font(theme::small())
+            .label_spacing(Rangef::new(4.0, 8.0))
     };
     let layers =
         AxisHints::new_x().label("layer").formatter(|mark, _| format!("{:.0}", mark.value));
