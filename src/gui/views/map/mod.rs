@@ -12,7 +12,7 @@ mod saved;
 mod sheet;
 mod strip;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::sync::Arc;
 

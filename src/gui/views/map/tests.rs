@@ -16,7 +16,7 @@ use crate::gui::settings::Settings;
 use crate::recipe::Recipe;
 
 /// A window with a checkpoint, once all is measured.
-fn window(source: Source) -> Harness<'static, Option<App>> {
+pub fn window(source: Source) -> Harness<'static, Option<App>> {
     let mut harness = Harness::builder().with_size(Vec2::new(1400.0, 900.0)).build_ui_state(
         move |ui, app: &mut Option<App>| {
             app.get_or_insert_with(|| {
@@ -43,11 +43,13 @@ fn wait(harness: &mut Harness<'_, Option<App>>) {
     harness.run_steps(4);
 }
 
-fn selection(harness: &Harness<'_, Option<App>>) -> Vec<String> {
+/// Names of what is selected.
+pub fn selection(harness: &Harness<'_, Option<App>>) -> Vec<String> {
     harness.state().as_ref().unwrap().session.selection.iter().cloned().collect()
 }
 
-fn click(harness: &mut Harness<'_, Option<App>>, said: &str) {
+/// Clicks what says this.
+pub fn click(harness: &mut Harness<'_, Option<App>>, said: &str) {
     harness.get_by_label_contains(said).click();
     harness.run_steps(3);
 }

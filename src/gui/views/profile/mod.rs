@@ -4,6 +4,8 @@ mod legend;
 mod lines;
 mod list;
 mod plot;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
