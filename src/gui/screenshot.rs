@@ -122,6 +122,23 @@ fn begin(wanted: &Screenshot, ctx: &eframe::egui::Context) -> App {
     app
 }
 
+impl App {
+    /// Opens a checkpoint under a recipe.
+    pub fn open_with(&mut self, source: Source, recipe: Recipe) {
+        self.session.open(source, recipe, std::collections::BTreeSet::new());
+    }
+
+    /// Whether any work is under way.
+    pub fn is_busy(&self) -> bool {
+        self.session.is_busy()
+    }
+
+    /// Whether there is something to see of what is open.
+    pub fn shows_numbers(&self) -> bool {
+        !self.session.tables.rows.is_empty()
+    }
+}
+
 /// What keeps a view from being what it should be.
 fn refusal(app: &App) -> Option<String> {
     let opening = app.session.open_error.as_ref().map(|(_, why)| why.clone());

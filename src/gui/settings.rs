@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::session::{Query, Source};
 use super::views::View;
+use super::views::table::TableColumns;
 use crate::device::AUTO;
 use crate::recipe::Recipe;
 
@@ -29,6 +30,8 @@ pub struct Settings {
     pub device: String,
     /// What the table shows.
     pub query: Query,
+    /// The columns of the table.
+    pub table: TableColumns,
     /// What was open last, and how far its recipe was.
     pub draft: Option<Draft>,
 }
@@ -61,6 +64,7 @@ impl Default for Settings {
             size_panel: true,
             device: AUTO.to_owned(),
             query: Query::default(),
+            table: TableColumns::default(),
             draft: None,
         }
     }

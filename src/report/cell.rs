@@ -1,12 +1,15 @@
 //! What a row has in a column: as text, and as a number.
 
-use super::column::Column;
+use super::column::{Column, Origin};
 use super::row::Row;
 use crate::stats::{QuantizedStats, TensorStats};
 use crate::units::{bytes, shape, significant};
 
 /// What stands where nothing was measured. A column of nothing else is left out of a printed table.
 pub const NOTHING: &str = "–";
+
+/// What stands for the format of a row that stays as it is.
+pub const KEPT: &str = "kept";
 
 impl Column {
     /// The row's number in this column, in the unit that is shown: percent, dB, bytes. `None` in
@@ -45,6 +48,40 @@ impl Column {
             }
             Self::Tensors => Some(row.tensors as f64),
         }
+    }
+
+    /// Whether measurements are missing of which the row's number in this column is made.
+    pub fn is_pending(self, row: &Row) -> bool {
+        let measured = || row.stats.as_ref().map_or(0, |stats| stats.weights.count);
+        row.is_partial
+            && match self.origin() {
+                Origin::Plan => false,
+                Origin::Weights => measured() < row.weights,
+                // A group has no scale of its own, and never will.
+                Origin::Codes if self == Self::GlobalScale && row.tensors != 1 => false,
+                Origin::Codes => row.format != KEPT,
+            }
+    }
+
+    /// Whether a row has something in this column, or will have once it is measured.
+    pub fn says_something(self, row: &Row) -> bool {
+        match self {
+            Self::Name | Self::Shape | Self::Format => true,
+            Self::Dtype => !row.dtype.is_empty(),
+            Self::Role => row.role.is_some(),
+            Self::Reason => !row.reason.is_empty(),
+            _ => self.number(row).is_some() || self.is_pending(row),
+        }
+    }
+
+    /// The smallest and the largest number above 0 that rows have in this column, infinite ones aside.
+    pub fn extent(self, rows: &[Row]) -> Option<(f64, f64)> {
+        let numbers = rows.iter().filter_map(|row| self.number(row));
+        let numbers = numbers.filter(|number| number.is_finite() && *number > 0.0);
+        numbers.fold(None, |extent, number| {
+            let (least, most) = extent.unwrap_or((number, number));
+            Some((number.min(least), number.max(most)))
+        })
     }
 
     /// What the row shows in this column; [`NOTHING`] where it has nothing.

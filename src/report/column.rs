@@ -61,6 +61,17 @@ pub enum Column {
     Tensors,
 }
 
+/// What a number comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The plan alone.
+    Plan,
+    /// The weights, whatever becomes of them.
+    Weights,
+    /// What quantizing makes of them.
+    Codes,
+}
+
 /// A name that no column has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no column is called {0}; columns: {keys}", keys = keys())]
@@ -179,6 +190,23 @@ impl Column {
     /// Whether it holds bytes.
     pub const fn is_bytes(self) -> bool {
         matches!(self, Self::BytesBefore | Self::BytesAfter | Self::BytesSaved)
+    }
+
+    /// What a number in it comes from.
+    pub const fn origin(self) -> Origin {
+        match self {
+            Self::Amax | Self::MeanAbs | Self::StdDev | Self::Zeros => Origin::Weights,
+            Self::GlobalScale
+            | Self::ScaleMin
+            | Self::ScaleMax
+            | Self::ScalesZero
+            | Self::ScalesSubnormal
+            | Self::ScalesSaturated
+            | Self::Sqnr
+            | Self::SearchGain
+            | Self::MaxError => Origin::Codes,
+            _ => Origin::Plan,
+        }
     }
 
     /// Key and title.

@@ -17,8 +17,8 @@ mod term;
 pub mod terminal;
 mod value;
 
-pub use cell::NOTHING;
-pub use column::{Column, UnknownColumn};
+pub use cell::{KEPT, NOTHING};
+pub use column::{Column, Origin, UnknownColumn};
 pub use file::{Report, ReportError, ReportFormat, check_file};
 pub use filter::{Filter, FilterError};
 pub use flat::table_text;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::cell::KEPT;
 use crate::model::{Role, grouped_weight, natural_order};
 use crate::plan::{Decision, Entry, Plan};
 use crate::stats::TensorStats;
@@ -72,9 +73,12 @@ pub fn rows(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Row> {
     for i in 0..plan.entries.len() {
         let mut row = tensor_row(plan, i, stats.get(i).and_then(Option::as_ref));
         let experts = row.stats.as_mut().map(|stats| std::mem::take(&mut stats.experts));
-        rows.push(row.clone());
-
         let experts = experts.unwrap_or_default();
+        if experts.is_empty() {
+            rows.push(row);
+            continue;
+        }
+        rows.push(row.clone());
         let count = experts.len().max(1) as u64;
         rows.extend(experts.into_iter().enumerate().map(|(expert, stats)| Row {
             name: format!("{}[{expert}]", row.name),
@@ -171,7 +175,7 @@ fn planned(plan: &Plan, entry: &Entry) -> Row {
         role: Some(entry.member.role),
         layer: entry.member.layer,
         expert: entry.member.expert,
-        format: entry.format().map_or("kept", |format| format.name()).to_owned(),
+        format: entry.format().map_or(KEPT, |format| format.name()).to_owned(),
         reason: match &entry.decision {
             Decision::Quantize { rule, .. } => rule.clone(),
             Decision::Stored(_) => "stored so".to_owned(),

@@ -9,6 +9,7 @@ mod grid;
 mod history;
 mod measure;
 mod measurements;
+mod outline;
 mod planning;
 mod tables;
 mod task;
@@ -25,11 +26,13 @@ pub use exporting::{Exporting, Outcome, StageProgress};
 pub use grid::{Grid, GridColumn};
 pub use history::History;
 pub use measurements::Measurements;
+pub use outline::Line;
 pub use planning::Planning;
-pub use tables::{Query, Tables};
+pub use tables::{Numbers, Query, Tables};
 pub use task::{Notify, Task};
 
 use crate::recipe::Recipe;
+use task::{discard, take};
 
 /// An open checkpoint and the work on it.
 pub struct Session {
@@ -50,8 +53,11 @@ pub struct Session {
     /// The numbers that views show.
     pub tables: Arc<Tables>,
     tables_wanted: bool,
-    tabulating: Option<(Query, Task<Tables>)>,
+    /// Tables being made for a query, and how long it took to put measurements together.
+    tabulating: Option<(Query, Task<(Tables, Duration)>)>,
     tabulated: Option<Query>,
+    /// Until measurements are put together again.
+    resting: Option<Task<()>>,
     /// Names of the tensors that are selected, in all views.
     pub selection: BTreeSet<String>,
     /// The export, or verification, under way.
@@ -86,6 +92,7 @@ impl Session {
             tables_wanted: false,
             tabulating: None,
             tabulated: None,
+            resting: None,
             selection: BTreeSet::new(),
             exporting: None,
             outcome: None,
@@ -182,8 +189,8 @@ impl Session {
             Ok(Ok(document)) => {
                 self.planning = Planning::new(opening.recipe, self.planning.max_shard_bytes);
                 self.measurements = Measurements::new(self.measurements.paused);
-                self.tables = Arc::default();
-                self.tabulating = None;
+                discard(std::mem::take(&mut self.tables));
+                (self.tabulating, self.tabulated, self.resting) = (None, None, None);
                 self.selection = opening.selection;
                 self.query.experts_of = None;
                 self.exporting = None;
@@ -198,18 +205,36 @@ impl Session {
         if let Some((query, task)) = &self.tabulating
             && let Some(result) = task.poll()
         {
-            if let Ok(tables) = result {
-                self.tables = Arc::new(tables);
+            if let Ok((tables, took)) = result {
+                discard(std::mem::replace(&mut self.tables, Arc::new(tables)));
                 self.tabulated = Some(query.clone());
+                // A big table takes a while: half of the time is left for measuring.
+                self.resting = (!took.is_zero())
+                    .then(|| Task::start(&self.notify, move |_| std::thread::sleep(took)));
             }
             self.tabulating = None;
         }
-        let is_current = self.tabulated.as_ref() == Some(&self.query);
-        if self.tabulating.is_none() && (self.tables_wanted || !is_current) {
+        let has_rested = take(&mut self.resting).is_some() || self.resting.is_none();
+        if self.tabulating.is_some() {
+            return;
+        }
+        let query = self.query.clone();
+        let tabulated = self.tabulated.as_ref();
+        if !tabulated.is_some_and(|tabulated| tabulated.has_numbers_of(&query))
+            || (self.tables_wanted && has_rested)
+        {
             self.tables_wanted = false;
-            let (analysis, query) = (Arc::clone(analysis), self.query.clone());
-            let (stats, asked) = (self.measurements.stats.clone(), query.clone());
-            let work = move |_: &_| Tables::new(&analysis, &stats, &asked);
+            let (analysis, stats) = (Arc::clone(analysis), self.measurements.stats.clone());
+            let asked = query.clone();
+            let work = move |_: &_| {
+                let started = Instant::now();
+                let numbers = Numbers::new(&analysis, &stats, &asked);
+                (Tables::new(Arc::new(numbers), &asked), started.elapsed())
+            };
+            self.tabulating = Some((query, Task::start(&self.notify, work)));
+        } else if tabulated != Some(&query) {
+            let (numbers, asked) = (Arc::clone(&self.tables.numbers), query.clone());
+            let work = move |_: &_| (Tables::new(numbers, &asked), Duration::ZERO);
             self.tabulating = Some((query, Task::start(&self.notify, work)));
         }
     }

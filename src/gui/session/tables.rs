@@ -1,9 +1,11 @@
 //! The numbers that the views show, put together in the background from one set of measurements.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::Analysis;
+use super::outline::{Line, flat, outlined};
 use crate::export::run_findings;
 use crate::plan::{Finding, Fix, fixes};
 use crate::report::{Column, Filter, GroupBy, Row, grouped, order, rows, tensor_row, together};
@@ -21,19 +23,43 @@ pub struct Query {
     pub sort: Option<(Column, bool)>,
     /// The layer whose experts are shown one by one.
     pub experts_of: Option<u32>,
+    /// Rows whose parts were shown, or hidden, by hand.
+    pub folds: BTreeMap<String, bool>,
 }
 
-/// The numbers that the views show.
+impl Query {
+    /// Whether it takes the same numbers, and only shows others of them.
+    pub fn has_numbers_of(&self, other: &Self) -> bool {
+        (self.by, self.experts_of) == (other.by, other.experts_of)
+    }
+}
+
+/// The numbers, and which of them the statistics table shows.
 #[derive(Debug, Default)]
 pub struct Tables {
-    /// Every row of the statistics table.
-    pub rows: Vec<Row>,
-    /// The rows that are shown, in their order.
+    /// The numbers.
+    pub numbers: Arc<Numbers>,
+    /// The rows that are wanted, in their order.
     pub order: Vec<usize>,
+    /// The lines of the table: these rows, those apart that are folded away.
+    pub lines: Vec<Line>,
     /// What is wrong with the filter; all rows are shown then.
     pub filter_error: Option<String>,
-    /// A row for each tensor, in the order of the plan's entries.
-    pub tensors: Vec<Row>,
+}
+
+/// All numbers that the views show.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    /// Every row of the statistics table.
+    pub rows: Vec<Row>,
+    /// The columns that have something in any row.
+    pub columns: Vec<Column>,
+    /// Characters of the longest name.
+    pub longest_name: usize,
+    /// The smallest and largest `amax` of rows.
+    pub amax: Option<(f64, f64)>,
+    /// The smallest and largest SQNR of rows.
+    pub sqnr: Option<(f64, f64)>,
     /// A row for each cell of the grid.
     pub cells: BTreeMap<(usize, usize), Row>,
     /// A row for each tensor in no layer, in the order of [`super::Grid::outside`].
@@ -44,15 +70,38 @@ pub struct Tables {
     pub experts: Vec<(String, Vec<Row>)>,
 }
 
+impl Deref for Tables {
+    type Target = Numbers;
+
+    fn deref(&self) -> &Numbers {
+        &self.numbers
+    }
+}
+
 impl Tables {
+    /// Takes of some numbers what a query wants.
+    pub fn new(numbers: Arc<Numbers>, query: &Query) -> Self {
+        let (filter, filter_error) = match query.filter.parse::<Filter>() {
+            Ok(filter) => (filter, None),
+            Err(error) => (Filter::default(), Some(error.to_string())),
+        };
+        let order = order(&numbers.rows, &filter, query.sort);
+        let is_outline = query.by == GroupBy::None && filter.is_empty() && query.sort.is_none();
+        let lines = match is_outline {
+            true => outlined(&numbers.rows, &query.folds),
+            false => flat(&order),
+        };
+        Self { numbers, order, lines, filter_error }
+    }
+}
+
+impl Numbers {
     /// Puts measurements together. `stats` are in the order of the plan's entries.
     pub fn new(analysis: &Analysis, stats: &[Option<Arc<TensorStats>>], query: &Query) -> Self {
         let plan = &analysis.plan;
         let stats: Vec<Option<TensorStats>> =
             stats.iter().map(|stats| stats.as_deref().cloned()).collect();
-        let tensors: Vec<Row> =
-            (0..plan.entries.len()).map(|entry| tensor_row(plan, entry, stats[entry].as_ref())).collect();
-        let row = |&entry: &usize| tensors[entry].clone();
+        let row = |&entry: &usize| tensor_row(plan, entry, &stats);
         let cells = analysis.grid.cells.iter().map(|(place, entries)| {
             let column = &analysis.grid.columns[place.1];
             let name = format!("layer {} {}", analysis.grid.layers[place.0], column.name);
@@ -70,12 +119,11 @@ impl Tables {
         let single = rows(plan, &stats);
         let experts = query.experts_of.map(|layer| experts(&single, layer)).unwrap_or_default();
         let rows = grouped(single, query.by);
-        let (filter, filter_error) = match query.filter.parse::<Filter>() {
-            Ok(filter) => (filter, None),
-            Err(error) => (Filter::default(), Some(error.to_string())),
-        };
-        let order = order(&rows, &filter, query.sort);
-        Self { order, rows, filter_error, tensors, cells, outside, findings, experts }
+        let says_something = |column: &Column| rows.iter().any(|row| column.says_something(row));
+        let columns = Column::ALL.into_iter().filter(says_something).collect();
+        let (amax, sqnr) = (Column::Amax.extent(&rows), Column::Sqnr.extent(&rows));
+        let longest_name = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
+        Self { rows, columns, longest_name, amax, sqnr, cells, outside, findings, experts }
     }
 }
 
@@ -83,10 +131,12 @@ impl Tables {
 fn experts(rows: &[Row], layer: u32) -> Vec<(String, Vec<Row>)> {
     let mut projections: Vec<(String, Vec<Row>)> = Vec::new();
     for row in rows.iter().filter(|row| row.layer == Some(layer)) {
-        if row.expert.is_none() {
-            continue;
-        }
-        let name = row.part_of.clone().unwrap_or_else(|| row.name.clone());
+        let Some(expert) = row.expert else { continue };
+        let name = row.name.replacen(&format!(".{expert}."), ".*.", 1);
+        let name = match row.part_of.as_deref() {
+            Some(whole) if row.name.ends_with(']') => whole.to_owned(),
+            _ => name,
+        };
         match projections.iter_mut().find(|(known, _)| *known == name) {
             Some((_, rows)) => rows.push(row.clone()),
             None => projections.push((name, vec![row.clone()])),

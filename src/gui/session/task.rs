@@ -69,6 +69,11 @@ pub fn take<T: Send + 'static>(task: &mut Option<Task<T>>) -> Option<Result<T, S
     Some(done)
 }
 
+/// Frees what is no longer needed: a hundred thousand names take longer than a frame.
+pub fn discard<T: Send + 'static>(value: T) {
+    std::thread::spawn(move || drop(value));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
