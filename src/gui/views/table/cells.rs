@@ -138,8 +138,13 @@ pub fn explained(column: Column, row: &Row, failure: Option<&str>) -> Option<Str
     }
 }
 
-/// A name in at most so many characters: of one that is too long the end is told, which says most.
+/// A name in at most so many characters: of one that is too long the end is told, which says most, but
+/// for what almost all end with.
 pub fn shortened(name: &str, most: usize) -> String {
+    if name.chars().count() <= most {
+        return name.to_owned();
+    }
+    let name = name.strip_suffix(".weight").unwrap_or(name);
     let length = name.chars().count();
     if length <= most {
         return name.to_owned();
@@ -160,8 +165,9 @@ mod tests {
     fn the_end_of_a_long_name_is_told() {
         let name = "model.layers.12.mlp.down_proj.weight";
         assert_eq!(shortened(name, 36), name);
-        assert_eq!(shortened(name, 35), "…layers.12.mlp.down_proj.weight");
-        assert_eq!(shortened(name, 22), "…down_proj.weight");
+        assert_eq!(shortened(name, 35), "model.layers.12.mlp.down_proj");
+        assert_eq!(shortened(name, 28), "…layers.12.mlp.down_proj");
+        assert_eq!(shortened(name, 14), "…down_proj");
         assert_eq!(shortened("abcdefghijkl", 5), "…ijkl");
         assert_eq!(shortened("äöüßäöüß", 4), "…öüß");
         assert_eq!(shortened("abc", 0), "…");

@@ -10,6 +10,36 @@ use crate::gui::app::App;
 use crate::gui::session::Numbers;
 use crate::report::{Column, GroupBy};
 
+/// All columns as they stand side by side: what says most of the quality comes before what explains it.
+const ORDER: [Column; Column::ALL.len()] = [
+    Column::Name,
+    Column::Tensors,
+    Column::Shape,
+    Column::Dtype,
+    Column::Role,
+    Column::Layer,
+    Column::Expert,
+    Column::Format,
+    Column::Amax,
+    Column::MeanAbs,
+    Column::StdDev,
+    Column::Zeros,
+    Column::Sqnr,
+    Column::SearchGain,
+    Column::MaxError,
+    Column::GlobalScale,
+    Column::ScaleMin,
+    Column::ScaleMax,
+    Column::ScalesZero,
+    Column::ScalesSubnormal,
+    Column::ScalesSaturated,
+    Column::BitsPerWeight,
+    Column::BytesBefore,
+    Column::BytesAfter,
+    Column::BytesSaved,
+    Column::Reason,
+];
+
 /// Width of a character of the names.
 const CHARACTER: f32 = 7.3;
 
@@ -30,7 +60,7 @@ impl TableColumns {
     /// The columns to show, in their order.
     pub fn shown(&self, numbers: &Numbers, by: GroupBy) -> Vec<Column> {
         let is_shown = |column: &Column| self.is_shown(*column, numbers, by);
-        Column::ALL.into_iter().filter(is_shown).collect()
+        ORDER.into_iter().filter(is_shown).collect()
     }
 
     fn is_shown(&self, column: Column, numbers: &Numbers, by: GroupBy) -> bool {
@@ -74,16 +104,17 @@ fn is_usual(column: Column, by: GroupBy) -> bool {
 const fn usual_width(column: Column) -> f32 {
     match column {
         Column::Name => 300.0,
-        Column::Shape => 108.0,
-        Column::Dtype => 58.0,
+        Column::Shape => 88.0,
+        Column::Dtype => 50.0,
         Column::Role => 84.0,
-        Column::Layer | Column::Expert => 58.0,
-        Column::Tensors => 66.0,
-        Column::Format => 84.0,
-        Column::Reason => 260.0,
-        Column::Zeros | Column::SearchGain => 70.0,
-        Column::Sqnr => 80.0,
-        _ => 90.0,
+        Column::Layer | Column::Expert | Column::Zeros => 60.0,
+        Column::Tensors | Column::SearchGain => 64.0,
+        Column::Format => 64.0,
+        Column::Reason => 280.0,
+        Column::Sqnr => 70.0,
+        Column::Amax | Column::MeanAbs | Column::StdDev | Column::MaxError => 75.0,
+        Column::BytesBefore | Column::BytesAfter | Column::BytesSaved => 82.0,
+        _ => 84.0,
     }
 }
 
@@ -92,7 +123,7 @@ pub fn places(app: &App, view: f32) -> Vec<Place> {
     let chosen = &app.settings.table;
     let numbers = &app.session.tables.numbers;
     let longest = numbers.longest_name as f32 * CHARACTER + GUTTER + 10.0;
-    let names = longest.clamp(120.0, (0.4 * view).clamp(200.0, 480.0));
+    let names = longest.clamp(120.0, (0.31 * view).clamp(230.0, 460.0));
     let mut left = 0.0;
     let place = |column| {
         let usual = if column == Column::Name { names } else { usual_width(column) };
@@ -114,7 +145,7 @@ pub fn menu_ui(app: &mut App, ui: &mut Ui) {
     let by = app.session.query.by;
     let table = &mut app.settings.table;
     ui.set_min_width(180.0);
-    for column in Column::ALL.into_iter().filter(|column| *column != Column::Name) {
+    for column in ORDER.into_iter().filter(|column| *column != Column::Name) {
         let mut shown = table.is_shown(column, numbers, by);
         let title = column.title();
         let says_something = numbers.columns.contains(&column);
@@ -132,6 +163,13 @@ pub fn menu_ui(app: &mut App, ui: &mut Ui) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_column_has_its_place() {
+        for column in Column::ALL {
+            assert_eq!(ORDER.iter().filter(|other| **other == column).count(), 1, "{column}");
+        }
+    }
 
     #[test]
     fn columns_are_shown_that_say_something() {

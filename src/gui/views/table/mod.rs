@@ -6,6 +6,8 @@ mod columns;
 mod filter_bar;
 mod header;
 mod selecting;
+#[cfg(test)]
+mod tests;
 
 use eframe::egui::{Id, Rect, Ui, UiBuilder};
 
