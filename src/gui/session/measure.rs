@@ -50,21 +50,22 @@ impl Progress for Shared {
 }
 
 impl Measuring {
-    /// Begins to measure `units` of an analysis.
+    /// Begins to measure units of an analysis, which are told by their numbers.
     pub fn start(
         notify: &Notify,
         document: Arc<Document>,
         analysis: Arc<Analysis>,
         device: Device,
-        units: Vec<Vec<usize>>,
+        units: Vec<usize>,
     ) -> Self {
         let shared = Arc::new(Shared::default());
         let (sender, results) = channel();
         let bytes = |&i: &usize| analysis.plan.entries[i].member.tensor.bytes;
-        let total_bytes = units.iter().flatten().map(bytes).sum();
+        let total_bytes = units.iter().flat_map(|&n| &analysis.units[n]).map(bytes).sum();
         let (own, news) = (Arc::clone(&shared), Arc::clone(notify));
         let task = Task::start(notify, move |cancel| {
             let worker = Worker { document, analysis, device, shared: own, sender, news };
+            let units = units.iter().map(|&n| worker.analysis.units[n].clone()).collect();
             worker.work(units, cancel);
         });
         Self { task, results, shared, total_bytes }

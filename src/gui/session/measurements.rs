@@ -58,8 +58,9 @@ impl Measurements {
                 missing[i] = true;
             }
         }
-        let units = analysis.units.iter().filter(|unit| unit.iter().any(|&i| missing[i]));
-        let units: Vec<Vec<usize>> = units.cloned().collect();
+        let is_missing = |unit: &Vec<usize>| unit.iter().any(|&i| missing[i]);
+        let units = analysis.units.iter().enumerate().filter(|(_, unit)| is_missing(unit));
+        let units: Vec<usize> = units.map(|(number, _)| number).collect();
         if !units.is_empty() {
             let (document, analysis) = (Arc::clone(document), Arc::clone(analysis));
             let measuring = Measuring::start(notify, document, analysis, device.clone(), units);

@@ -188,14 +188,15 @@ impl Session {
         match result {
             Ok(Ok(document)) => {
                 self.planning = Planning::new(opening.recipe, self.planning.max_shard_bytes);
-                self.measurements = Measurements::new(self.measurements.paused);
+                let measurements = Measurements::new(self.measurements.paused);
+                discard(std::mem::replace(&mut self.measurements, measurements));
                 discard(std::mem::take(&mut self.tables));
                 (self.tabulating, self.tabulated, self.resting) = (None, None, None);
                 self.selection = opening.selection;
                 self.query.experts_of = None;
                 self.exporting = None;
                 self.outcome = None;
-                self.document = Some((opening.source, Arc::new(document)));
+                discard(self.document.replace((opening.source, Arc::new(document))));
             }
             Ok(Err(error)) | Err(error) => self.open_error = Some((opening.source, error)),
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::task::take;
+use super::task::{discard, take};
 use super::{Analysis, Document, History, Notify, Task};
 use crate::device::Device;
 use crate::engine::{EngineError, Method, Progress, Resources, settle_tie};
@@ -107,7 +107,7 @@ impl Planning {
                 self.refused = None;
                 self.note_change(&analysis);
                 let analysis = Arc::new(analysis);
-                self.analysis = Some(Arc::clone(&analysis));
+                discard(self.analysis.replace(Arc::clone(&analysis)));
                 self.settling = device
                     .filter(|_| analysis.asks_for_tie)
                     .map(|device| settle(notify, document, &analysis, device));

@@ -151,8 +151,9 @@ pub fn shortened(name: &str, most: usize) -> String {
     }
     let skipped = (length + 1).saturating_sub(most.max(1));
     let end: String = name.chars().skip(skipped).collect();
-    // From the beginning of a part of it, if that does not cost much.
-    let part = end.find('.').filter(|at| *at < 8 && at + 1 < end.len());
+    // From the beginning of a part of it, if that costs little, and no number.
+    let costs_little = |at: &usize| *at < 8 && !end[..*at].contains(|c: char| c.is_ascii_digit());
+    let part = end.find('.').filter(|at| costs_little(at) && at + 1 < end.len());
     format!("…{}", part.map_or(end.as_str(), |at| &end[at + 1..]))
 }
 
@@ -167,7 +168,9 @@ mod tests {
         assert_eq!(shortened(name, 36), name);
         assert_eq!(shortened(name, 35), "model.layers.12.mlp.down_proj");
         assert_eq!(shortened(name, 28), "…layers.12.mlp.down_proj");
-        assert_eq!(shortened(name, 14), "…down_proj");
+        assert_eq!(shortened(name, 14), "…mlp.down_proj");
+        assert_eq!(shortened(name, 17), "…12.mlp.down_proj");
+        assert_eq!(shortened(name, 13), "…down_proj");
         assert_eq!(shortened("abcdefghijkl", 5), "…ijkl");
         assert_eq!(shortened("äöüßäöüß", 4), "…öüß");
         assert_eq!(shortened("abc", 0), "…");

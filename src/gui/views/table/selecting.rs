@@ -1,7 +1,7 @@
 //! What is selected, by pointer and by keyboard.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use eframe::egui::{EventFilter, Id, Key, Modifiers, Ui};
 
@@ -14,7 +14,7 @@ use crate::report::Row;
 #[derive(Debug, Default)]
 pub struct Chosen {
     names: BTreeSet<String>,
-    analysis: Option<Arc<Analysis>>,
+    analysis: Weak<Analysis>,
     entries: Vec<bool>,
     /// Whether what is selected is still to be brought on screen.
     unseen: bool,
@@ -24,7 +24,7 @@ impl Chosen {
     /// Takes what is selected now, and says whether that is something else.
     fn update(&mut self, session: &Session) -> bool {
         let Some(analysis) = session.analysis() else { return false };
-        let same_plan = self.analysis.as_ref().is_some_and(|known| Arc::ptr_eq(known, analysis));
+        let same_plan = std::ptr::eq(self.analysis.as_ptr(), Arc::as_ptr(analysis));
         let same_names = self.names == session.selection;
         if same_plan && same_names {
             return false;
@@ -33,7 +33,7 @@ impl Chosen {
         for entry in session.selection.iter().filter_map(|name| analysis.by_name.get(name)) {
             self.entries[*entry] = true;
         }
-        self.analysis = Some(Arc::clone(analysis));
+        self.analysis = Arc::downgrade(analysis);
         if !same_names {
             self.names.clone_from(&session.selection);
         }
