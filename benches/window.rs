@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use eframe::egui::{Event, Modifiers, MouseWheelUnit, TouchPhase, Vec2, pos2};
+use eframe::egui::{Event, Modifiers, MouseWheelSource, MouseWheelUnit, TouchPhase, Vec2, pos2};
 use egui_kittest::Harness;
 use quantscope::device::CPU;
 use quantscope::format::Format;
@@ -61,6 +61,7 @@ fn main() {
         unit: MouseWheelUnit::Point,
         delta: Vec2::new(0.0, y),
         phase: TouchPhase::Move,
+        source: MouseWheelSource::Wheel,
         modifiers: Modifiers::NONE,
     };
     let still = frames(60, || Some(timed(|| harness.step())));

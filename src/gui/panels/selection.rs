@@ -23,7 +23,6 @@ pub enum Wish {
 
 /// Draws it: one tensor with its numbers, several with how many they are.
 pub fn selection_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
-    let Some(analysis) = app.session.analysis().cloned() else { return };
     ui.add_space(2.0);
     ui.horizontal(|ui| {
         let selection = &app.session.selection;
@@ -32,11 +31,9 @@ pub fn selection_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
                 ui.label(RichText::new(name).font(theme::strong()));
             }
             None => {
-                let entries = selection.iter().filter_map(|name| analysis.by_name.get(name));
-                let size = entries.map(|&i| analysis.plan.entries[i].member.tensor.bytes).sum();
                 let text = format!("{} selected", count(selection.len() as u64, "tensor"));
                 ui.label(RichText::new(text).font(theme::strong()));
-                ui.weak(bytes(size));
+                ui.weak(bytes(app.session.chosen.bytes));
             }
         }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {

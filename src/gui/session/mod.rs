@@ -2,6 +2,7 @@
 //! piece of work runs in the background, and [`Session::poll`] takes what is done.
 
 mod analysis;
+mod chosen;
 mod device;
 mod document;
 mod exporting;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use analysis::{Analysis, dialect_of};
+pub use chosen::Chosen;
 pub use device::{Devices, WindowGpu};
 pub use document::{Document, Source, name_of};
 pub use exporting::{Exporting, Outcome, StageProgress};
@@ -60,6 +62,8 @@ pub struct Session {
     resting: Option<Task<()>>,
     /// Names of the tensors that are selected, in all views.
     pub selection: BTreeSet<String>,
+    /// The same, for quick questions.
+    pub chosen: Chosen,
     /// The export, or verification, under way.
     pub exporting: Option<Exporting>,
     /// What the last one brought.
@@ -94,6 +98,7 @@ impl Session {
             tabulated: None,
             resting: None,
             selection: BTreeSet::new(),
+            chosen: Chosen::default(),
             exporting: None,
             outcome: None,
         }
@@ -174,6 +179,7 @@ impl Session {
         let Some(analysis) = self.planning.analysis.clone() else { return };
         self.tables_wanted |= self.measurements.poll(&analysis);
         self.poll_tables(&analysis);
+        self.chosen.update(&self.selection, &analysis);
         if let Some(outcome) = self.exporting.as_ref().and_then(Exporting::outcome) {
             self.exporting = None;
             self.outcome = Some(outcome);

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, channel};
 
 /// Called from any thread when there is something new to show.
 pub type Notify = Arc<dyn Fn() + Send + Sync>;
@@ -35,10 +35,7 @@ impl<T: Send + 'static> Task<T> {
 
     /// The result, once, when it is there; an error if the work broke off.
     pub fn poll(&self) -> Option<Result<T, String>> {
-        match self.result.try_recv() {
-            Ok(done) => Some(done),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.result.try_recv().ok()
     }
 }
 

@@ -120,7 +120,7 @@ fn lines_ui(app: &mut App, ui: &mut Ui, frame: Frame<'_>, shown: Range<usize>, f
     let has_keyboard = focus.has_focus();
     for (place, line) in shown.zip(lines) {
         let (row, rect) = (&tables.rows[line.row], frame.line(place));
-        let is_chosen = app.views.table.chosen.has(row);
+        let is_chosen = app.session.chosen.has(row);
         let response = ui.interact(rect, ui.scope_id().with(&row.name), Sense::CLICK);
         let info = || WidgetInfo::selected(Role::Row, true, is_chosen, said(row));
         response.widget_info(info);

@@ -16,7 +16,6 @@ pub use columns::TableColumns;
 use super::super::app::{App, Asked};
 use crate::gui::session::Session;
 use crate::report::Row;
-use selecting::Chosen;
 
 /// What it remembers.
 #[derive(Debug, Default)]
@@ -27,8 +26,8 @@ pub struct TableView {
     cursor: Option<usize>,
     /// The line from which a selection is extended.
     anchor: Option<usize>,
-    /// What is selected, as it was when it was looked at last.
-    chosen: Chosen,
+    /// How often something else had been selected, when it was brought on screen last.
+    seen: u64,
     /// The line to bring on screen.
     scroll_to: Option<usize>,
     /// How many lines fit on the screen.

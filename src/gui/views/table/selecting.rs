@@ -1,73 +1,33 @@
 //! What is selected, by pointer and by keyboard.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use eframe::egui::{EventFilter, Id, Key, Modifiers, Ui};
 
 use super::TableView;
 use crate::gui::app::App;
-use crate::gui::session::{Analysis, Session};
+use crate::gui::session::Analysis;
 use crate::report::Row;
-
-/// What is selected, by entries of the plan, so that every line can ask in every frame.
-#[derive(Debug, Default)]
-pub struct Chosen {
-    names: BTreeSet<String>,
-    analysis: Weak<Analysis>,
-    entries: Vec<bool>,
-    /// Whether what is selected is still to be brought on screen.
-    unseen: bool,
-}
-
-impl Chosen {
-    /// Takes what is selected now, and says whether that is something else.
-    fn update(&mut self, session: &Session) -> bool {
-        let Some(analysis) = session.analysis() else { return false };
-        let same_plan = std::ptr::eq(self.analysis.as_ptr(), Arc::as_ptr(analysis));
-        let same_names = self.names == session.selection;
-        if same_plan && same_names {
-            return false;
-        }
-        self.entries = vec![false; analysis.plan.entries.len()];
-        for entry in session.selection.iter().filter_map(|name| analysis.by_name.get(name)) {
-            self.entries[*entry] = true;
-        }
-        self.analysis = Arc::downgrade(analysis);
-        if !same_names {
-            self.names.clone_from(&session.selection);
-        }
-        !same_names
-    }
-
-    /// Whether every tensor of a row is selected.
-    pub fn has(&self, row: &Row) -> bool {
-        let is_chosen = |&entry: &usize| self.entries.get(entry).copied().unwrap_or(false);
-        !self.names.is_empty() && !row.entries.is_empty() && row.entries.iter().all(is_chosen)
-    }
-}
 
 /// Notices what was selected in other views, and brings it on screen, once.
 pub fn notice_changes(app: &mut App) {
     let (session, view) = (&mut app.session, &mut app.views.table);
-    view.chosen.unseen |= view.chosen.update(session);
-    if session.tables.lines.is_empty() || !view.chosen.unseen {
+    if session.tables.lines.is_empty() || view.seen == session.chosen.changes {
         return;
     }
-    view.chosen.unseen = false;
+    view.seen = session.chosen.changes;
     let tables = &session.tables;
-    let is_chosen = |row: &usize| view.chosen.has(&tables.rows[*row]);
+    let is_chosen = |row: &usize| session.chosen.has(&tables.rows[*row]);
     let found = tables.lines.iter().position(|line| is_chosen(&line.row));
     if found.is_some() {
         view.scroll_to = found;
         (view.cursor, view.anchor) = (found, found);
     } else if let Some(row) = tables.order.iter().find(|row| is_chosen(row))
         && let Some(whole) = &tables.rows[*row].part_of
-        && session.query.folds.get(whole) != Some(&true)
     {
-        // It is folded away.
+        // It is folded away, for some frames more.
         session.query.folds.insert(whole.clone(), true);
-        view.chosen.unseen = true;
+        view.seen = u64::MAX;
     }
 }
 
@@ -95,14 +55,14 @@ fn select(app: &mut App, line: usize, is_besides: bool) {
     let names = names(&analysis, row);
     if !is_besides {
         *selection = names.collect();
-    } else if app.views.table.chosen.has(row) {
+    } else if app.session.chosen.has(row) {
         names.for_each(|name| {
             selection.remove(&name);
         });
     } else {
         selection.extend(names);
     }
-    app.views.table.chosen.update(&app.session);
+    note(app, &analysis);
 }
 
 /// Selects all lines between two, both included.
@@ -114,7 +74,13 @@ fn select_between(app: &mut App, one: usize, other: usize) {
     let lines = tables.lines.get(between).unwrap_or_default();
     let rows = lines.iter().map(|line| &tables.rows[line.row]);
     app.session.selection = rows.flat_map(|row| names(&analysis, row)).collect();
-    app.views.table.chosen.update(&app.session);
+    note(app, &analysis);
+}
+
+/// What was selected here is on screen already.
+fn note(app: &mut App, analysis: &Arc<Analysis>) {
+    app.session.chosen.update(&app.session.selection, analysis);
+    app.views.table.seen = app.session.chosen.changes;
 }
 
 fn names<'a>(analysis: &'a Analysis, row: &'a Row) -> impl Iterator<Item = String> + 'a {
