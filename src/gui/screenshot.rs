@@ -128,11 +128,6 @@ impl App {
         self.session.open(source, recipe, std::collections::BTreeSet::new());
     }
 
-    /// Whether any work is under way.
-    pub fn is_busy(&self) -> bool {
-        self.session.is_busy()
-    }
-
     /// Whether there is something to see of what is open.
     pub fn shows_numbers(&self) -> bool {
         !self.session.tables.rows.is_empty()

@@ -60,6 +60,8 @@ pub struct Numbers {
     pub amax: Option<(f64, f64)>,
     /// The smallest and largest SQNR of rows.
     pub sqnr: Option<(f64, f64)>,
+    /// A row for each tensor, in the order of the plan's entries.
+    pub tensors: Vec<Row>,
     /// A row for each cell of the grid.
     pub cells: BTreeMap<(usize, usize), Row>,
     /// A row for each tensor in no layer, in the order of [`super::Grid::outside`].
@@ -101,7 +103,12 @@ impl Numbers {
         let plan = &analysis.plan;
         let stats: Vec<Option<TensorStats>> =
             stats.iter().map(|stats| stats.as_deref().cloned()).collect();
-        let row = |&entry: &usize| tensor_row(plan, entry, &stats);
+        let tensors: Vec<Row> = stats
+            .iter()
+            .enumerate()
+            .map(|(entry, stats)| tensor_row(plan, entry, stats.as_ref()))
+            .collect();
+        let row = |&entry: &usize| tensors[entry].clone();
         let cells = analysis.grid.cells.iter().map(|(place, entries)| {
             let column = &analysis.grid.columns[place.1];
             let name = format!("layer {} {}", analysis.grid.layers[place.0], column.name);
@@ -123,7 +130,7 @@ impl Numbers {
         let columns = Column::ALL.into_iter().filter(says_something).collect();
         let (amax, sqnr) = (Column::Amax.extent(&rows), Column::Sqnr.extent(&rows));
         let longest_name = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
-        Self { rows, columns, longest_name, amax, sqnr, cells, outside, findings, experts }
+        Self { rows, columns, longest_name, amax, sqnr, tensors, cells, outside, findings, experts }
     }
 }
 
