@@ -92,7 +92,7 @@ fn numbers_ui(app: &App, ui: &mut Ui, analysis: &Analysis) {
         let text = RichText::new(format!("{} ({percent:.1} %)", signed_bytes(saved))).color(colour);
         fact(ui, "saved", text.font(theme::strong()));
     }
-    if let Some(bits) = analysis.plan.bits_per_quantized_weight() {
+    if let Some(bits) = analysis.bits_per_weight {
         fact(ui, "a quantized weight", format!("{bits:.3} bits"));
     }
     let coverage = &analysis.coverage;

@@ -26,6 +26,8 @@ pub struct Analysis {
     pub after: Sizes,
     /// How much of what could be quantized is.
     pub coverage: Coverage,
+    /// Stored bits a quantized weight.
+    pub bits_per_weight: Option<f64>,
     /// What would settle each finding of the plan.
     pub fixes: Vec<Vec<Fix>>,
     /// The config files that an export would write: names and texts.
@@ -106,6 +108,7 @@ impl Analysis {
             before: plan.sizes_before(),
             after: plan.sizes_after(),
             coverage: plan.coverage(),
+            bits_per_weight: plan.bits_per_quantized_weight(),
             fixes: plan.findings.iter().map(|finding| fixes(finding, recipe, &plan)).collect(),
             config_files: config_files.into_iter().collect(),
             outcomes: Vec::new(),

@@ -20,9 +20,35 @@ const BATCH_BYTES: u64 = 32 << 20;
 #[derive(Debug)]
 pub enum Measured {
     /// Measurements of entries.
-    Stats(Vec<(usize, TensorStats)>),
+    Stats(Vec<Measurement>),
     /// Entries that cannot be measured, and why.
     Failed(Vec<usize>, String),
+}
+
+/// What was measured of one entry, so that taking it costs the window next to nothing.
+#[derive(Debug)]
+pub struct Measurement {
+    /// The entry of the plan.
+    pub entry: usize,
+    /// Its name.
+    pub name: String,
+    /// All that was measured.
+    pub stats: Arc<TensorStats>,
+    /// That of it which holds for every recipe.
+    pub weights: Arc<TensorStats>,
+}
+
+impl Measurement {
+    fn new(analysis: &Analysis, entry: usize, stats: TensorStats) -> Self {
+        let weights =
+            TensorStats { amax: stats.amax, weights: stats.weights, ..TensorStats::default() };
+        Self {
+            entry,
+            name: analysis.plan.entries[entry].member.tensor.name.clone(),
+            stats: Arc::new(stats),
+            weights: Arc::new(weights),
+        }
+    }
 }
 
 /// Measuring that is under way.
@@ -165,7 +191,10 @@ impl Worker {
     fn measure(&self, batch: &[Vec<usize>], cancel: &AtomicBool) {
         let before = self.shared.done_bytes.load(Ordering::Relaxed);
         match self.run(batch, cancel) {
-            Ok(stats) => self.send(Measured::Stats(stats)),
+            Ok(stats) => {
+                let measured = |(entry, stats)| Measurement::new(&self.analysis, entry, stats);
+                self.send(Measured::Stats(stats.into_iter().map(measured).collect()));
+            }
             Err(EngineError::Cancelled) => {}
             Err(_) if batch.len() > 1 => {
                 self.shared.done_bytes.store(before, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::measure::{Measured, Measuring};
+use super::measure::{Measured, Measurement, Measuring};
 use super::{Analysis, Document, Notify};
 use crate::device::Device;
 use crate::stats::TensorStats;
@@ -62,6 +62,10 @@ impl Measurements {
         let units = analysis.units.iter().enumerate().filter(|(_, unit)| is_missing(unit));
         let units: Vec<usize> = units.map(|(number, _)| number).collect();
         if !units.is_empty() {
+            // Growing them later would take longer than a frame.
+            let missing = missing.iter().filter(|missing| **missing).count();
+            self.known.reserve(missing);
+            self.weights.reserve(missing.saturating_sub(self.weights.len()));
             let (document, analysis) = (Arc::clone(document), Arc::clone(analysis));
             let measuring = Measuring::start(notify, document, analysis, device.clone(), units);
             measuring.pause(self.paused);
@@ -79,9 +83,7 @@ impl Measurements {
         for measured in news {
             match measured {
                 Measured::Stats(stats) => {
-                    for (i, stats) in stats {
-                        self.take(analysis, i, Arc::new(stats));
-                    }
+                    stats.into_iter().for_each(|measurement| self.take(analysis, measurement));
                 }
                 Measured::Failed(entries, why) => {
                     for i in entries {
@@ -98,11 +100,9 @@ impl Measurements {
         any
     }
 
-    fn take(&mut self, analysis: &Analysis, entry: usize, stats: Arc<TensorStats>) {
-        let name = &analysis.plan.entries[entry].member.tensor.name;
-        let weights =
-            TensorStats { amax: stats.amax, weights: stats.weights, ..TensorStats::default() };
-        self.weights.insert(name.clone(), Arc::new(weights));
+    fn take(&mut self, analysis: &Analysis, measurement: Measurement) {
+        let Measurement { entry, name, stats, weights } = measurement;
+        self.weights.insert(name, weights);
         self.known.insert(analysis.keys[entry], Arc::clone(&stats));
         self.stats[entry] = Some(stats);
     }

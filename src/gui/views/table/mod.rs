@@ -11,7 +11,7 @@ use eframe::egui::{Id, Rect, Ui, UiBuilder};
 
 pub use columns::TableColumns;
 
-use super::super::app::{App, Asked};
+use crate::gui::app::{App, Asked};
 use crate::gui::session::Session;
 use crate::report::Row;
 
