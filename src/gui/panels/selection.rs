@@ -1,13 +1,14 @@
 //! What is selected, and what to make of it.
 
-use eframe::egui::{self, Align, ComboBox, Layout, RichText, Ui};
+use eframe::egui::{self, Align, Layout, RichText, Ui};
 
 use crate::gui::app::{App, Asked};
 use crate::gui::command::Command;
-use crate::gui::session::{Session, dialect_of};
+use crate::gui::session::{Analysis, Session, dialect_of};
 use crate::gui::theme::{self, Theme};
+use crate::gui::widgets::choices;
 use crate::recipe::{Action, Recipe, Rule, patterns};
-use crate::report::{Column, Row};
+use crate::report::{Column, Row, tensor_row, together};
 use crate::units::{bytes, count};
 
 /// What is to become of what is selected.
@@ -23,6 +24,7 @@ pub enum Wish {
 
 /// Draws it: one tensor with its numbers, several with how many they are.
 pub fn selection_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
+    let Some(analysis) = app.session.analysis().cloned() else { return };
     ui.add_space(2.0);
     ui.horizontal(|ui| {
         let selection = &app.session.selection;
@@ -45,25 +47,35 @@ pub fn selection_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
             }
         });
     });
-    let selection = &app.session.selection;
-    if let Some(name) = selection.first().filter(|_| selection.len() == 1) {
-        let row = app.session.tables.rows.iter().find(|row| row.name == *name);
-        if let Some(row) = row {
-            numbers_ui(ui, row);
-        }
+    if let Some(row) = selected_row(&app.session, &analysis) {
+        numbers_ui(ui, &row);
     }
+}
+
+/// The numbers of what is selected, put together; `None` if that is too much for one frame.
+fn selected_row(session: &Session, analysis: &Analysis) -> Option<Row> {
+    const MOST: usize = 1000;
+    let selection = &session.selection;
+    let row = |name: &String| {
+        let entry = *analysis.by_name.get(name)?;
+        let stats = session.measurements.stats.get(entry).and_then(Option::as_deref);
+        Some(tensor_row(&analysis.plan, entry, stats))
+    };
+    if selection.len() > MOST {
+        return None;
+    }
+    together("", selection.iter().filter_map(row))
 }
 
 fn wishes_ui(app: &mut App, ui: &mut Ui) {
     let mut wish = None;
-    let choice = ComboBox::from_id_salt("wish").selected_text("Make it…").show_ui(ui, |ui| {
+    choices(ui, "Format of the selection", "Make it…", 100.0, |ui| {
         for format in dialect_of(app.recipe()).formats() {
             if ui.selectable_label(false, format.name()).clicked() {
                 wish = Some(Wish::Set(Action::Format(format)));
             }
         }
     });
-    choice.response.accessible_name("Make it");
     if ui.button("Keep").on_hover_text(Command::KeepSelection.help()).clicked() {
         wish = Some(Wish::Keep);
     }

@@ -138,12 +138,10 @@ impl Numbers {
 fn experts(rows: &[Row], layer: u32) -> Vec<(String, Vec<Row>)> {
     let mut projections: Vec<(String, Vec<Row>)> = Vec::new();
     for row in rows.iter().filter(|row| row.layer == Some(layer)) {
-        let Some(expert) = row.expert else { continue };
-        let name = row.name.replacen(&format!(".{expert}."), ".*.", 1);
-        let name = match row.part_of.as_deref() {
-            Some(whole) if row.name.ends_with(']') => whole.to_owned(),
-            _ => name,
-        };
+        if row.expert.is_none() {
+            continue;
+        }
+        let name = row.part_of.clone().unwrap_or_else(|| row.name.clone());
         match projections.iter_mut().find(|(known, _)| *known == name) {
             Some((_, rows)) => rows.push(row.clone()),
             None => projections.push((name, vec![row.clone()])),
