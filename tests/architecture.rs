@@ -107,6 +107,8 @@ fn sources() -> BTreeMap<String, String> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
+            } else if path.file_name().is_some_and(|name| name == "tests.rs") {
+                // Tests that have a file of their own.
             } else if path.extension().is_some_and(|ending| ending == "rs") {
                 let name = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
                 sources.insert(name, code(&fs::read_to_string(path).unwrap()));
@@ -119,7 +121,9 @@ fn sources() -> BTreeMap<String, String> {
 
 /// A source without comments, string contents, and the test module at its end.
 fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    let tests = ["#[cfg(test)]\nmod tests {", "#[cfg(test)]\npub(super) mod tests {"];
+    let end = tests.iter().filter_map(|start| text.find(start)).min().unwrap_or(text.len());
+    let text = &text[..end];
     let (mut code, mut in_string) = (String::new(), false);
     for line in text.lines() {
         let mut previous = ' ';

@@ -1,8 +1,8 @@
 //! Every colour, font and size of the window. Nothing else names a colour.
 
 use eframe::egui::{
-    self, Color32, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Margin, Stroke,
-    TextStyle, Theme as Mode, Vec2, Visuals,
+    self, Color32, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Margin, Rgba,
+    Stroke, TextStyle, Theme as Mode, Vec2, Visuals,
 };
 
 /// Colours by what they stand for.
@@ -75,7 +75,7 @@ const LIGHT: Theme = Theme {
     muted: rgb(0x586270),
     accent: rgb(0x1B69B0),
     selected: rgb(0xCFE3F7),
-    good: rgb(0x2A8246),
+    good: rgb(0x217A3D),
     warn: rgb(0x8F6200),
     bad: rgb(0xBD3530),
     parts: [rgb(0x3B7FCB), rgb(0xD08F1E), rgb(0x8464C4), rgb(0x8B95A3), rgb(0xBCC3CD)],
@@ -135,9 +135,10 @@ impl Theme {
 
     /// Black or white, whichever can be read on a colour.
     pub fn on(colour: Color32) -> Color32 {
-        let [r, g, b, _] = colour.to_array().map(f32::from);
-        let light = 0.299 * r + 0.587 * g + 0.114 * b > 140.0;
-        if light { rgb(0x14161A) } else { rgb(0xFFFFFF) }
+        // Relative luminance; where both have the same contrast it is 0.18.
+        let [r, g, b, _] = Rgba::from(colour).to_array();
+        let is_light = 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18;
+        if is_light { rgb(0x000000) } else { rgb(0xFFFFFF) }
     }
 }
 

@@ -151,6 +151,9 @@ pub fn shortened(name: &str, most: usize) -> String {
     }
     let skipped = (length + 1).saturating_sub(most.max(1));
     let end: String = name.chars().skip(skipped).collect();
+    if name.chars().nth(skipped.saturating_sub(1)) == Some('.') {
+        return format!("…{end}");
+    }
     // From the beginning of a part of it, if that costs little, and no number.
     let costs_little = |at: &usize| *at < 8 && !end[..*at].contains(|c: char| c.is_ascii_digit());
     let part = end.find('.').filter(|at| costs_little(at) && at + 1 < end.len());
