@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use eframe::egui::{Event, Modifiers, MouseWheelSource, MouseWheelUnit, TouchPhase, Vec2, pos2};
 use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable;
 use quantscope::device::CPU;
 use quantscope::format::Format;
 use quantscope::gui::{App, Settings, Source, View};
@@ -66,6 +67,17 @@ fn main() {
     };
     let still = frames(60, || Some(timed(|| harness.step())));
     said("standing still", still);
+    // Sorted, every row has a line: none is folded away.
+    if view.is_none_or(|view| view == View::Table) {
+        harness.get_by_label("sort by amax").click();
+        harness.run_steps(2);
+        while harness.state().as_ref().is_some_and(App::is_busy) {
+            std::thread::sleep(Duration::from_millis(5));
+            harness.step();
+        }
+        // Where lines are.
+        harness.event(Event::PointerMoved(pos2(0.5 * SIZE.x, 0.6 * SIZE.y)));
+    }
     for (name, step) in [("scrolling a row a frame", -24.0), ("scrolling far", -5000.0)] {
         let scrolled = frames(SCROLLED, || {
             harness.event(wheel(step));

@@ -17,13 +17,16 @@ pub fn bar_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
         views_ui(app, ui, asked);
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             if let Some((_, document)) = &app.session.document {
-                let facts = document.facts.join(" · ");
+                let facts = app.session.analysis().map(|analysis| analysis.facts.join(" · "));
                 let muted = Theme::of(ui).muted;
                 // The name comes first where there is no room for all.
                 let name = RichText::new(document.name()).font(theme::strong());
                 ui.label(name).on_hover_text(document.checkpoint.path.display().to_string());
                 if ui.available_width() > 60.0 {
-                    ui.add(egui::Label::new(RichText::new(facts).color(muted)).truncate());
+                    ui.add(
+                        egui::Label::new(RichText::new(facts.unwrap_or_default()).color(muted))
+                            .truncate(),
+                    );
                 }
             }
         });

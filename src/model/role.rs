@@ -216,10 +216,9 @@ pub fn role_of(name: &str, shape: &[u64]) -> Role {
 
 /// Whether a part of a name is one of a tower's, alone or joined with others by underscores.
 fn is_tower(part: &str) -> bool {
-    let words = |stem: &str| part.split('_').any(|word| word == stem);
-    TOWERS
-        .iter()
-        .any(|stem| part == *stem || words(stem) || (stem.contains('_') && part.contains(stem)))
+    let is_stem = |word: &str| TOWERS.contains(&word);
+    let joined = || TOWERS.iter().filter(|stem| stem.contains('_')).any(|stem| part.contains(stem));
+    is_stem(part) || part.split('_').any(is_stem) || joined()
 }
 
 fn is_norm(part: &str) -> bool {

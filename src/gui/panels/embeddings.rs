@@ -22,20 +22,23 @@ pub fn embeddings_ui(app: &mut App, ui: &mut Ui, analysis: &Analysis) {
         };
         app.session.change(name, recipe);
     }
-    if analysis.tied && !analysis.outcomes.is_empty() {
+    if analysis.is_tied() && !app.session.planning.outcomes.is_empty() {
         ui.weak("The head shares the table. What can become of them, and the whole export:");
     }
     let mut chosen = None;
-    for outcome in &analysis.outcomes {
+    let is_old = app.session.planning.is_costing();
+    let outcomes = app.session.planning.outcomes.clone();
+    for outcome in &outcomes {
+        let is_chosen = outcome.recipe == *app.recipe();
         match &outcome.bytes {
             Ok(bytes) => {
                 let text = crate::units::bytes(*bytes);
                 let difference = i128::from(*bytes) - i128::from(analysis.plan.bytes_after);
                 let clicked = ui
                     .horizontal(|ui| {
-                        let clicked = ui.radio(outcome.chosen, outcome.label).clicked();
+                        let clicked = ui.radio(is_chosen, outcome.label).clicked();
                         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                            let label = ui.label(text);
+                            let label = if is_old { ui.weak(text) } else { ui.label(text) };
                             if difference != 0 {
                                 let sign = if difference > 0 { "+" } else { "" };
                                 let than = signed_bytes(difference);

@@ -5,19 +5,23 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::planning::{Ties, tie_name};
 use super::{Document, Grid};
+use crate::checkpoint::Checkpoint;
 use crate::dialect::Dialect;
 use crate::engine::{tie_matters, units};
 use crate::export::config;
 use crate::model::{Model, Role, ties::Tie};
 use crate::plan::{Coverage, Decision, Fix, Plan, PlanError, Sharding, Sizes, fixes};
 use crate::quantized::{self, Outputs};
-use crate::recipe::{Recipe, TiedOutcome};
+use crate::recipe::Recipe;
+use crate::units::{bytes, count};
 
 /// What a recipe makes of a checkpoint.
 #[derive(Debug)]
 pub struct Analysis {
     /// The recipe.
     pub recipe: Recipe,
+    /// What the checkpoint is, in a few words each: architecture, layers, experts, tensors, files, bytes.
+    pub facts: Vec<String>,
     /// The plan.
     pub plan: Plan,
     /// Bytes before.
@@ -32,12 +36,10 @@ pub struct Analysis {
     pub fixes: Vec<Vec<Fix>>,
     /// The config files that an export would write: names and texts.
     pub config_files: Vec<(&'static str, String)>,
-    /// What can become of the embedding table, if there is one; the chosen one is among them.
-    pub outcomes: Vec<Outcome>,
     /// Whether there is an embedding table.
     pub has_table: bool,
-    /// Whether embedding and head are one matrix.
-    pub tied: bool,
+    /// How embedding and head belong together, as far as that is known.
+    pub tie: Tie,
     /// Indices of entries that are measured together.
     pub units: Vec<Vec<usize>>,
     /// For each entry, what its measurements depend on.
@@ -48,19 +50,6 @@ pub struct Analysis {
     pub by_name: HashMap<String, usize>,
     /// Whether something depends on a tie that only weights can tell, and that was not found out.
     pub asks_for_tie: bool,
-}
-
-/// What can become of the embedding table.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// In a few words.
-    pub label: &'static str,
-    /// The recipe that has it so.
-    pub recipe: Recipe,
-    /// Bytes of the whole export; what stands against it otherwise.
-    pub bytes: Result<u64, String>,
-    /// Whether it is what the recipe says now.
-    pub chosen: bool,
 }
 
 impl Analysis {
@@ -74,7 +63,7 @@ impl Analysis {
         let checkpoint = &document.checkpoint;
         if let Some(stored) = &document.quantized {
             let plan = quantized::plan(checkpoint, &stored.layers, Outputs::Stored, sharding);
-            return Ok(Self::of(document, recipe, plan, None));
+            return Ok(Self::of(document, recipe, plan, Tie::Untied));
         }
         let dialect = dialect_of(recipe);
         let mut model = Model::new(checkpoint, dialect.fused_experts());
@@ -85,15 +74,17 @@ impl Analysis {
             model.tie = tie.clone();
             plan = Plan::new(&model, recipe, dialect, sharding)?;
         }
-        let mut analysis = Self::of(document, recipe, plan, Some(&model.tie));
+        let mut analysis = Self::of(document, recipe, plan, model.tie);
         analysis.asks_for_tie = asks_for_tie;
-        if recipe.format.is_some() && analysis.has_table {
-            analysis.outcomes = outcomes(&model, recipe, sharding, &analysis.plan);
-        }
         Ok(analysis)
     }
 
-    fn of(document: &Document, recipe: &Recipe, plan: Plan, tie: Option<&Tie>) -> Self {
+    /// Whether embedding and head are one matrix.
+    pub fn is_tied(&self) -> bool {
+        !matches!(self.tie, Tie::Untied | Tie::Unknown { .. })
+    }
+
+    fn of(document: &Document, recipe: &Recipe, plan: Plan, tie: Tie) -> Self {
         let names = plan.entries.iter().map(|entry| entry.member.tensor.name.clone());
         let units = match &document.quantized {
             Some(_) => (0..plan.entries.len()).map(|i| vec![i]).collect(),
@@ -105,15 +96,15 @@ impl Analysis {
         };
         Self {
             recipe: recipe.clone(),
+            facts: facts(&document.checkpoint, &plan),
             before: plan.sizes_before(),
             after: plan.sizes_after(),
             coverage: plan.coverage(),
             bits_per_weight: plan.bits_per_quantized_weight(),
             fixes: plan.findings.iter().map(|finding| fixes(finding, recipe, &plan)).collect(),
             config_files: config_files.into_iter().collect(),
-            outcomes: Vec::new(),
             has_table: plan.entries.iter().any(|entry| entry.member.role == Role::Embedding),
-            tied: !matches!(tie, None | Some(Tie::Untied | Tie::Unknown { .. })),
+            tie,
             keys: keys(&plan),
             grid: Grid::of(&plan),
             by_name: names.zip(0..).collect(),
@@ -122,6 +113,21 @@ impl Analysis {
             plan,
         }
     }
+}
+
+fn facts(checkpoint: &Checkpoint, plan: &Plan) -> Vec<String> {
+    let config = checkpoint.config.as_ref();
+    let architecture = config.and_then(|config| config.architecture().or(config.model_type()));
+    let members = || plan.entries.iter().map(|entry| &entry.member);
+    let layers = members().filter_map(|member| member.layer).max().map(|last| last + 1);
+    let experts = members().filter_map(|member| member.expert).max().map(|last| last + 1);
+    let mut facts: Vec<String> = architecture.map(str::to_owned).into_iter().collect();
+    facts.extend(layers.map(|n| count(n.into(), "layer")));
+    facts.extend(experts.map(|n| count(n.into(), "expert")));
+    facts.push(count(checkpoint.tensors.len() as u64, "tensor"));
+    facts.push(count(checkpoint.files.len() as u64, "file"));
+    facts.push(bytes(checkpoint.file_bytes()));
+    facts
 }
 
 /// The dialect that a recipe exports to.
@@ -150,29 +156,4 @@ fn keys(plan: &Plan) -> Vec<u64> {
         group.iter().for_each(|&i| keys[i] = keys[i].rotate_left(1) ^ together);
     }
     keys
-}
-
-/// What can become of the embedding table, each with the bytes of the whole export.
-fn outcomes(model: &Model<'_>, recipe: &Recipe, sharding: Sharding, plan: &Plan) -> Vec<Outcome> {
-    let is_tied = !matches!(model.tie, Tie::Untied | Tie::Unknown { .. });
-    let with = |quantize_embeddings, tied| Recipe { quantize_embeddings, tied, ..recipe.clone() };
-    let mut choices = vec![("float", with(false, recipe.tied))];
-    if is_tied {
-        choices.push(("opted in; tied, so float", with(true, TiedOutcome::Keep)));
-        choices.push(("untied: float head", with(true, TiedOutcome::Untie)));
-        choices.push(("one table for both", with(true, TiedOutcome::Share)));
-    } else {
-        choices.push(("quantized", with(true, recipe.tied)));
-    }
-    let outcome = |(label, choice): (&'static str, Recipe)| {
-        let chosen = choice == *recipe;
-        let bytes = match chosen {
-            true => Ok(plan.bytes_after),
-            false => Plan::new(model, &choice, plan.dialect, sharding)
-                .map(|plan| plan.bytes_after)
-                .map_err(|error| error.to_string()),
-        };
-        Outcome { label, recipe: choice, bytes, chosen }
-    };
-    choices.into_iter().map(outcome).collect()
 }

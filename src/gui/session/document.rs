@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::model::{FusedExperts, Model};
 use crate::quantized::{self, Layer, Stated};
-use crate::units::{bytes, count};
 
 /// An open checkpoint. No weight has been read.
 #[derive(Debug)]
@@ -17,8 +15,6 @@ pub struct Document {
     pub checkpoint: Checkpoint,
     /// Its layers, if it is quantized already.
     pub quantized: Option<Quantized>,
-    /// What it is, in a few words each: architecture, layers, experts, tensors, files, bytes.
-    pub facts: Vec<String>,
     /// Where an export of it would go, if nobody says otherwise.
     pub beside: PathBuf,
     /// The folder of the demo, which goes with it.
@@ -76,12 +72,11 @@ impl Document {
             let layers = quantized::find(&checkpoint, None, stated.ignore_list(), stated.dialect);
             Quantized { stated, layers }
         });
-        let facts = facts(&checkpoint);
         let beside = match source {
             Source::Path(_) => beside(&checkpoint.folder),
             Source::Demo => std::env::current_dir().unwrap_or_default().join("demo-quantized"),
         };
-        Ok(Self { checkpoint, quantized, facts, beside, _demo: demo })
+        Ok(Self { checkpoint, quantized, beside, _demo: demo })
     }
 
     /// The name to call it by: that of its folder or file.
@@ -119,23 +114,6 @@ fn unpack_demo() -> std::io::Result<(PathBuf, TempDir)> {
         std::fs::write(path.join(name), contents)?;
     }
     Ok((path, folder))
-}
-
-fn facts(checkpoint: &Checkpoint) -> Vec<String> {
-    let model = Model::new(checkpoint, FusedExperts::Split);
-    let config = checkpoint.config.as_ref();
-    let architecture = config.and_then(|config| config.architecture().or(config.model_type()));
-    let most = |number: &dyn Fn(&crate::model::Member) -> Option<u32>| {
-        model.members.iter().filter_map(number).max().map_or(0, |last| last + 1)
-    };
-    let (layers, experts) = (most(&|member| member.layer), most(&|member| member.expert));
-    let mut facts: Vec<String> = architecture.map(str::to_owned).into_iter().collect();
-    facts.extend((layers > 0).then(|| count(layers.into(), "layer")));
-    facts.extend((experts > 0).then(|| count(experts.into(), "expert")));
-    facts.push(count(checkpoint.tensors.len() as u64, "tensor"));
-    facts.push(count(checkpoint.files.len() as u64, "file"));
-    facts.push(bytes(checkpoint.file_bytes()));
-    facts
 }
 
 #[cfg(test)]

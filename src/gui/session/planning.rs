@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::outcomes::{Outcome, outcomes};
 use super::task::{discard, take};
 use super::{Analysis, Document, History, Notify, Task};
 use crate::device::Device;
@@ -30,10 +31,15 @@ pub struct Planning {
     pub refused: Option<String>,
     /// The name of the last change, and by how many bytes it changed the export.
     pub last_change: Option<(String, i128)>,
+    /// What can become of the embedding table, as of the last plan for which that is known.
+    pub outcomes: Vec<Outcome>,
     ties: Arc<Ties>,
     wanted: bool,
     task: Option<Task<Result<Analysis, String>>>,
     settling: Option<Task<Result<Settled, EngineError>>>,
+    /// Whether embedding and head could not be compared.
+    is_unsettled: bool,
+    costing: Option<Task<Vec<Outcome>>>,
 }
 
 /// Under which name to remember a tie, and the tie.
@@ -48,10 +54,13 @@ impl Planning {
             analysis: None,
             refused: None,
             last_change: None,
+            outcomes: Vec::new(),
             ties: Arc::default(),
             wanted: true,
             task: None,
             settling: None,
+            is_unsettled: false,
+            costing: None,
         }
     }
 
@@ -60,9 +69,19 @@ impl Planning {
         self.wanted = true;
     }
 
-    /// Whether a plan is being made, or embedding and head are compared for one.
+    /// Whether a plan is being made, or embedding and head are, or have to be, compared for one.
     pub fn is_busy(&self) -> bool {
-        self.wanted || self.task.is_some() || self.settling.is_some()
+        self.wanted || self.task.is_some() || self.settling.is_some() || self.has_to_settle()
+    }
+
+    fn has_to_settle(&self) -> bool {
+        let asks = self.analysis.as_ref().is_some_and(|analysis| analysis.asks_for_tie);
+        asks && !self.is_unsettled
+    }
+
+    /// Whether the outcomes are still those of another recipe.
+    pub fn is_costing(&self) -> bool {
+        self.costing.is_some()
     }
 
     /// Whether embedding and head are being compared.
@@ -99,8 +118,21 @@ impl Planning {
                     self.wanted = true;
                     notify();
                 }
-                Ok(Err(message)) | Err(message) => self.refused = Some(message),
+                Ok(Err(message)) | Err(message) => {
+                    self.refused = Some(message);
+                    self.is_unsettled = true;
+                }
             }
+        }
+        if let Some(Ok(outcomes)) = take(&mut self.costing) {
+            self.outcomes = outcomes;
+        }
+        let is_idle = !self.wanted && self.task.is_none() && self.settling.is_none();
+        if is_idle
+            && self.has_to_settle()
+            && let (Some(analysis), Some(device)) = (&self.analysis, device)
+        {
+            self.settling = Some(settle(notify, document, analysis, device));
         }
         match take(&mut self.task)? {
             Ok(Ok(analysis)) => {
@@ -108,9 +140,9 @@ impl Planning {
                 self.note_change(&analysis);
                 let analysis = Arc::new(analysis);
                 discard(self.analysis.replace(Arc::clone(&analysis)));
-                self.settling = device
-                    .filter(|_| analysis.asks_for_tie)
-                    .map(|device| settle(notify, document, &analysis, device));
+                self.is_unsettled = false;
+                self.costing = Some(cost(notify, document, &analysis, self.sharding()));
+                notify();
                 Some(analysis)
             }
             Ok(Err(message)) | Err(message) => {
@@ -158,6 +190,17 @@ fn settle(
         let name = if holds_always { String::new() } else { tie_name(&analysis.plan) };
         Ok((name, tie))
     })
+}
+
+/// Begins to find out what each outcome for the embedding table takes.
+fn cost(
+    notify: &Notify,
+    document: &Arc<Document>,
+    analysis: &Arc<Analysis>,
+    sharding: Sharding,
+) -> Task<Vec<Outcome>> {
+    let (document, analysis) = (Arc::clone(document), Arc::clone(analysis));
+    Task::start(notify, move |_| outcomes(&document, &analysis, sharding))
 }
 
 /// Nobody is told how far the comparison is.

@@ -352,8 +352,8 @@ pub fn report_text(app: &App) -> String {
         text.push_str(line);
         text.push('\n');
     };
-    if let Some((source, document)) = &session.document {
-        line(&format!("{source} · {}", document.facts.join(" · ")));
+    if let (Some((source, _)), Some(analysis)) = (&session.document, session.analysis()) {
+        line(&format!("{source} · {}", analysis.facts.join(" · ")));
     }
     line(&format!("device    {}", session.devices.label()));
     match &session.outcome {
