@@ -1,5 +1,7 @@
 //! Whether embeddings are quantized, and what that does to a head that shares their table.
 
+use std::sync::Arc;
+
 use eframe::egui::{self, RichText, Role, Ui, WidgetInfo};
 
 use super::size::signed_bytes;
@@ -22,13 +24,13 @@ pub fn embeddings_ui(app: &mut App, ui: &mut Ui, analysis: &Analysis) {
         };
         app.session.change(name, recipe);
     }
-    if analysis.is_tied() && !app.session.planning.outcomes.is_empty() {
+    if analysis.is_tied() && !app.session.planning.preview.outcomes.is_empty() {
         ui.weak("The head shares the table. What can become of them, and the whole export:");
     }
     let mut chosen = None;
-    let is_old = app.session.planning.is_costing();
-    let outcomes = app.session.planning.outcomes.clone();
-    for outcome in &outcomes {
+    let is_old = app.session.planning.is_previewing();
+    let preview = Arc::clone(&app.session.planning.preview);
+    for outcome in &preview.outcomes {
         let is_chosen = outcome.recipe == *app.recipe();
         match &outcome.bytes {
             Ok(bytes) => {

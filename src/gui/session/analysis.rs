@@ -8,7 +8,6 @@ use super::{Document, Grid};
 use crate::checkpoint::Checkpoint;
 use crate::dialect::Dialect;
 use crate::engine::{tie_matters, units};
-use crate::export::config;
 use crate::model::{Model, Role, ties::Tie};
 use crate::plan::{Coverage, Decision, Fix, Plan, PlanError, Sharding, Sizes, fixes};
 use crate::quantized::{self, Outputs};
@@ -34,8 +33,6 @@ pub struct Analysis {
     pub bits_per_weight: Option<f64>,
     /// What would settle each finding of the plan.
     pub fixes: Vec<Vec<Fix>>,
-    /// The config files that an export would write: names and texts.
-    pub config_files: Vec<(&'static str, String)>,
     /// Whether there is an embedding table.
     pub has_table: bool,
     /// How embedding and head belong together, as far as that is known.
@@ -90,10 +87,6 @@ impl Analysis {
             Some(_) => (0..plan.entries.len()).map(|i| vec![i]).collect(),
             None => units(&plan),
         };
-        let config_files = match plan.quantizes() {
-            true => config::files(&plan, document.checkpoint.config.as_ref()),
-            false => Default::default(),
-        };
         Self {
             recipe: recipe.clone(),
             facts: facts(&document.checkpoint, &plan),
@@ -102,7 +95,6 @@ impl Analysis {
             coverage: plan.coverage(),
             bits_per_weight: plan.bits_per_quantized_weight(),
             fixes: plan.findings.iter().map(|finding| fixes(finding, recipe, &plan)).collect(),
-            config_files: config_files.into_iter().collect(),
             has_table: plan.entries.iter().any(|entry| entry.member.role == Role::Embedding),
             tie,
             keys: keys(&plan),

@@ -10,9 +10,9 @@ mod grid;
 mod history;
 mod measure;
 mod measurements;
-mod outcomes;
 mod outline;
 mod planning;
+mod preview;
 mod tables;
 mod task;
 
@@ -252,7 +252,7 @@ impl Session {
         let opened = self.document.is_some();
         self.opening.is_some()
             || (self.devices.open.is_none() && self.devices.error.is_none())
-            || (opened && (self.planning.is_busy() || self.planning.is_costing()))
+            || (opened && (self.planning.is_busy() || self.planning.is_previewing()))
             || (self.measurements.progress().is_some() && !self.measurements.paused)
             || self.tabulating.is_some()
             || (opened && self.tables_wanted)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::outcomes::{Outcome, outcomes};
+use super::preview::Preview;
 use super::task::{discard, take};
 use super::{Analysis, Document, History, Notify, Task};
 use crate::device::Device;
@@ -31,15 +31,15 @@ pub struct Planning {
     pub refused: Option<String>,
     /// The name of the last change, and by how many bytes it changed the export.
     pub last_change: Option<(String, i128)>,
-    /// What can become of the embedding table, as of the last plan for which that is known.
-    pub outcomes: Vec<Outcome>,
+    /// What follows from the last plan for which that is known.
+    pub preview: Arc<Preview>,
     ties: Arc<Ties>,
     wanted: bool,
     task: Option<Task<Result<Analysis, String>>>,
     settling: Option<Task<Result<Settled, EngineError>>>,
     /// Whether embedding and head could not be compared.
     is_unsettled: bool,
-    costing: Option<Task<Vec<Outcome>>>,
+    previewing: Option<Task<Preview>>,
 }
 
 /// Under which name to remember a tie, and the tie.
@@ -54,13 +54,13 @@ impl Planning {
             analysis: None,
             refused: None,
             last_change: None,
-            outcomes: Vec::new(),
+            preview: Arc::default(),
             ties: Arc::default(),
             wanted: true,
             task: None,
             settling: None,
             is_unsettled: false,
-            costing: None,
+            previewing: None,
         }
     }
 
@@ -79,9 +79,9 @@ impl Planning {
         asks && !self.is_unsettled
     }
 
-    /// Whether the outcomes are still those of another recipe.
-    pub fn is_costing(&self) -> bool {
-        self.costing.is_some()
+    /// Whether the preview is still that of another plan.
+    pub fn is_previewing(&self) -> bool {
+        self.previewing.is_some()
     }
 
     /// Whether embedding and head are being compared.
@@ -124,8 +124,8 @@ impl Planning {
                 }
             }
         }
-        if let Some(Ok(outcomes)) = take(&mut self.costing) {
-            self.outcomes = outcomes;
+        if let Some(Ok(preview)) = take(&mut self.previewing) {
+            discard(Some(std::mem::replace(&mut self.preview, Arc::new(preview))));
         }
         let is_idle = !self.wanted && self.task.is_none() && self.settling.is_none();
         if is_idle
@@ -141,7 +141,7 @@ impl Planning {
                 let analysis = Arc::new(analysis);
                 discard(self.analysis.replace(Arc::clone(&analysis)));
                 self.is_unsettled = false;
-                self.costing = Some(cost(notify, document, &analysis, self.sharding()));
+                self.previewing = Some(preview(notify, document, &analysis, self.sharding()));
                 notify();
                 Some(analysis)
             }
@@ -192,15 +192,15 @@ fn settle(
     })
 }
 
-/// Begins to find out what each outcome for the embedding table takes.
-fn cost(
+/// Begins to find out what follows from a plan.
+fn preview(
     notify: &Notify,
     document: &Arc<Document>,
     analysis: &Arc<Analysis>,
     sharding: Sharding,
-) -> Task<Vec<Outcome>> {
+) -> Task<Preview> {
     let (document, analysis) = (Arc::clone(document), Arc::clone(analysis));
-    Task::start(notify, move |_| outcomes(&document, &analysis, sharding))
+    Task::start(notify, move |_| Preview::new(&document, &analysis, sharding))
 }
 
 /// Nobody is told how far the comparison is.

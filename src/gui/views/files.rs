@@ -1,5 +1,7 @@
 //! What an export would write, before it is written.
 
+use std::sync::Arc;
+
 use eframe::egui::{self, CentralPanel, Frame, Margin, Panel, RichText, ScrollArea, TextStyle, Ui};
 
 use crate::gui::app::{App, Asked};
@@ -26,7 +28,12 @@ pub fn files_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         });
         return;
     }
-    let configs = analysis.config_files.iter().map(|(name, _)| *name);
+    if app.session.planning.is_previewing() {
+        ui.centered_and_justified(|ui| ui.spinner());
+        return;
+    }
+    let preview = Arc::clone(&app.session.planning.preview);
+    let configs = preview.config_files.iter().map(|(name, _)| *name);
     let names: Vec<&str> =
         configs.chain(analysis.plan.files.iter().map(|file| file.name.as_str())).collect();
     let view = &mut app.views.files;
@@ -37,7 +44,7 @@ pub fn files_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     list.show(ui, |ui| {
         heading(ui, &count(names.len() as u64, "file"));
         ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-            for (name, text) in &analysis.config_files {
+            for (name, text) in &preview.config_files {
                 let size = text.len() as u64;
                 file_ui(ui, name, size, &chosen, &mut view.file);
             }
@@ -50,7 +57,7 @@ pub fn files_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     let shown = CentralPanel::default()
         .frame(Frame::NONE.inner_margin(Margin { left: 12, ..Margin::ZERO }));
     shown.show(ui, |ui| {
-        if let Some((name, text)) = analysis.config_files.iter().find(|(name, _)| *name == chosen) {
+        if let Some((name, text)) = preview.config_files.iter().find(|(name, _)| *name == chosen) {
             config_ui(ui, name, text, asked);
         } else if let Some(file) = analysis.plan.files.iter().find(|file| file.name == chosen) {
             tensors_ui(ui, &analysis, file);

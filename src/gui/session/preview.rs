@@ -1,9 +1,31 @@
-//! What can become of an embedding table, and what the whole export takes then.
+//! What follows from a plan and takes a moment more for a large model: nothing else waits for it.
 
 use super::{Analysis, Document};
+use crate::export::config;
 use crate::model::Model;
 use crate::plan::{Plan, Sharding};
 use crate::recipe::{Recipe, TiedOutcome};
+
+/// What an export would write besides weights, and what it could be instead.
+#[derive(Debug, Default)]
+pub struct Preview {
+    /// The config files: names and texts.
+    pub config_files: Vec<(&'static str, String)>,
+    /// What can become of the embedding table; none if there is no table, or nothing is quantized.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl Preview {
+    /// Of the plan of an analysis.
+    pub fn new(document: &Document, analysis: &Analysis, sharding: Sharding) -> Self {
+        let config = document.checkpoint.config.as_ref();
+        let config_files = match analysis.plan.quantizes() {
+            true => config::files(&analysis.plan, config).into_iter().collect(),
+            false => Vec::new(),
+        };
+        Self { config_files, outcomes: outcomes(document, analysis, sharding) }
+    }
+}
 
 /// What can become of the embedding table.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,8 +38,8 @@ pub struct Outcome {
     pub bytes: Result<u64, String>,
 }
 
-/// Every outcome under the recipe of an analysis; none if there is no table, or nothing is quantized.
-pub fn outcomes(document: &Document, analysis: &Analysis, sharding: Sharding) -> Vec<Outcome> {
+/// Every outcome under the recipe of an analysis.
+fn outcomes(document: &Document, analysis: &Analysis, sharding: Sharding) -> Vec<Outcome> {
     let (plan, recipe) = (&analysis.plan, &analysis.recipe);
     if document.quantized.is_some() || !analysis.has_table || recipe.format.is_none() {
         return Vec::new();
