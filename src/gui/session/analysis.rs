@@ -43,6 +43,8 @@ pub struct Analysis {
     pub keys: Vec<u64>,
     /// Where the entries are in the model.
     pub grid: Grid,
+    /// Stands for the names of all entries in their order: plans with the same have the same entries.
+    pub names: u64,
     /// The entries by their names.
     pub by_name: HashMap<String, usize>,
     /// Whether something depends on a tie that only weights can tell, and that was not found out.
@@ -99,6 +101,7 @@ impl Analysis {
             tie,
             keys: keys(&plan),
             grid: Grid::of(&plan),
+            names: names_of(&plan),
             by_name: names.zip(0..).collect(),
             asks_for_tie: false,
             units,
@@ -125,6 +128,13 @@ fn facts(checkpoint: &Checkpoint, plan: &Plan) -> Vec<String> {
 /// The dialect that a recipe exports to.
 pub fn dialect_of(recipe: &Recipe) -> Dialect {
     recipe.export.unwrap_or(Dialect::Modelopt)
+}
+
+/// What stands for the names of all entries.
+fn names_of(plan: &Plan) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    plan.entries.iter().for_each(|entry| entry.member.tensor.name.hash(&mut hasher));
+    hasher.finish()
 }
 
 /// What measurements of each entry depend on: what it becomes, and with which others.

@@ -25,6 +25,8 @@ pub struct Measurements {
     failed: HashMap<u64, String>,
     /// Weights alone, by the tensor's name.
     weights: HashMap<String, Arc<TensorStats>>,
+    /// By entries: whether a measurement is missing.
+    missing: Vec<bool>,
     measuring: Option<Measuring>,
 }
 
@@ -34,19 +36,13 @@ impl Measurements {
         Self { paused, ..Self::default() }
     }
 
-    /// Turns to another plan: takes what is known and begins to measure the rest.
-    pub fn turn_to(
-        &mut self,
-        notify: &Notify,
-        document: &Arc<Document>,
-        analysis: &Arc<Analysis>,
-        device: &Device,
-    ) {
+    /// Turns to another plan: takes what is known of it.
+    pub fn turn_to(&mut self, analysis: &Analysis) {
         self.measuring = None;
         self.error = None;
         self.failures.clear();
         self.stats = vec![None; analysis.keys.len()];
-        let mut missing = vec![false; analysis.keys.len()];
+        self.missing = vec![false; analysis.keys.len()];
         for (i, entry) in analysis.plan.entries.iter().enumerate() {
             let key = analysis.keys[i];
             if let Some(stats) = self.known.get(&key) {
@@ -55,15 +51,27 @@ impl Measurements {
                 self.failures.insert(i, why.clone());
             } else if entry.member.tensor.float_kind().is_some() {
                 self.stats[i] = self.weights.get(&entry.member.tensor.name).cloned();
-                missing[i] = true;
+                self.missing[i] = true;
             }
         }
-        let is_missing = |unit: &Vec<usize>| unit.iter().any(|&i| missing[i]);
-        let units = analysis.units.iter().enumerate().filter(|(_, unit)| is_missing(unit));
-        let units: Vec<usize> = units.map(|(number, _)| number).collect();
+    }
+
+    /// Begins to measure what is not known of the plan that was turned to.
+    pub fn begin(
+        &mut self,
+        notify: &Notify,
+        document: &Arc<Document>,
+        analysis: &Arc<Analysis>,
+        device: &Device,
+    ) {
+        let is_missing = |i: &usize| self.missing[*i] && !self.failures.contains_key(i);
+        let units = analysis.units.iter().enumerate();
+        let units: Vec<usize> =
+            units.filter(|(_, unit)| unit.iter().any(is_missing)).map(|(n, _)| n).collect();
+        self.measuring = None;
         if !units.is_empty() {
             // Growing them later would take longer than a frame.
-            let missing = missing.iter().filter(|missing| **missing).count();
+            let missing = self.missing.iter().filter(|missing| **missing).count();
             self.known.reserve(missing);
             self.weights.reserve(missing.saturating_sub(self.weights.len()));
             let (document, analysis) = (Arc::clone(document), Arc::clone(analysis));
@@ -105,6 +113,7 @@ impl Measurements {
         self.weights.insert(name, weights);
         self.known.insert(analysis.keys[entry], Arc::clone(&stats));
         self.stats[entry] = Some(stats);
+        self.missing[entry] = false;
     }
 
     /// Says which entries are on screen.

@@ -56,6 +56,7 @@ pub struct Session {
     /// The numbers that views show.
     pub tables: Arc<Tables>,
     tables_wanted: bool,
+    measuring_wanted: bool,
     /// Tables being made for a query, and how long it took to put measurements together.
     tabulating: Option<(Query, Task<(Tables, Duration)>)>,
     tabulated: Option<Query>,
@@ -95,6 +96,7 @@ impl Session {
             query: Query::default(),
             tables: Arc::default(),
             tables_wanted: false,
+            measuring_wanted: false,
             tabulating: None,
             tabulated: None,
             resting: None,
@@ -170,20 +172,39 @@ impl Session {
         let has_device = self.devices.poll();
         let device = self.devices.open.as_ref();
         let Some((_, document)) = &self.document else { return };
+        let names = self.planning.analysis.as_ref().map(|analysis| analysis.names);
         let planned = self.planning.poll(&self.notify, document, device);
-        if planned.is_some() || has_device {
-            if let (Some(analysis), Some(device)) = (&self.planning.analysis, device) {
-                self.measurements.turn_to(&self.notify, document, analysis, device);
-            }
+        if let Some(analysis) = &planned {
+            self.measurements.turn_to(analysis);
             self.tables_wanted = true;
+            if names != Some(analysis.names) {
+                // Entries have other numbers now.
+                discard(std::mem::take(&mut self.tables));
+                (self.tabulating, self.tabulated, self.resting) = (None, None, None);
+            }
         }
+        self.measuring_wanted |= planned.is_some() || has_device;
         let Some(analysis) = self.planning.analysis.clone() else { return };
         self.tables_wanted |= self.measurements.poll(&analysis);
         self.poll_tables(&analysis);
+        self.begin_the_rest(&analysis);
         self.chosen.update(&self.selection, &analysis);
         if let Some(outcome) = self.exporting.as_ref().and_then(Exporting::outcome) {
             self.exporting = None;
             self.outcome = Some(outcome);
+        }
+    }
+
+    /// Begins what can wait until the numbers that are known are shown.
+    fn begin_the_rest(&mut self, analysis: &Arc<Analysis>) {
+        let Some((_, document)) = &self.document else { return };
+        if self.tabulating.is_some() || self.tables_wanted {
+            return;
+        }
+        self.planning.preview(&self.notify, document);
+        if let Some(device) = self.devices.open.as_ref().filter(|_| self.measuring_wanted) {
+            self.measuring_wanted = false;
+            self.measurements.begin(&self.notify, document, analysis, device);
         }
     }
 
@@ -253,6 +274,7 @@ impl Session {
         self.opening.is_some()
             || (self.devices.open.is_none() && self.devices.error.is_none())
             || (opened && (self.planning.is_busy() || self.planning.is_previewing()))
+            || (opened && self.measuring_wanted && self.devices.error.is_none())
             || (self.measurements.progress().is_some() && !self.measurements.paused)
             || self.tabulating.is_some()
             || (opened && self.tables_wanted)

@@ -40,6 +40,7 @@ pub struct Planning {
     /// Whether embedding and head could not be compared.
     is_unsettled: bool,
     previewing: Option<Task<Preview>>,
+    preview_wanted: bool,
 }
 
 /// Under which name to remember a tie, and the tie.
@@ -61,6 +62,7 @@ impl Planning {
             settling: None,
             is_unsettled: false,
             previewing: None,
+            preview_wanted: false,
         }
     }
 
@@ -81,7 +83,15 @@ impl Planning {
 
     /// Whether the preview is still that of another plan.
     pub fn is_previewing(&self) -> bool {
-        self.previewing.is_some()
+        self.preview_wanted || self.previewing.is_some()
+    }
+
+    /// Begins to find out what follows from the plan, if that has not been done.
+    pub fn preview(&mut self, notify: &Notify, document: &Arc<Document>) {
+        if let Some(analysis) = self.analysis.as_ref().filter(|_| self.preview_wanted) {
+            self.preview_wanted = false;
+            self.previewing = Some(preview(notify, document, analysis, self.sharding()));
+        }
     }
 
     /// Whether embedding and head are being compared.
@@ -141,7 +151,8 @@ impl Planning {
                 let analysis = Arc::new(analysis);
                 discard(self.analysis.replace(Arc::clone(&analysis)));
                 self.is_unsettled = false;
-                self.previewing = Some(preview(notify, document, &analysis, self.sharding()));
+                self.previewing = None;
+                self.preview_wanted = true;
                 notify();
                 Some(analysis)
             }
