@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use eframe::egui::{Key, Modifiers, OutputCommand, Role};
-use egui_kittest::Harness;
+use eframe::egui::{Key, Modifiers, OutputCommand, Role, Theme, ThemePreference};
 use egui_kittest::kittest::{NodeT, Queryable};
-use quantscope::gui::{App, Settings, Source, share};
+use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
+use quantscope::gui::{App, Settings, Source, View, share};
 
 /// The demo as a folder.
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo");
@@ -372,5 +372,31 @@ fn a_view_can_be_drawn_without_a_display() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let image = image::open(&file).unwrap();
         assert_eq!((image.width(), image.height()), (1000, 640));
+    }
+}
+
+#[test]
+fn views_look_as_they_did() {
+    // Drivers round a little differently.
+    let options = SnapshotOptions::new().output_path("tests/snapshots").max_failed_pixels(400usize);
+    let mut results = SnapshotResults::new();
+    for (view, theme) in
+        [(View::Map, Theme::Dark), (View::Table, Theme::Light), (View::Profile, Theme::Dark)]
+    {
+        let preference =
+            if theme == Theme::Dark { ThemePreference::Dark } else { ThemePreference::Light };
+        let settings = Settings { view, theme: preference, ..settings() };
+        let mut window: Window =
+            Harness::builder().with_size([1200.0, 700.0]).with_theme(theme).wgpu().build_eframe(
+                |creation| {
+                    let mut app = App::new(&creation.egui_ctx, settings, None, None);
+                    let recipe = toml::from_str("format = 'nvfp4'").unwrap();
+                    app.open_with(Source::Path(DEMO.into()), recipe);
+                    app
+                },
+            );
+        settle(&mut window);
+        window.run_steps(10);
+        results.add(window.try_snapshot_options(format!("window_{}", view.key()), &options));
     }
 }
