@@ -1,22 +1,20 @@
 //! The window's content: one frame, and what commands do.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use eframe::egui::{self, CentralPanel, Context, Frame, Panel, Ui, ViewportCommand};
+use eframe::egui::{CentralPanel, Context, Frame, Panel, Ui, ViewportCommand};
 
 use super::command::Command;
 use super::dialogs::{Answer, Dialogs};
 use super::menu;
 use super::overlay::Overlay;
 use super::panels;
-use super::session::{Devices, Notify, Outcome, Query, Session, Source, WindowGpu, name_of};
+use super::session::{Devices, Notify, Query, Session, Source, WindowGpu, name_of};
 use super::settings::{Draft, Settings};
 use super::theme::{self, Theme};
 use super::views::{self, View, Views};
 use crate::recipe::Recipe;
-use crate::report::{ReportFormat, table_text};
 
 /// The window's content.
 pub struct App {
@@ -26,8 +24,8 @@ pub struct App {
     pub(super) settings: Settings,
     pub(super) views: Views,
     pub(super) overlay: Overlay,
-    dialogs: Dialogs,
-    notify: Notify,
+    pub(super) dialogs: Dialogs,
+    pub(super) notify: Notify,
     /// What has just been done, and when.
     pub(super) notice: Option<(String, f64)>,
 }
@@ -231,7 +229,7 @@ impl App {
         self.notice = Some((what, ctx.input(|input| input.time)));
     }
 
-    fn open(&mut self, source: Source) {
+    pub(super) fn open(&mut self, source: Source) {
         let (recipe, selection) = match self.settings.draft_of(&source) {
             Some(draft) if self.session.document.is_none() => {
                 (draft.recipe(), draft.selection.clone())
@@ -278,167 +276,6 @@ impl App {
     /// The recipe as it is now.
     pub(super) fn recipe(&self) -> &Recipe {
         self.session.planning.recipe.current()
-    }
-
-    /// Whether a command makes sense now.
-    pub(super) fn can(&self, command: Command) -> bool {
-        let document = self.session.document.as_ref().map(|(_, document)| document);
-        let is_open = document.is_some();
-        let is_float = document.is_some_and(|document| document.quantized.is_none());
-        let history = &self.session.planning.recipe;
-        let has_tables = !self.session.tables.rows.is_empty();
-        match command {
-            Command::Undo => is_float && history.to_undo().is_some(),
-            Command::Redo => is_float && history.to_redo().is_some(),
-            Command::SaveTableCsv
-            | Command::SaveTableJson
-            | Command::SaveTableMarkdown
-            | Command::CopyRows
-            | Command::SelectShown => has_tables,
-            Command::ClearSelection => !self.session.selection.is_empty(),
-            Command::KeepSelection => is_float && !self.session.selection.is_empty(),
-            Command::QuantizeSelection => {
-                is_float && !self.session.selection.is_empty() && self.recipe().format.is_some()
-            }
-            Command::ToggleEmbeddings
-            | Command::ResetRecipe
-            | Command::OpenRecipe
-            | Command::SaveRecipe
-            | Command::CopyRecipe
-            | Command::CopyCommandLine => is_float,
-            Command::Export => is_float && self.why_no_export().is_none(),
-            Command::Verify => {
-                is_open
-                    && !is_float
-                    && self.session.exporting.is_none()
-                    && self.session.devices.open.is_some()
-            }
-            Command::Stop => self.session.exporting.is_some(),
-            Command::CopyReport => {
-                let outcome = self.session.outcome.as_ref();
-                outcome.is_some_and(|outcome| !matches!(outcome, Outcome::Stopped))
-            }
-            Command::FocusFilter
-            | Command::ShowMap
-            | Command::ShowTable
-            | Command::ShowProfile
-            | Command::ShowFiles
-            | Command::ShowExport
-            | Command::ToggleRecipe
-            | Command::ToggleSize
-            | Command::PauseMeasuring => is_open,
-            _ => true,
-        }
-    }
-
-    fn run(&mut self, command: Command, ctx: &Context) {
-        match command {
-            Command::OpenFolder => self.dialogs.open_folder(&self.notify),
-            Command::OpenFile => self.dialogs.open_file(&self.notify),
-            Command::OpenDemo => self.open(Source::Demo),
-            Command::OpenRecipe => self.dialogs.open_recipe(&self.notify),
-            Command::SaveRecipe => match self.recipe_toml() {
-                Ok(text) => {
-                    self.dialogs.save(&self.notify, "recipe.toml", text.into_bytes());
-                }
-                Err(message) => self.overlay = Overlay::Message(message),
-            },
-            Command::CopyRecipe => match self.recipe_toml() {
-                Ok(text) => {
-                    ctx.copy_text(text);
-                    self.say(ctx, "copied the recipe".to_owned());
-                }
-                Err(message) => self.overlay = Overlay::Message(message),
-            },
-            Command::SaveTableCsv => self.save_table(ReportFormat::Csv, "statistics.csv"),
-            Command::SaveTableJson => self.save_table(ReportFormat::Json, "statistics.json"),
-            Command::SaveTableMarkdown => self.save_table(ReportFormat::Markdown, "statistics.md"),
-            Command::Quit => ctx.send_viewport_cmd(ViewportCommand::Close),
-            Command::Undo => self.session.undo(),
-            Command::Redo => self.session.redo(),
-            Command::CopyRows => {
-                let rows = views::table::chosen_rows(&self.session);
-                let count = crate::units::count(rows.len() as u64, "row");
-                ctx.copy_text(table_text(rows, ReportFormat::Csv));
-                self.say(ctx, format!("copied {count} as CSV"));
-            }
-            Command::SelectShown => views::table::select_shown(&mut self.session),
-            Command::ClearSelection => self.session.selection.clear(),
-            Command::FocusFilter => {
-                self.settings.view = View::Table;
-                self.views.table.focus_filter = true;
-            }
-            Command::ToggleEmbeddings => {
-                let mut recipe = self.recipe().clone();
-                recipe.quantize_embeddings ^= true;
-                let name = match recipe.quantize_embeddings {
-                    true => "quantize embeddings",
-                    false => "keep embeddings",
-                };
-                self.session.change(name, recipe);
-            }
-            Command::KeepSelection => panels::set_selection(&mut self.session, panels::Wish::Keep),
-            Command::QuantizeSelection => {
-                panels::set_selection(&mut self.session, panels::Wish::Quantize);
-            }
-            Command::ResetRecipe => self.session.change("start over", Recipe::default()),
-            Command::Export => {
-                let out = PathBuf::from(self.views.export.out.trim());
-                self.settings.view = View::Export;
-                self.session.export(out, self.views.export.overwrite);
-            }
-            Command::Verify => {
-                let against = self.views.export.against.trim();
-                let against = (!against.is_empty()).then(|| PathBuf::from(against));
-                self.settings.view = View::Export;
-                self.session.verify(against);
-            }
-            Command::Stop => {
-                if let Some(exporting) = &self.session.exporting {
-                    exporting.cancel();
-                }
-            }
-            Command::CopyCommandLine => {
-                ctx.copy_text(self.command_line());
-                self.say(ctx, "copied the command line".to_owned());
-            }
-            Command::CopyReport => {
-                ctx.copy_text(views::export::report_text(self));
-                self.say(ctx, "copied the report".to_owned());
-            }
-            Command::ShowMap => self.settings.view = View::Map,
-            Command::ShowTable => self.settings.view = View::Table,
-            Command::ShowProfile => self.settings.view = View::Profile,
-            Command::ShowFiles => self.settings.view = View::Files,
-            Command::ShowExport => self.settings.view = View::Export,
-            Command::ToggleRecipe => self.settings.recipe_panel ^= true,
-            Command::ToggleSize => self.settings.size_panel ^= true,
-            Command::PauseMeasuring => {
-                let paused = !self.session.measurements.paused;
-                self.session.measurements.pause(paused);
-            }
-            Command::Dark => self.set_theme(ctx, egui::ThemePreference::Dark),
-            Command::Light => self.set_theme(ctx, egui::ThemePreference::Light),
-            Command::FollowSystem => self.set_theme(ctx, egui::ThemePreference::System),
-            Command::Palette => self.overlay = Overlay::palette(),
-            Command::Shortcuts => self.overlay = Overlay::Shortcuts,
-            Command::About => self.overlay = Overlay::About,
-        }
-    }
-
-    fn set_theme(&mut self, ctx: &Context, theme: egui::ThemePreference) {
-        self.settings.theme = theme;
-        ctx.set_theme(theme);
-    }
-
-    fn save_table(&mut self, format: ReportFormat, name: &str) {
-        let text = table_text(views::table::shown_rows(&self.session), format);
-        self.dialogs.save(&self.notify, name, text.into_bytes());
-    }
-
-    fn recipe_toml(&self) -> Result<String, String> {
-        let recipe = toml::to_string(self.recipe());
-        recipe.map_err(|error| format!("the recipe cannot be written as TOML: {error}"))
     }
 
     /// Whether any work is under way.

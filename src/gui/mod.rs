@@ -4,6 +4,7 @@
 //! `session` has all that is known of the open checkpoint and all work on it, in the background, and
 //! knows nothing of drawing. [`App`] draws it once a frame, in panels and views, and takes commands.
 
+mod act;
 mod app;
 mod command;
 mod dialogs;

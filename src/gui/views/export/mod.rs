@@ -1,0 +1,142 @@
+//! Writing the export and proving it, or proving a checkpoint that is quantized already.
+
+mod form;
+mod outcome;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eframe::egui::{ProgressBar, ScrollArea, Ui};
+
+pub use outcome::report_text;
+
+use form::{export_form_ui, verify_form_ui};
+use outcome::outcome_ui;
+
+use crate::batch::{Call, command_line};
+use crate::export::Stage;
+use crate::gui::app::{App, Asked};
+use crate::gui::session::{Document, Session, StageProgress};
+use crate::recipe::Recipe;
+use crate::units::bytes;
+
+/// What has been typed and chosen.
+#[derive(Debug, Default)]
+pub struct ExportView {
+    /// The folder to write.
+    pub out: String,
+    /// Whether it may replace an earlier export.
+    pub overwrite: bool,
+    /// The checkpoint to compare with.
+    pub against: String,
+    /// Where a recipe was saved, and how it was then.
+    pub recipe_file: Option<(PathBuf, Recipe)>,
+    /// Bytes of a file, at most, as typed.
+    shard: String,
+}
+
+impl ExportView {
+    /// Forgets what was about another checkpoint.
+    pub fn turn_to(&mut self, document: &Arc<Document>) {
+        self.against.clear();
+        self.overwrite = false;
+        if self.out.is_empty() {
+            self.out = document.beside.display().to_string();
+        }
+    }
+
+    /// What to call the folder of an export.
+    pub fn suggested_name(&self, session: &Session) -> String {
+        let name = session.document.as_ref().map(|(_, document)| document.name());
+        let format = session.planning.recipe.current().format;
+        let format = format.map_or("quantized", |format| format.name());
+        format!("{}-{format}", name.unwrap_or_default())
+    }
+}
+
+impl App {
+    /// Why nothing can be exported now; `None` if something can.
+    pub(in crate::gui) fn why_no_export(&self) -> Option<String> {
+        let session = &self.session;
+        let Some(analysis) = session.analysis() else {
+            return Some("The plan is being made".into());
+        };
+        if session.exporting.is_some() {
+            Some("An export is under way".to_owned())
+        } else if let Some(why) = &session.planning.refused {
+            Some(why.clone())
+        } else if session.planning.is_busy() {
+            Some("The plan is being made".to_owned())
+        } else if !analysis.plan.quantizes() {
+            Some("Nothing is quantized: choose a format in the recipe".to_owned())
+        } else if self.views.export.out.trim().is_empty() {
+            Some("Say where to write it".to_owned())
+        } else if session.devices.open.is_none() {
+            Some("The device is not open".to_owned())
+        } else {
+            None
+        }
+    }
+
+    /// The `--batch` call that does the same.
+    pub(in crate::gui) fn command_line(&self) -> String {
+        let session = &self.session;
+        let view = &self.views.export;
+        let path = session.document.as_ref().map(|(_, document)| document.checkpoint.path.clone());
+        // A saved recipe that has changed since does not do the same.
+        let saved = view.recipe_file.as_ref().filter(|(_, recipe)| recipe == self.recipe());
+        let out = Some(PathBuf::from(view.out.trim())).filter(|out| !out.as_os_str().is_empty());
+        command_line(&Call {
+            checkpoint: &path.unwrap_or_default(),
+            recipe: self.recipe(),
+            recipe_file: saved.map(|(path, _)| path.as_path()),
+            out: out.as_deref().filter(|_| self.recipe().format.is_some()),
+            max_shard_size: session.planning.max_shard_bytes,
+            overwrite: view.overwrite,
+            device: &session.devices.name,
+        })
+    }
+}
+
+/// Draws it.
+pub fn export_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
+    let is_quantized =
+        app.session.document.as_ref().is_some_and(|(_, document)| document.quantized.is_some());
+    ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+        ui.set_max_width(820.0);
+        match is_quantized {
+            true => verify_form_ui(app, ui, asked),
+            false => export_form_ui(app, ui, asked),
+        }
+        ui.add_space(8.0);
+        if let Some(exporting) = &app.session.exporting {
+            for stage in exporting.stages() {
+                stage_ui(ui, &stage);
+            }
+            ui.ctx().request_repaint_after(Duration::from_millis(100));
+        }
+        outcome_ui(app, ui, asked);
+    });
+}
+
+const fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Quantize => "quantize",
+        Stage::Verify => "verify",
+    }
+}
+
+fn stage_ui(ui: &mut Ui, stage: &StageProgress) {
+    let name = stage_name(stage.stage);
+    let mut text = format!(
+        "{name}: {} of {}, {}/s",
+        bytes(stage.done.min(stage.total)),
+        bytes(stage.total),
+        bytes(stage.rate() as u64)
+    );
+    if let Some(seconds) = stage.seconds_left().filter(|_| stage.done < stage.total) {
+        text += &format!(", {seconds:.0} s left");
+    }
+    ui.add(ProgressBar::new(stage.fraction()).text(text));
+}

@@ -1,0 +1,121 @@
+//! What an export or verification brought.
+
+use std::path::PathBuf;
+
+use eframe::egui::{self, RichText, Ui};
+
+use crate::export::Exported;
+use crate::export::verify::Verification;
+use crate::gui::app::{App, Asked};
+use crate::gui::command::Command;
+use crate::gui::session::{Outcome, Source};
+use crate::gui::theme::Theme;
+use crate::gui::widgets::{Mark, heading};
+use crate::report::terminal;
+
+/// Draws it.
+pub fn outcome_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
+    let Some(outcome) = &app.session.outcome else { return };
+    let theme = Theme::of(ui);
+    ui.separator();
+    match outcome {
+        Outcome::Exported(exported) => exported_ui(app, ui, asked, exported),
+        Outcome::Verified(verification) => {
+            let headline = if verification.passed() { "Verified" } else { "Verification failed" };
+            headline_ui(ui, verification.passed(), headline);
+            gate_ui(ui, verification);
+            copy_report_ui(ui, asked);
+        }
+        Outcome::Refused(verification) => {
+            headline_ui(ui, false, "The export did not pass verification, and was removed");
+            gate_ui(ui, verification);
+            copy_report_ui(ui, asked);
+        }
+        Outcome::Stopped => {
+            ui.label("Stopped. Nothing was left behind.");
+        }
+        Outcome::Failed(why) => {
+            headline_ui(ui, false, "Nothing was written");
+            ui.colored_label(theme.bad, why);
+        }
+    }
+}
+
+fn exported_ui(app: &App, ui: &mut Ui, asked: &mut Asked, exported: &Exported) {
+    headline_ui(ui, true, "Exported and verified");
+    let out = app.views.export.out.trim().to_owned();
+    ui.horizontal(|ui| {
+        if ui.button("Open folder").clicked() {
+            let url = format!("file://{}", std::path::absolute(&out).unwrap_or_default().display());
+            ui.ctx().open_url(egui::OpenUrl::new_tab(url));
+        }
+        if ui.button("Look at it here").on_hover_text("Open the export as a checkpoint").clicked() {
+            asked.open = Some(Source::Path(PathBuf::from(&out)));
+        }
+        if ui.button("Copy report").on_hover_text(Command::CopyReport.help()).clicked() {
+            asked.commands.push(Command::CopyReport);
+        }
+    });
+    gate_ui(ui, &exported.verification);
+    for line in terminal::companions(&exported.companions).lines() {
+        ui.label(RichText::new(line).monospace());
+    }
+}
+
+fn copy_report_ui(ui: &mut Ui, asked: &mut Asked) {
+    if ui.button("Copy report").on_hover_text(Command::CopyReport.help()).clicked() {
+        asked.commands.push(Command::CopyReport);
+    }
+}
+
+fn headline_ui(ui: &mut Ui, good: bool, text: &str) {
+    ui.horizontal(|ui| {
+        if good { Mark::Good } else { Mark::Bad }.show(ui);
+        heading(ui, text);
+    });
+}
+
+/// The gate table.
+fn gate_ui(ui: &mut Ui, verification: &Verification) {
+    egui::Grid::new("gate").num_columns(3).striped(true).spacing([12.0, 4.0]).show(ui, |ui| {
+        for check in &verification.checks {
+            if check.passed { Mark::Good } else { Mark::Bad }.show(ui);
+            ui.label(check.name);
+            ui.add(egui::Label::new(&check.detail).wrap());
+            ui.end_row();
+        }
+    });
+    ui.weak(format!("Coverage: {}", terminal::coverage(&verification.coverage)));
+}
+
+/// What the last export or verification found, as `--batch` prints it.
+pub fn report_text(app: &App) -> String {
+    let session = &app.session;
+    let mut text = String::new();
+    let mut line = |line: &str| {
+        text.push_str(line);
+        text.push('\n');
+    };
+    if let (Some((source, _)), Some(analysis)) = (&session.document, session.analysis()) {
+        line(&format!("{source} · {}", analysis.facts.join(" · ")));
+    }
+    line(&format!("device    {}", session.devices.label()));
+    match &session.outcome {
+        Some(Outcome::Exported(exported)) => {
+            if let Some(analysis) = session.analysis() {
+                line(&terminal::summary(&analysis.plan));
+                line(&terminal::findings(&analysis.plan.findings));
+            }
+            line(&terminal::findings(&exported.findings));
+            line(&terminal::verification(&exported.verification));
+            line(&terminal::companions(&exported.companions));
+            line(&format!("written   {}", app.views.export.out.trim()));
+        }
+        Some(Outcome::Verified(verification) | Outcome::Refused(verification)) => {
+            line(&terminal::verification(verification));
+        }
+        Some(Outcome::Failed(why)) => line(&format!("error: {why}")),
+        Some(Outcome::Stopped) | None => {}
+    }
+    text
+}
