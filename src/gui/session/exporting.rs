@@ -16,7 +16,7 @@ use crate::export::{ExportError, Exported, NotExported, Options, Stage, export};
 #[derive(Debug)]
 pub enum Outcome {
     /// The checkpoint is written and verified.
-    Exported(Box<Exported>),
+    Exported(Box<Done>),
     /// A checkpoint was verified; the gate says how that went.
     Verified(Verification),
     /// What was written did not pass the gate, and was removed.
@@ -25,6 +25,19 @@ pub enum Outcome {
     Stopped,
     /// It failed, for this reason; nothing is left behind.
     Failed(String),
+}
+
+/// An export, as it was begun, whatever the recipe has become since.
+#[derive(Debug)]
+pub struct Done {
+    /// What it did.
+    pub exported: Exported,
+    /// What it was of.
+    pub analysis: Arc<Analysis>,
+    /// Where it is.
+    pub out: PathBuf,
+    /// What computed it.
+    pub device: String,
 }
 
 /// Work that is under way.
@@ -115,7 +128,11 @@ impl Exporting {
             let run = Run { checkpoint, plan, sink: None, resources };
             let options = Options { out: &out, overwrite, strict: false };
             match export(&run, &options, &|stage, total| stages.begin(stage, total)) {
-                Ok(exported) => Outcome::Exported(Box::new(exported)),
+                Ok(exported) => {
+                    let device = device.backend.name().to_owned();
+                    let (analysis, out) = (Arc::clone(&analysis), out.clone());
+                    Outcome::Exported(Box::new(Done { exported, analysis, out, device }))
+                }
                 Err(NotExported::Refused(verification)) => Outcome::Refused(*verification),
                 Err(NotExported::Failed(error)) => Outcome::of_error(&error),
                 Err(error) => Outcome::Failed(error.to_string()),

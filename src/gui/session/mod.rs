@@ -25,7 +25,7 @@ pub use analysis::{Analysis, dialect_of};
 pub use chosen::Chosen;
 pub use device::{Devices, WindowGpu};
 pub use document::{Document, Source, name_of};
-pub use exporting::{Exporting, Outcome, StageProgress};
+pub use exporting::{Done, Exporting, Outcome, StageProgress};
 pub use grid::{Grid, GridColumn};
 pub use history::History;
 pub use measurements::Measurements;
@@ -234,6 +234,9 @@ impl Session {
         if let Some((query, task)) = &self.tabulating
             && let Some(result) = task.poll()
         {
+            if let Err(message) = &result {
+                self.measurements.error = Some(message.clone());
+            }
             if let Ok((tables, took)) = result {
                 discard(std::mem::replace(&mut self.tables, Arc::new(tables)));
                 self.tabulated = Some(query.clone());

@@ -114,23 +114,18 @@ fn path_ui(ui: &mut Ui, path: &mut String, enabled: bool, said: &str) {
 /// How outputs are spread over files.
 fn shards_ui(app: &mut App, ui: &mut Ui, is_free: bool) {
     let planning = &mut app.session.planning;
-    let shard = &mut app.views.export.shard;
+    let view = &mut app.views.export;
+    let known = planning.max_shard_bytes.map(size_text).unwrap_or_default();
+    let shard = view.shard.get_or_insert(known);
     ui.horizontal(|ui| {
         ui.label("at most");
-        if let (true, Some(bytes)) = (shard.is_empty(), planning.max_shard_bytes) {
-            *shard = size_text(bytes);
-        }
-        let field = TextEdit::singleline(shard).desired_width(90.0).hint_text("as the source");
+        let field = TextEdit::singleline(shard).desired_width(100.0).hint_text("as the source");
         let field = ui.add_enabled(is_free, field);
         named(&field, Role::TextInput, "Size of a file, at most");
         ui.label("each")
-            .on_hover_text("Such as 4 GB, 500 MiB; empty for files as the source has them");
-        let wanted = match shard.trim() {
-            "" => Ok(None),
-            text => parse_size(text).map(Some),
-        };
-        match wanted {
-            Ok(wanted) if wanted != planning.max_shard_bytes && !field.has_focus() => {
+            .on_hover_text("Such as 4GB or 500MiB; empty for files as the source has them");
+        match shard_bytes(shard) {
+            Ok(wanted) if wanted != planning.max_shard_bytes => {
                 planning.max_shard_bytes = wanted;
                 planning.ask();
             }
@@ -140,4 +135,12 @@ fn shards_ui(app: &mut App, ui: &mut Ui, is_free: bool) {
             }
         }
     });
+}
+
+/// What has been typed as the size of a file; `None` if nothing has.
+pub fn shard_bytes(text: &str) -> Result<Option<u64>, String> {
+    match text.trim() {
+        "" => Ok(None),
+        text => parse_size(text).map(Some),
+    }
 }

@@ -11,7 +11,7 @@ use eframe::egui::{ProgressBar, ScrollArea, Ui};
 
 pub use outcome::report_text;
 
-use form::{export_form_ui, verify_form_ui};
+use form::{export_form_ui, shard_bytes, verify_form_ui};
 use outcome::outcome_ui;
 
 use crate::batch::{Call, command_line};
@@ -33,13 +33,14 @@ pub struct ExportView {
     /// Where a recipe was saved, and how it was then.
     pub recipe_file: Option<(PathBuf, Recipe)>,
     /// Bytes of a file, at most, as typed.
-    shard: String,
+    shard: Option<String>,
 }
 
 impl ExportView {
     /// Forgets what was about another checkpoint.
     pub fn turn_to(&mut self, document: &Arc<Document>) {
         self.against.clear();
+        self.shard = None;
         self.overwrite = false;
         if self.out.is_empty() {
             self.out = document.beside.display().to_string();
@@ -72,6 +73,8 @@ impl App {
             Some("Nothing is quantized: choose a format in the recipe".to_owned())
         } else if self.views.export.out.trim().is_empty() {
             Some("Say where to write it".to_owned())
+        } else if let Some(Err(why)) = self.views.export.shard.as_deref().map(shard_bytes) {
+            Some(format!("Size of files: {why}"))
         } else if session.devices.open.is_none() {
             Some("The device is not open".to_owned())
         } else {

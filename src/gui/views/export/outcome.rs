@@ -1,14 +1,11 @@
 //! What an export or verification brought.
 
-use std::path::PathBuf;
-
 use eframe::egui::{self, RichText, Ui};
 
-use crate::export::Exported;
 use crate::export::verify::Verification;
 use crate::gui::app::{App, Asked};
 use crate::gui::command::Command;
-use crate::gui::session::{Outcome, Source};
+use crate::gui::session::{Done, Outcome, Source};
 use crate::gui::theme::Theme;
 use crate::gui::widgets::{Mark, heading};
 use crate::report::terminal;
@@ -19,7 +16,7 @@ pub fn outcome_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
     let theme = Theme::of(ui);
     ui.separator();
     match outcome {
-        Outcome::Exported(exported) => exported_ui(app, ui, asked, exported),
+        Outcome::Exported(done) => exported_ui(ui, asked, done),
         Outcome::Verified(verification) => {
             let headline = if verification.passed() { "Verified" } else { "Verification failed" };
             headline_ui(ui, verification.passed(), headline);
@@ -41,20 +38,19 @@ pub fn outcome_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
     }
 }
 
-fn exported_ui(app: &App, ui: &mut Ui, asked: &mut Asked, exported: &Exported) {
+fn exported_ui(ui: &mut Ui, asked: &mut Asked, done: &Done) {
+    let Done { exported, out, .. } = done;
     headline_ui(ui, true, "Exported and verified");
-    let out = app.views.export.out.trim().to_owned();
+    ui.weak(out.display().to_string());
     ui.horizontal(|ui| {
         if ui.button("Open folder").clicked() {
-            let url = format!("file://{}", std::path::absolute(&out).unwrap_or_default().display());
+            let url = format!("file://{}", std::path::absolute(out).unwrap_or_default().display());
             ui.ctx().open_url(egui::OpenUrl::new_tab(url));
         }
         if ui.button("Look at it here").on_hover_text("Open the export as a checkpoint").clicked() {
-            asked.open = Some(Source::Path(PathBuf::from(&out)));
+            asked.open = Some(Source::Path(out.clone()));
         }
-        if ui.button("Copy report").on_hover_text(Command::CopyReport.help()).clicked() {
-            asked.commands.push(Command::CopyReport);
-        }
+        copy_report_ui(ui, asked);
     });
     gate_ui(ui, &exported.verification);
     for line in terminal::companions(&exported.companions).lines() {
@@ -91,31 +87,27 @@ fn gate_ui(ui: &mut Ui, verification: &Verification) {
 /// What the last export or verification found, as `--batch` prints it.
 pub fn report_text(app: &App) -> String {
     let session = &app.session;
-    let mut text = String::new();
-    let mut line = |line: &str| {
-        text.push_str(line);
-        text.push('\n');
-    };
-    if let (Some((source, _)), Some(analysis)) = (&session.document, session.analysis()) {
-        line(&format!("{source} · {}", analysis.facts.join(" · ")));
-    }
-    line(&format!("device    {}", session.devices.label()));
+    let source = session.document.as_ref().map(|(source, _)| source.to_string());
+    let source = source.unwrap_or_default();
     match &session.outcome {
-        Some(Outcome::Exported(exported)) => {
-            if let Some(analysis) = session.analysis() {
-                line(&terminal::summary(&analysis.plan));
-                line(&terminal::findings(&analysis.plan.findings));
-            }
-            line(&terminal::findings(&exported.findings));
-            line(&terminal::verification(&exported.verification));
-            line(&terminal::companions(&exported.companions));
-            line(&format!("written   {}", app.views.export.out.trim()));
+        Some(Outcome::Exported(done)) => {
+            let Done { exported, analysis, out, device } = done.as_ref();
+            [
+                format!("{source} · {}", analysis.facts.join(" · ")),
+                terminal::summary(&analysis.plan),
+                format!("device    {device}\n"),
+                terminal::findings(&analysis.plan.findings),
+                terminal::findings(&exported.findings),
+                terminal::verification(&exported.verification),
+                terminal::companions(&exported.companions),
+                format!("written   {}", out.display()),
+            ]
+            .join("\n")
         }
         Some(Outcome::Verified(verification) | Outcome::Refused(verification)) => {
-            line(&terminal::verification(verification));
+            format!("{source}\n{}", terminal::verification(verification))
         }
-        Some(Outcome::Failed(why)) => line(&format!("error: {why}")),
-        Some(Outcome::Stopped) | None => {}
+        Some(Outcome::Failed(why)) => format!("{source}\nerror: {why}"),
+        Some(Outcome::Stopped) | None => String::new(),
     }
-    text
 }
