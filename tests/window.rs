@@ -157,6 +157,7 @@ fn the_line_to_copy_does_the_same() {
     click(&mut window, "Export");
     let (ours, theirs) = (place.path().join("it's ours"), place.path().join("theirs"));
     type_into(&mut window, "Size of a file, at most", "100KB");
+    window.key_press(Key::Enter);
     settle(&mut window);
     type_instead(&mut window, "Folder to export to", ours.to_str().unwrap());
     let line = copy(&mut window, "Copy as command line");
@@ -271,21 +272,21 @@ fn kernels_run_on_the_device_that_draws_with_the_same_bytes() {
 fn every_change_can_be_undone() {
     let mut window = window(settings(), Some(Source::Demo));
     settle(&mut window);
-    let before = window.state().settings().draft.unwrap().recipe;
+    let before = window.state().settings().drafts[0].recipe.clone();
     click(&mut window, "Quantize embeddings");
     click(&mut window, "Layers: feed-forward");
     click(&mut window, "Add a rule");
-    let after = window.state().settings().draft.unwrap().recipe;
+    let after = window.state().settings().drafts[0].recipe.clone();
     for _ in 0..3 {
         window.key_press_modifiers(Modifiers::COMMAND, Key::Z);
         settle(&mut window);
     }
-    assert_eq!(window.state().settings().draft.unwrap().recipe, before);
+    assert_eq!(window.state().settings().drafts[0].recipe.clone(), before);
     for _ in 0..3 {
         window.key_press_modifiers(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
         settle(&mut window);
     }
-    assert_eq!(window.state().settings().draft.unwrap().recipe, after);
+    assert_eq!(window.state().settings().drafts[0].recipe.clone(), after);
 }
 
 #[test]
@@ -298,7 +299,7 @@ fn what_was_open_is_open_again() {
     first.key_press_modifiers(Modifiers::COMMAND | Modifiers::SHIFT, Key::A);
     settle(&mut first);
     let settings = first.state().settings();
-    let draft = settings.draft.clone().unwrap();
+    let draft = settings.drafts[0].clone();
     assert_eq!(draft.selection.len(), 38);
     let mut second = window(settings.clone(), None);
     settle(&mut second);

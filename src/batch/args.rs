@@ -158,36 +158,43 @@ pub struct Args {
     pub device: String,
 
     /// Number of threads; each takes about 10 to 30 MiB [default: one a core, at most 16; 4 with a GPU]
-    #[arg(long, value_name = "N", help_heading = "How")]
+    #[arg(long, value_name = "N", requires = "batch", help_heading = "How")]
     pub threads: Option<std::num::NonZeroUsize>,
 
     /// Put the rows of the statistics table together [default: none with --stats or --filter, else
     /// layer]
-    #[arg(long, value_name = "WHAT", help_heading = "What to show")]
+    #[arg(long, value_name = "WHAT", requires = "batch", help_heading = "What to show")]
     pub group_by: Option<GroupBy>,
 
     /// Show the rows of tables and reports that fit all of these terms, such as 'down_proj amax>2':
     /// down_proj is in the name, -norm is not, sqnr<20, zeros>=5 (percent), before>1M (binary),
     /// role=mlp, format!=kept; quotes keep spaces together. A number that was not measured fits none
-    #[arg(long, value_name = "TERMS", help_heading = "What to show", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "TERMS",
+        requires = "batch",
+        help_heading = "What to show",
+        allow_hyphen_values = true
+    )]
     pub filter: Option<Filter>,
 
     /// Sort the rows of tables and reports by a column, upwards, or downwards with :desc, such as
     /// amax:desc; rows without a value come last
-    #[arg(long, value_name = "COLUMN[:desc]", help_heading = "What to show", value_parser = sort)]
+    #[arg(long, value_name = "COLUMN[:desc]", requires = "batch", help_heading = "What to show",
+        value_parser = sort)]
     pub sort: Option<(Column, bool)>,
 
     /// Write the statistics table of every tensor, or of those that --filter leaves, to a .json,
     /// .csv or .md file
-    #[arg(long, value_name = "FILE", help_heading = "What to show")]
+    #[arg(long, value_name = "FILE", requires = "batch", help_heading = "What to show")]
     pub report: Option<PathBuf>,
 
     /// Fail, and write nothing, if there is any finding
-    #[arg(long, help_heading = "What to show")]
+    #[arg(long, requires = "batch", help_heading = "What to show")]
     pub strict: bool,
 
     /// Print findings and errors only
-    #[arg(long, short, help_heading = "What to show")]
+    #[arg(long, short, requires = "batch", help_heading = "What to show")]
     pub quiet: bool,
 }
 

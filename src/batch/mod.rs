@@ -107,7 +107,7 @@ struct Batch<'a> {
 impl Batch<'_> {
     fn quantize(&self, mode: Mode<'_>, out: &mut dyn Write) -> Result<(), BatchError> {
         let recipe = self.args.recipe()?;
-        if recipe.format.is_none() && matches!(mode, Mode::Export { .. }) {
+        if recipe.formats().next().is_none() && matches!(mode, Mode::Export { .. }) {
             return Err(UsageError::NoFormat.into());
         }
         let checkpoint = Checkpoint::open(self.args.checkpoint())?;

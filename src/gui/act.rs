@@ -30,16 +30,16 @@ impl App {
             | Command::CopyRows
             | Command::SelectShown => has_tables,
             Command::ClearSelection => !self.session.selection.is_empty(),
-            Command::KeepSelection => is_float && !self.session.selection.is_empty(),
+            Command::KeepSelection => is_float && self.session.chosen.tensors > 0,
             Command::QuantizeSelection => {
-                is_float && !self.session.selection.is_empty() && self.recipe().format.is_some()
+                is_float && self.session.chosen.tensors > 0 && self.recipe().format.is_some()
             }
             Command::ToggleEmbeddings
             | Command::ResetRecipe
             | Command::OpenRecipe
             | Command::SaveRecipe
-            | Command::CopyRecipe
-            | Command::CopyCommandLine => is_float,
+            | Command::CopyRecipe => is_float,
+            Command::CopyCommandLine => is_float && self.why_no_size().is_none(),
             Command::Export => is_float && self.why_no_export().is_none(),
             Command::Verify => {
                 is_open
@@ -74,7 +74,8 @@ impl App {
             Command::OpenRecipe => self.dialogs.open_recipe(&self.notify),
             Command::SaveRecipe => match self.recipe_toml() {
                 Ok(text) => {
-                    self.dialogs.save(&self.notify, "recipe.toml", text.into_bytes());
+                    let recipe = Box::new(self.recipe().clone());
+                    self.dialogs.save(&self.notify, "recipe.toml", text.into_bytes(), Some(recipe));
                 }
                 Err(message) => self.overlay = Overlay::Message(message),
             },
@@ -168,7 +169,7 @@ impl App {
 
     fn save_table(&mut self, format: ReportFormat, name: &str) {
         let text = table_text(views::table::shown_rows(&self.session), format);
-        self.dialogs.save(&self.notify, name, text.into_bytes());
+        self.dialogs.save(&self.notify, name, text.into_bytes(), None);
     }
 
     pub(super) fn recipe_toml(&self) -> Result<String, String> {

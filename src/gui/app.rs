@@ -1,16 +1,15 @@
 //! The window's content: one frame, and what commands do.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use eframe::egui::{CentralPanel, Context, Frame, Panel, Ui, ViewportCommand};
+use eframe::egui::{CentralPanel, Context, Frame, Panel, Popup, Ui, ViewportCommand};
 
 use super::command::Command;
 use super::dialogs::{Answer, Dialogs};
 use super::menu;
 use super::overlay::Overlay;
 use super::panels;
-use super::session::{Devices, Notify, Query, Session, Source, WindowGpu, name_of};
+use super::session::{Devices, Look, Notify, Query, Session, Source, WindowGpu};
 use super::settings::{Draft, Settings};
 use super::theme::{self, Theme};
 use super::views::{self, View, Views};
@@ -66,29 +65,21 @@ impl App {
         let devices = Devices::new(&settings.device, gpu);
         let mut session = Session::new(Arc::clone(&notify), devices);
         session.query = Query { experts_of: None, ..settings.query.clone() };
-        let restored = || settings.draft.as_ref().map(Draft::source);
-        let mut views = Views::default();
-        if let Some(source) = source.or_else(restored) {
-            match settings.draft_of(&source) {
-                Some(draft) => {
-                    session.planning.max_shard_bytes = draft.max_shard_bytes;
-                    views.export.out.clone_from(&draft.out);
-                    session.open(source, draft.recipe(), draft.selection.clone());
-                }
-                None => session.open(source, Recipe::default(), BTreeSet::new()),
-            }
-        }
+        let restored = settings.drafts.first().map(Draft::source);
         settings.query = Query::default();
-        let overlay = Overlay::default();
-        Self {
+        let mut app = Self {
             session,
             settings,
-            views,
-            overlay,
+            views: Views::default(),
+            overlay: Overlay::default(),
             dialogs: Dialogs::default(),
             notify,
             notice: None,
+        };
+        if let Some(source) = source.or(restored) {
+            app.open(source);
         }
+        app
     }
 
     /// Draws one frame.
@@ -152,15 +143,15 @@ impl App {
         if let Source::Path(path) = source {
             self.settings.opened(path);
         }
-        let is_draft = self.settings.draft.as_ref().is_some_and(|draft| draft.source() == *source);
-        if !is_draft {
-            self.views.export.out = String::new();
-        }
-        self.views.turn_to(document);
+        let out = self.settings.draft_of(source).map(|draft| draft.out.clone());
+        self.views.turn_to(document, out);
     }
 
     fn keys(&self, ui: &Ui, asked: &mut Asked) {
-        let is_typing = ui.ctx().text_edit_focused() || self.overlay.takes_keys();
+        if self.overlay.takes_keys() {
+            return;
+        }
+        let is_typing = ui.ctx().text_edit_focused() || Popup::is_any_open(ui.ctx());
         // Ctrl+Shift+Z would do for Ctrl+Z as well, so it is looked for first.
         let with_shift =
             |command: &Command| command.shortcut().is_some_and(|shortcut| shortcut.modifiers.shift);
@@ -188,7 +179,7 @@ impl App {
 
     fn dropped(&self, ui: &Ui, asked: &mut Asked) {
         let dropped = ui.input(|input| input.raw.dropped_files.clone());
-        asked.open = dropped.first().map(|file| Source::Path(file.path().to_owned()));
+        asked.open = dropped.first().map(|file| Source::path(file.path()));
     }
 
     /// Does what was asked for while the frame was drawn.
@@ -205,7 +196,7 @@ impl App {
             self.say(ui.ctx(), what);
         }
         if let Some((name, contents)) = asked.save {
-            self.dialogs.save(&self.notify, &name, contents);
+            self.dialogs.save(&self.notify, &name, contents, None);
         }
         if asked.choose_out {
             let name = self.views.export.suggested_name(&self.session);
@@ -230,20 +221,22 @@ impl App {
     }
 
     pub(super) fn open(&mut self, source: Source) {
-        let (recipe, selection) = match self.settings.draft_of(&source) {
-            Some(draft) if self.session.document.is_none() => {
-                (draft.recipe(), draft.selection.clone())
-            }
-            _ => Default::default(),
-        };
-        self.session.open(source, recipe, selection);
+        if let Some(draft) = self.draft() {
+            self.settings.keep(draft);
+        }
+        let look = self.settings.draft_of(&source).map(|draft| Look {
+            recipe: draft.recipe(),
+            max_shard_bytes: draft.max_shard_bytes,
+            selection: draft.selection.clone(),
+        });
+        self.session.open(source, look.unwrap_or_default());
     }
 
     fn take_answers(&mut self) {
         for answer in self.dialogs.poll() {
             let said = match answer {
                 Answer::Open(path) => {
-                    self.open(Source::Path(path));
+                    self.open(Source::path(&path));
                     continue;
                 }
                 Answer::Out(path) => {
@@ -255,14 +248,17 @@ impl App {
                     continue;
                 }
                 Answer::Recipe(path, recipe) => {
+                    let said = format!("opened {}", path.display());
+                    self.views.export.recipe_file = Some((path, recipe.as_ref().clone()));
                     self.session.change("open a recipe", *recipe);
-                    format!("opened {}", name_of(&path))
+                    said
                 }
-                Answer::Saved(path) => {
-                    if path.extension().is_some_and(|ending| ending == "toml") {
-                        self.views.export.recipe_file = Some((path.clone(), self.recipe().clone()));
+                Answer::Saved(path, recipe) => {
+                    let said = format!("saved {}", path.display());
+                    if let Some(recipe) = recipe {
+                        self.views.export.recipe_file = Some((path, *recipe));
                     }
-                    format!("saved {}", path.display())
+                    said
                 }
                 Answer::Failed(message) => {
                     self.overlay = Overlay::Message(message);
@@ -283,22 +279,28 @@ impl App {
         self.session.is_busy() || self.session.exporting.is_some()
     }
 
-    /// What to remember until the next time.
-    pub fn settings(&self) -> Settings {
-        let session = &self.session;
-        let draft = session.document.as_ref().map(|(source, _)| Draft {
+    /// What is about to be made of what is open.
+    fn draft(&self) -> Option<Draft> {
+        let (source, _) = self.session.document.as_ref()?;
+        Some(Draft {
             path: match source {
-                Source::Path(path) => {
-                    Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
-                }
+                Source::Path(path) => Some(path.clone()),
                 Source::Demo => None,
             },
             recipe: self.recipe_toml().unwrap_or_default(),
-            max_shard_bytes: session.planning.max_shard_bytes,
-            selection: session.selection.clone(),
+            max_shard_bytes: self.session.planning.max_shard_bytes,
+            selection: self.session.selection.clone(),
             out: self.views.export.out.clone(),
-        });
-        Settings { query: session.query.clone(), draft, ..self.settings.clone() }
+        })
+    }
+
+    /// What to remember until the next time.
+    pub fn settings(&self) -> Settings {
+        let mut settings = Settings { query: self.session.query.clone(), ..self.settings.clone() };
+        if let Some(draft) = self.draft() {
+            settings.keep(draft);
+        }
+        settings
     }
 }
 

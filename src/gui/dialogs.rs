@@ -1,11 +1,12 @@
 //! File dialogs, and the reading and writing that follows them, in the background.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rfd::AsyncFileDialog;
 
 use super::session::{Notify, Task};
 use crate::recipe::Recipe;
+use crate::report::write_file;
 
 /// What came of a dialog.
 #[derive(Debug)]
@@ -18,8 +19,8 @@ pub enum Answer {
     Against(PathBuf),
     /// A recipe that was read.
     Recipe(PathBuf, Box<Recipe>),
-    /// A file that was written.
-    Saved(PathBuf),
+    /// A file that was written, and the recipe if it is one.
+    Saved(PathBuf, Option<Box<Recipe>>),
     /// A file that could not be read or written.
     Failed(String),
 }
@@ -66,10 +67,19 @@ impl Dialogs {
         });
     }
 
-    /// Asks where to save a file and writes it.
-    pub fn save(&mut self, notify: &Notify, file_name: &str, contents: Vec<u8>) {
+    /// Asks where to save a file and writes it. `recipe` is what is in it, if it is one.
+    pub fn save(
+        &mut self,
+        notify: &Notify,
+        file_name: &str,
+        contents: Vec<u8>,
+        recipe: Option<Box<Recipe>>,
+    ) {
         let picked = AsyncFileDialog::new().set_file_name(file_name).save_file();
-        self.ask(notify, picked, move |path| write(&path, &contents));
+        self.ask(notify, picked, move |path| match write_file(&path, &contents) {
+            Ok(()) => Answer::Saved(path, recipe),
+            Err(error) => Answer::Failed(format!("cannot write {}: {error}", path.display())),
+        });
     }
 
     /// What has come of dialogs since the last call.
@@ -99,19 +109,5 @@ impl Dialogs {
         self.open.push(Task::start(notify, move |_| {
             pollster::block_on(picked).map(|file| then(file.path().to_owned()))
         }));
-    }
-}
-
-/// Writes a file whole, or not at all.
-fn write(path: &Path, contents: &[u8]) -> Answer {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
-        std::io::Write::write_all(&mut file, contents)?;
-        file.persist(path)?;
-        Ok(())
-    });
-    match written {
-        Ok(()) => Answer::Saved(path.to_owned()),
-        Err(error) => Answer::Failed(format!("cannot write {}: {error}", path.display())),
     }
 }

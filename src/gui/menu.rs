@@ -20,7 +20,7 @@ pub fn bar_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
                 let facts = app.session.analysis().map(|analysis| analysis.facts.join(" · "));
                 let muted = Theme::of(ui).muted;
                 // The name comes first where there is no room for all.
-                let name = RichText::new(document.name()).font(theme::strong());
+                let name = RichText::new(&document.name).font(theme::strong());
                 ui.label(name).on_hover_text(document.checkpoint.path.display().to_string());
                 if ui.available_width() > 60.0 {
                     ui.add(

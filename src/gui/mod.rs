@@ -26,9 +26,10 @@ pub use screenshot::{NotShown, Screenshot, screenshot};
 pub use session::{Session, Source, WindowGpu};
 pub use settings::Settings;
 pub use views::View;
-pub use window::{NoWindow, run, share};
+pub use window::{NoWindow, Start, run, share};
 
 use crate::batch::{Args, BatchError, UsageError};
+use crate::device::AUTO;
 
 /// What the screenshot of nothing open is called.
 const WELCOME: &str = "welcome";
@@ -46,9 +47,15 @@ pub fn main(args: &Args) -> Result<(), BatchError> {
     };
     match &args.screenshot {
         None => {
-            let view = args.view.as_ref().and(view);
-            run(args.checkpoint.clone(), recipe, view)
-                .map_err(|error| BatchError::Window(error.to_string()))
+            let start = Start {
+                checkpoint: args.checkpoint.clone(),
+                recipe,
+                view: args.view.as_ref().and(view),
+                // The default of the flag leaves the device that was chosen last.
+                device: Some(args.device.clone()).filter(|name| name != AUTO),
+                max_shard_bytes: args.max_shard_size,
+            };
+            run(start).map_err(|error| BatchError::Window(error.to_string()))
         }
         Some(file) => {
             let wanted = Screenshot {

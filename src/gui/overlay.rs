@@ -52,8 +52,8 @@ impl Overlay {
             Self::Closed => return,
             Self::Closing => {
                 let mut closed = false;
-                let done = modal(ctx, "An export is under way", |ui| {
-                    ui.label("Closing the window stops it. Nothing would be left behind.");
+                let done = modal(ctx, "Work is under way", |ui| {
+                    ui.label("Closing the window stops the export or verification. Nothing would be left behind.");
                     closed = ui.button("Stop it and close the window").clicked();
                 });
                 if closed {

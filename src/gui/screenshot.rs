@@ -10,11 +10,12 @@ use egui_kittest::Harness;
 use egui_kittest::wgpu::{WgpuTestRenderer, default_wgpu_setup};
 
 use super::App;
-use super::session::Source;
+use super::session::{Look, Source};
 use super::settings::Settings;
 use super::views::View;
 use crate::device::CPU;
 use crate::recipe::Recipe;
+use crate::report::write_file;
 
 /// What a picture is to show.
 #[derive(Debug, Clone)]
@@ -90,9 +91,10 @@ pub fn screenshot(wanted: &Screenshot, file: &Path) -> Result<(), NotShown> {
     harness.run_steps(LAST_FRAMES);
     let image = harness.render().map_err(NotShown::Drawing)?;
     let io_error = |source| NotShown::Io { file: file.to_owned(), source };
-    image
-        .save_with_format(file, image::ImageFormat::Png)
-        .map_err(|error| io_error(io::Error::other(error)))
+    let mut png = io::Cursor::new(Vec::new());
+    let encoded = image.write_to(&mut png, image::ImageFormat::Png);
+    encoded.map_err(|error| io_error(io::Error::other(error)))?;
+    write_file(file, png.get_ref()).map_err(io_error)
 }
 
 /// Draws with a software driver if there is one, so that pictures are the same on all machines.
@@ -115,9 +117,10 @@ fn begin(wanted: &Screenshot, ctx: &eframe::egui::Context) -> App {
     };
     let mut app = App::new(ctx, settings, None, None);
     if wanted.view.is_some() {
-        let source = wanted.checkpoint.clone().map_or(Source::Demo, Source::Path);
+        let source = wanted.checkpoint.clone().map_or(Source::Demo, |path| Source::path(&path));
         let selection = wanted.selection.iter().cloned().collect();
-        app.session.open(source, wanted.recipe.clone(), selection);
+        let look = Look { recipe: wanted.recipe.clone(), selection, ..Look::default() };
+        app.session.open(source, look);
     }
     app
 }
@@ -125,7 +128,7 @@ fn begin(wanted: &Screenshot, ctx: &eframe::egui::Context) -> App {
 impl App {
     /// Opens a checkpoint under a recipe.
     pub fn open_with(&mut self, source: Source, recipe: Recipe) {
-        self.session.open(source, recipe, std::collections::BTreeSet::new());
+        self.session.open(source, Look { recipe, ..Look::default() });
     }
 
     /// Whether there is something to see of what is open.

@@ -32,8 +32,8 @@ pub struct Settings {
     pub query: Query,
     /// The columns of the table.
     pub table: TableColumns,
-    /// What was open last, and how far its recipe was.
-    pub draft: Option<Draft>,
+    /// What was open, the last first, and how far its recipe was.
+    pub drafts: Vec<Draft>,
 }
 
 /// A checkpoint and what somebody was about to make of it.
@@ -65,7 +65,7 @@ impl Default for Settings {
             device: AUTO.to_owned(),
             query: Query::default(),
             table: TableColumns::default(),
-            draft: None,
+            drafts: Vec::new(),
         }
     }
 }
@@ -79,9 +79,16 @@ impl Settings {
         self.recent.truncate(RECENT);
     }
 
-    /// What was about to be made of a checkpoint, if it is the one that was open last.
+    /// What was about to be made of a checkpoint, if it is one of those that were open last.
     pub fn draft_of(&self, source: &Source) -> Option<&Draft> {
-        self.draft.as_ref().filter(|draft| draft.source() == *source)
+        self.drafts.iter().find(|draft| draft.source() == *source)
+    }
+
+    /// Remembers what is about to be made of a checkpoint.
+    pub fn keep(&mut self, draft: Draft) {
+        self.drafts.retain(|other| other.path != draft.path);
+        self.drafts.insert(0, draft);
+        self.drafts.truncate(RECENT);
     }
 }
 

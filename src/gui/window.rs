@@ -24,13 +24,23 @@ use crate::recipe::Recipe;
 )]
 pub struct NoWindow(String);
 
-/// Opens a window, and in it the checkpoint, or what was open last. A recipe that says something takes the
-/// place of the one that was remembered. Returns when the window is closed.
-pub fn run(
-    checkpoint: Option<PathBuf>,
-    recipe: Recipe,
-    view: Option<View>,
-) -> Result<(), NoWindow> {
+/// What a window starts with. What is not said is as it was when the last one was closed.
+#[derive(Debug, Clone, Default)]
+pub struct Start {
+    /// The checkpoint.
+    pub checkpoint: Option<PathBuf>,
+    /// The recipe; one that says nothing leaves the one that was remembered.
+    pub recipe: Recipe,
+    /// The view.
+    pub view: Option<View>,
+    /// The device that computes.
+    pub device: Option<String>,
+    /// Bytes of an exported file, at most.
+    pub max_shard_bytes: Option<u64>,
+}
+
+/// Opens a window. Returns when it is closed.
+pub fn run(start: Start) -> Result<(), NoWindow> {
     let options = NativeOptions {
         viewport: ViewportBuilder::default()
             .with_title("quantscope")
@@ -51,11 +61,12 @@ pub fn run(
             let settings: Option<Settings> =
                 stored.and_then(|storage| eframe::get_value(storage, eframe::APP_KEY));
             let gpu = creation.wgpu_render_state.as_ref().map(share);
-            let source = checkpoint.map(Source::Path);
+            let source = start.checkpoint.as_deref().map(Source::path);
             let mut settings = settings.unwrap_or_default();
-            settings.view = view.unwrap_or(settings.view);
+            settings.view = start.view.unwrap_or(settings.view);
+            settings.device = start.device.unwrap_or(settings.device);
             let mut app = App::new(&creation.egui_ctx, settings, gpu, source);
-            app.session.start_with(recipe);
+            app.session.start_with(start.recipe, start.max_shard_bytes);
             Ok(Box::new(app))
         }),
     );

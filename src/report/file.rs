@@ -109,22 +109,25 @@ pub fn check_file(file: &Path, input: &Path) -> Result<(), ReportError> {
     Ok(())
 }
 
+/// Writes a file whole, or not at all: beside its place, then renamed.
+pub fn write_file(file: &Path, contents: &[u8]) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    // The rights of any new file, where temporary ones are private.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut partial = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    partial.write_all(contents)?;
+    partial.persist(file)?;
+    Ok(())
+}
+
 impl Report<'_> {
     /// Writes the report; the form follows from the name's ending.
     pub fn write(&self, file: &Path) -> Result<(), ReportError> {
         let text = self.text(ReportFormat::of(file)?);
         let io_error = |source| ReportError::Io { file: file.to_owned(), source };
-        // Beside the file and then renamed, so that a report is never half there.
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut builder = tempfile::Builder::new();
-        // The rights of any new file, where temporary ones are private.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let folder = folder.unwrap_or(Path::new("."));
-        let mut partial = builder.tempfile_in(folder).map_err(io_error)?;
-        partial.write_all(text.as_bytes()).map_err(io_error)?;
-        partial.persist(file).map_err(|e| io_error(e.error))?;
-        Ok(())
+        write_file(file, text.as_bytes()).map_err(io_error)
     }
 
     /// The report's text.

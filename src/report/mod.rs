@@ -19,7 +19,7 @@ mod value;
 
 pub use cell::{KEPT, NOTHING};
 pub use column::{Column, Origin, UnknownColumn};
-pub use file::{Report, ReportError, ReportFormat, check_file};
+pub use file::{Report, ReportError, ReportFormat, check_file, write_file};
 pub use filter::{Filter, FilterError};
 pub use flat::table_text;
 pub use formats::formats;

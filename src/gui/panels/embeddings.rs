@@ -28,7 +28,7 @@ pub fn embeddings_ui(app: &mut App, ui: &mut Ui, analysis: &Analysis) {
         ui.weak("The head shares the table. What can become of them, and the whole export:");
     }
     let mut chosen = None;
-    let is_old = app.session.planning.is_previewing();
+    let is_old = app.session.planning.is_previewing() || !app.session.is_current();
     let preview = Arc::clone(&app.session.planning.preview);
     for outcome in &preview.outcomes {
         let is_chosen = outcome.recipe == *app.recipe();
@@ -38,7 +38,8 @@ pub fn embeddings_ui(app: &mut App, ui: &mut Ui, analysis: &Analysis) {
                 let difference = i128::from(*bytes) - i128::from(analysis.plan.bytes_after);
                 let clicked = ui
                     .horizontal(|ui| {
-                        let clicked = ui.radio(is_chosen, outcome.label).clicked();
+                        let radio = egui::RadioButton::new(is_chosen, outcome.label);
+                        let clicked = ui.add_enabled(!is_old, radio).clicked();
                         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                             let label = if is_old { ui.weak(text) } else { ui.label(text) };
                             if difference != 0 {

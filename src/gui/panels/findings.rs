@@ -46,6 +46,8 @@ pub fn findings_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, analysis: &Ana
 }
 
 fn finding_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, finding: &Finding, fixes: &[Fix]) {
+    // A fix is a change of the recipe that the finding is about.
+    let is_current = app.session.is_current();
     ui.horizontal_top(|ui| {
         Mark::Warn.show(ui);
         ui.vertical(|ui| {
@@ -59,7 +61,7 @@ fn finding_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, finding: &Finding, 
             }
             ui.horizontal_wrapped(|ui| {
                 for fix in fixes {
-                    if ui.button(&fix.label).clicked() {
+                    if ui.add_enabled(is_current, egui::Button::new(&fix.label)).clicked() {
                         app.session.change(&fix.label, fix.recipe.clone());
                     }
                 }

@@ -30,7 +30,7 @@ pub fn recipe_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         if let Some(name) = change {
             app.session.change(&name, recipe);
         }
-        if let Some(why) = &app.session.planning.refused {
+        if let Some(why) = app.session.planning.problem() {
             ui.add_space(4.0);
             ui.colored_label(Theme::of(ui).bad, why);
         }

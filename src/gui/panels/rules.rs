@@ -31,7 +31,7 @@ pub fn rules_ui(app: &mut App, ui: &mut Ui, _: &mut Asked) {
     }
     if ui
         .button("Add a rule")
-        .on_hover_text("It matches every tensor until it is told which")
+        .on_hover_text("It keeps layer 0 until it is told otherwise")
         .clicked()
     {
         let mut more = recipe.clone();
@@ -141,6 +141,11 @@ fn pattern_ui(ui: &mut Ui, recipe: &Recipe, i: usize, name: &str, changed: &mut 
     named(&response, Role::TextInput, &format!("Pattern of {name}"));
     if response.changed() {
         *changed = Some((format!("pattern of {name}"), recipe, true));
+        return;
+    }
+    if let Some(rule) = recipe.rules.get(i).filter(|rule| !rule.roles.is_empty()) {
+        let roles: Vec<&str> = rule.roles.iter().map(|role| role.name()).collect();
+        ui.weak(format!("only {}", roles.join(", ")));
     }
 }
 

@@ -33,7 +33,7 @@ pub fn selection_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
                 ui.label(RichText::new(name).font(theme::strong()));
             }
             None => {
-                let text = format!("{} selected", count(selection.len() as u64, "tensor"));
+                let text = format!("{} selected", count(app.session.chosen.tensors, "tensor"));
                 ui.label(RichText::new(text).font(theme::strong()));
                 ui.weak(bytes(app.session.chosen.bytes));
             }

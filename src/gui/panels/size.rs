@@ -9,7 +9,7 @@ use crate::gui::command::Command;
 use crate::gui::session::Analysis;
 use crate::gui::theme::{self, Theme};
 use crate::gui::views::View;
-use crate::gui::widgets::{caption, fact, heading, stacked_bar, swatch};
+use crate::gui::widgets::{Mark, caption, fact, heading, stacked_bar, swatch};
 use crate::plan::{Decision, Entry, Sizes};
 use crate::units::{bytes, count};
 
@@ -23,6 +23,12 @@ pub fn size_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         }
     });
     let Some(analysis) = app.session.analysis().cloned() else { return };
+    if app.session.planning.refused.is_some() {
+        ui.horizontal(|ui| {
+            Mark::Bad.show(ui);
+            ui.label("There is no plan for the recipe as it is. This is of the one before.");
+        });
+    }
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         bars_ui(ui, &analysis);
         numbers_ui(app, ui, &analysis);
@@ -111,15 +117,14 @@ fn numbers_ui(app: &App, ui: &mut Ui, analysis: &Analysis) {
 
 /// What is not quantized, and why.
 fn kept_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, analysis: &Analysis) {
-    let kept = analysis.plan.kept();
-    let all: u64 = kept.iter().map(|(.., bytes)| bytes).sum();
+    let all: u64 = analysis.kept.iter().map(|(.., bytes)| bytes).sum();
     let muted = Theme::of(ui).muted;
     ui.collapsing(format!("Kept: {}", bytes(all)), |ui| {
-        for (reason, role, tensors, size) in kept {
-            let text = format!("{} in {} ({role})", bytes(size), count(tensors, "tensor"));
+        for (reason, role, tensors, size) in &analysis.kept {
+            let text = format!("{} in {} ({role})", bytes(*size), count(*tensors, "tensor"));
             if ui.link(text).on_hover_text("Select them").clicked() {
                 let is_one = |entry: &&Entry| {
-                    entry.member.role == role
+                    entry.member.role == *role
                         && matches!(&entry.decision, Decision::Keep(why) if why == reason)
                 };
                 let names = analysis.plan.entries.iter().filter(is_one);

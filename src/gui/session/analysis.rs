@@ -1,6 +1,6 @@
 //! What a recipe makes of a checkpoint, and all that follows from it without reading a weight.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::planning::{Ties, tie_name};
@@ -9,7 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::dialect::Dialect;
 use crate::engine::{tie_matters, units};
 use crate::model::{Model, Role, ties::Tie};
-use crate::plan::{Coverage, Decision, Fix, Plan, PlanError, Sharding, Sizes, fixes};
+use crate::plan::{Coverage, Decision, Fix, Plan, PlanError, Reason, Sharding, Sizes, fixes};
 use crate::quantized::{self, Outputs};
 use crate::recipe::Recipe;
 use crate::units::{bytes, count};
@@ -31,6 +31,8 @@ pub struct Analysis {
     pub coverage: Coverage,
     /// Stored bits a quantized weight.
     pub bits_per_weight: Option<f64>,
+    /// What is kept, by reason and role: how many tensors, and their bytes.
+    pub kept: Vec<(Reason, Role, u64, u64)>,
     /// What would settle each finding of the plan.
     pub fixes: Vec<Vec<Fix>>,
     /// Whether there is an embedding table.
@@ -68,7 +70,9 @@ impl Analysis {
         let mut model = Model::new(checkpoint, dialect.fused_experts());
         let mut plan = Plan::new(&model, recipe, dialect, sharding)?;
         let mut asks_for_tie = tie_matters(&plan);
-        if asks_for_tie && let Some(tie) = ties.get("").or_else(|| ties.get(&tie_name(&plan))) {
+        if asks_for_tie
+            && let Some(tie) = ties.get("").or_else(|| ties.get(&tie_name(&plan, &model.tie)))
+        {
             asks_for_tie = false;
             model.tie = tie.clone();
             plan = Plan::new(&model, recipe, dialect, sharding)?;
@@ -96,6 +100,11 @@ impl Analysis {
             after: plan.sizes_after(),
             coverage: plan.coverage(),
             bits_per_weight: plan.bits_per_quantized_weight(),
+            kept: plan
+                .kept()
+                .into_iter()
+                .map(|(why, role, n, bytes)| (why.clone(), role, n, bytes))
+                .collect(),
             fixes: plan.findings.iter().map(|finding| fixes(finding, recipe, &plan)).collect(),
             has_table: plan.entries.iter().any(|entry| entry.member.role == Role::Embedding),
             tie,
@@ -114,11 +123,12 @@ fn facts(checkpoint: &Checkpoint, plan: &Plan) -> Vec<String> {
     let config = checkpoint.config.as_ref();
     let architecture = config.and_then(|config| config.architecture().or(config.model_type()));
     let members = || plan.entries.iter().map(|entry| &entry.member);
-    let layers = members().filter_map(|member| member.layer).max().map(|last| last + 1);
-    let experts = members().filter_map(|member| member.expert).max().map(|last| last + 1);
+    let distinct = |numbers: BTreeSet<u32>| (!numbers.is_empty()).then_some(numbers.len() as u64);
+    let layers = distinct(members().filter_map(|member| member.layer).collect());
+    let experts = distinct(members().filter_map(|member| member.expert).collect());
     let mut facts: Vec<String> = architecture.map(str::to_owned).into_iter().collect();
-    facts.extend(layers.map(|n| count(n.into(), "layer")));
-    facts.extend(experts.map(|n| count(n.into(), "expert")));
+    facts.extend(layers.map(|n| count(n, "layer")));
+    facts.extend(experts.map(|n| count(n, "expert")));
     facts.push(count(checkpoint.tensors.len() as u64, "tensor"));
     facts.push(count(checkpoint.files.len() as u64, "file"));
     facts.push(bytes(checkpoint.file_bytes()));

@@ -9,6 +9,8 @@ use crate::report::Row;
 /// What is selected, as it was when it was looked at last.
 #[derive(Debug, Default)]
 pub struct Chosen {
+    /// Tensors of the plan that are selected.
+    pub tensors: u64,
     /// Bytes of the tensors, before.
     pub bytes: u64,
     /// How often something else has been selected.
@@ -31,9 +33,10 @@ impl Chosen {
         }
         self.analysis = Arc::downgrade(analysis);
         self.entries = vec![false; analysis.plan.entries.len()];
-        self.bytes = 0;
+        (self.tensors, self.bytes) = (0, 0);
         for entry in selection.iter().filter_map(|name| analysis.by_name.get(name)) {
             self.entries[*entry] = true;
+            self.tensors += 1;
             self.bytes += analysis.plan.entries[*entry].member.tensor.bytes;
         }
     }

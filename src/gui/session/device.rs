@@ -2,7 +2,7 @@
 
 use super::task::take;
 use super::{Notify, Task};
-use crate::device::{AUTO, Device};
+use crate::device::{AUTO, CPU, Device};
 use crate::gpu::{AdapterInfo, adapters};
 
 /// The GPU that draws the window, ready to run kernels too.
@@ -80,6 +80,7 @@ fn open(name: &str, window: Option<WindowGpu>) -> Result<Device, crate::gpu::Ope
     let is_named = |info: &AdapterInfo| info.name.to_lowercase().contains(&name.to_lowercase());
     let is_meant = |gpu: &WindowGpu| match name {
         AUTO => !gpu.info.is_software,
+        CPU | "gpu" => false,
         name => name == gpu.info.name || is_named(&gpu.info),
     };
     match window.filter(is_meant) {

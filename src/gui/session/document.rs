@@ -15,6 +15,8 @@ pub struct Document {
     pub checkpoint: Checkpoint,
     /// Its layers, if it is quantized already.
     pub quantized: Option<Quantized>,
+    /// The name to call it by: that of its folder or file.
+    pub name: String,
     /// Where an export of it would go, if nobody says otherwise.
     pub beside: PathBuf,
     /// The folder of the demo, which goes with it.
@@ -37,6 +39,13 @@ pub enum Source {
     Path(PathBuf),
     /// The checkpoint that comes with the program.
     Demo,
+}
+
+impl Source {
+    /// A folder or file, wherever the current folder is later.
+    pub fn path(path: &Path) -> Self {
+        Self::Path(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+    }
 }
 
 impl fmt::Display for Source {
@@ -74,14 +83,10 @@ impl Document {
         });
         let beside = match source {
             Source::Path(_) => beside(&checkpoint.folder),
-            Source::Demo => std::env::current_dir().unwrap_or_default().join("demo-quantized"),
+            Source::Demo => beside(&std::env::current_dir().unwrap_or_default().join("demo")),
         };
-        Ok(Self { checkpoint, quantized, beside, _demo: demo })
-    }
-
-    /// The name to call it by: that of its folder or file.
-    pub fn name(&self) -> String {
-        name_of(&self.checkpoint.path)
+        let name = name_of(&checkpoint.path);
+        Ok(Self { checkpoint, quantized, name, beside, _demo: demo })
     }
 
     /// Whether it is the demo.
@@ -125,7 +130,7 @@ mod tests {
         let demo = Document::open(&Source::Demo).unwrap();
         let path = demo.checkpoint.path.clone();
         assert!(demo.is_demo() && path.is_dir() && demo.quantized.is_none());
-        assert_eq!(demo.name(), "demo");
+        assert_eq!(demo.name, "demo");
         drop(demo);
         assert!(!path.exists());
     }

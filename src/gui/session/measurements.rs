@@ -56,6 +56,14 @@ impl Measurements {
         }
     }
 
+    /// Lets what could not be measured be tried again.
+    pub fn forget_failures(&mut self) {
+        self.failed.clear();
+        for entry in std::mem::take(&mut self.failures).into_keys() {
+            self.missing[entry] = true;
+        }
+    }
+
     /// Begins to measure what is not known of the plan that was turned to.
     pub fn begin(
         &mut self,

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub use analysis::{Analysis, dialect_of};
 pub use chosen::Chosen;
 pub use device::{Devices, WindowGpu};
-pub use document::{Document, Source, name_of};
+pub use document::{Document, Source};
 pub use exporting::{Done, Exporting, Outcome, StageProgress};
 pub use grid::{Grid, GridColumn};
 pub use history::History;
@@ -43,6 +43,8 @@ pub struct Session {
     /// What is open, and from where.
     pub document: Option<(Source, Arc<Document>)>,
     opening: Option<Opening>,
+    /// How the first checkpoint is to be looked at.
+    first: Option<Look>,
     /// What could not be opened, and why.
     pub open_error: Option<(Source, String)>,
     /// The recipe, and the plan that follows from it.
@@ -68,6 +70,8 @@ pub struct Session {
     pub chosen: Chosen,
     /// The export, or verification, under way.
     pub exporting: Option<Exporting>,
+    /// Those that were stopped, and still clean up after themselves.
+    ending: Vec<Exporting>,
     /// What the last one brought.
     pub outcome: Option<Outcome>,
 }
@@ -75,9 +79,29 @@ pub struct Session {
 /// A checkpoint that is being opened, and how it is to be looked at.
 struct Opening {
     source: Source,
-    recipe: Recipe,
-    selection: BTreeSet<String>,
+    look: Look,
     task: Task<Result<Document, String>>,
+}
+
+/// How a checkpoint is to be looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// Bytes of a file, at most; as in the source if that is not said.
+    pub max_shard_bytes: Option<u64>,
+    /// Names of the tensors that are selected.
+    pub selection: BTreeSet<String>,
+}
+
+impl Look {
+    /// Takes from another what that says.
+    fn add(&mut self, other: Self) {
+        if other.recipe != Recipe::default() {
+            self.recipe = other.recipe;
+        }
+        self.max_shard_bytes = other.max_shard_bytes.or(self.max_shard_bytes);
+    }
 }
 
 impl Session {
@@ -89,6 +113,7 @@ impl Session {
             notify,
             document: None,
             opening: None,
+            first: None,
             open_error: None,
             planning: Planning::new(Recipe::default(), None),
             devices,
@@ -103,25 +128,31 @@ impl Session {
             selection: BTreeSet::new(),
             chosen: Chosen::default(),
             exporting: None,
+            ending: Vec::new(),
             outcome: None,
         }
     }
 
     /// Begins to open a checkpoint. What is open stays until that has worked; what was being opened is
     /// given up.
-    pub fn open(&mut self, source: Source, recipe: Recipe, selection: BTreeSet<String>) {
+    pub fn open(&mut self, source: Source, mut look: Look) {
+        if let Some(first) = self.first.take() {
+            look.add(first);
+        }
         self.open_error = None;
         let wanted = source.clone();
         let task = Task::start(&self.notify, move |_| {
             Document::open(&wanted).map_err(|error| error.to_string())
         });
-        self.opening = Some(Opening { source, recipe, selection, task });
+        self.opening = Some(Opening { source, look, task });
     }
 
-    /// Looks at what is being opened under another recipe, if that says anything.
-    pub fn start_with(&mut self, recipe: Recipe) {
-        if let Some(opening) = self.opening.as_mut().filter(|_| recipe != Recipe::default()) {
-            opening.recipe = recipe;
+    /// Looks at what is being opened, or will be first, as the command line says, where it says anything.
+    pub fn start_with(&mut self, recipe: Recipe, max_shard_bytes: Option<u64>) {
+        let first = Look { recipe, max_shard_bytes, ..Look::default() };
+        match &mut self.opening {
+            Some(opening) => opening.look.add(first),
+            None => self.first = Some(first),
         }
     }
 
@@ -135,28 +166,41 @@ impl Session {
         self.planning.analysis.as_ref()
     }
 
+    /// Whether plan and tables are those of the recipe as it is now.
+    pub fn is_current(&self) -> bool {
+        let recipe = self.planning.recipe.current();
+        let is_planned = self.analysis().is_some_and(|analysis| analysis.recipe == *recipe);
+        is_planned && self.tables.numbers.recipe.as_ref().is_none_or(|made| made == recipe)
+    }
+
     /// Changes the recipe. `name` says what changes, for undoing.
     pub fn change(&mut self, name: &str, recipe: Recipe) {
         self.planning.recipe.change(name, recipe, false);
+        self.planning.change_name = Some(name.to_owned());
         self.planning.ask();
     }
 
     /// Changes the recipe as somebody types: what follows under the same name is one change with it.
     pub fn type_change(&mut self, name: &str, recipe: Recipe) {
         self.planning.recipe.change(name, recipe, true);
+        self.planning.change_name = Some(name.to_owned());
         self.planning.ask();
     }
 
     /// Takes the last change of the recipe back.
     pub fn undo(&mut self) {
+        let name = self.planning.recipe.to_undo().map(|name| format!("undo: {name}"));
         if self.planning.recipe.undo() {
+            self.planning.change_name = name;
             self.planning.ask();
         }
     }
 
     /// Makes the change that was taken back last again.
     pub fn redo(&mut self) {
+        let name = self.planning.recipe.to_redo().map(str::to_owned);
         if self.planning.recipe.redo() {
+            self.planning.change_name = name;
             self.planning.ask();
         }
     }
@@ -170,6 +214,11 @@ impl Session {
     pub fn poll(&mut self) {
         self.poll_opening();
         let has_device = self.devices.poll();
+        if has_device {
+            self.measurements.forget_failures();
+            self.planning.try_again();
+        }
+        self.ending.retain(|exporting| exporting.outcome().is_none());
         let device = self.devices.open.as_ref();
         let Some((_, document)) = &self.document else { return };
         let names = self.planning.analysis.as_ref().map(|analysis| analysis.names);
@@ -215,14 +264,16 @@ impl Session {
         let Some(opening) = self.opening.take() else { return };
         match result {
             Ok(Ok(document)) => {
-                self.planning = Planning::new(opening.recipe, self.planning.max_shard_bytes);
+                let Look { recipe, max_shard_bytes, selection } = opening.look;
+                self.planning = Planning::new(recipe, max_shard_bytes);
                 let measurements = Measurements::new(self.measurements.paused);
                 discard(std::mem::replace(&mut self.measurements, measurements));
                 discard(std::mem::take(&mut self.tables));
                 (self.tabulating, self.tabulated, self.resting) = (None, None, None);
-                self.selection = opening.selection;
+                self.selection = selection;
                 self.query.experts_of = None;
-                self.exporting = None;
+                self.query.folds.clear();
+                self.ending.extend(self.exporting.take().inspect(Exporting::cancel));
                 self.outcome = None;
                 discard(self.document.replace((opening.source, Arc::new(document))));
             }
@@ -236,6 +287,8 @@ impl Session {
         {
             if let Err(message) = &result {
                 self.measurements.error = Some(message.clone());
+                // What broke off once would break off again.
+                self.tabulated = Some(query.clone());
             }
             if let Ok((tables, took)) = result {
                 discard(std::mem::replace(&mut self.tables, Arc::new(tables)));
@@ -287,10 +340,11 @@ impl Session {
     /// the program.
     pub fn stop(&mut self) {
         const PATIENCE: Duration = Duration::from_secs(10);
-        let Some(exporting) = self.exporting.take() else { return };
-        exporting.cancel();
+        self.ending.extend(self.exporting.take());
+        self.ending.iter().for_each(Exporting::cancel);
         let started = Instant::now();
-        while exporting.outcome().is_none() && started.elapsed() < PATIENCE {
+        while !self.ending.is_empty() && started.elapsed() < PATIENCE {
+            self.ending.retain(|exporting| exporting.outcome().is_none());
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -9,8 +9,8 @@ use super::task::{discard, take};
 use super::{Analysis, Document, History, Notify, Task};
 use crate::device::Device;
 use crate::engine::{EngineError, Method, Progress, Resources, settle_tie};
+use crate::model::Model;
 use crate::model::ties::Tie;
-use crate::model::{Model, Role};
 use crate::plan::{Plan, Sharding};
 use crate::recipe::Recipe;
 
@@ -31,14 +31,18 @@ pub struct Planning {
     pub refused: Option<String>,
     /// The name of the last change, and by how many bytes it changed the export.
     pub last_change: Option<(String, i128)>,
+    /// What the change is called for which a plan is being made.
+    pub change_name: Option<String>,
+    /// Bytes of the export before that change.
+    bytes_before: u64,
+    /// Why embedding and head could not be compared.
+    tie_error: Option<String>,
     /// What follows from the last plan for which that is known.
     pub preview: Arc<Preview>,
     ties: Arc<Ties>,
     wanted: bool,
     task: Option<Task<Result<Analysis, String>>>,
     settling: Option<Task<Result<Settled, EngineError>>>,
-    /// Whether embedding and head could not be compared.
-    is_unsettled: bool,
     previewing: Option<Task<Preview>>,
     preview_wanted: bool,
 }
@@ -55,12 +59,14 @@ impl Planning {
             analysis: None,
             refused: None,
             last_change: None,
+            change_name: None,
+            bytes_before: 0,
+            tie_error: None,
             preview: Arc::default(),
             ties: Arc::default(),
             wanted: true,
             task: None,
             settling: None,
-            is_unsettled: false,
             previewing: None,
             preview_wanted: false,
         }
@@ -78,7 +84,17 @@ impl Planning {
 
     fn has_to_settle(&self) -> bool {
         let asks = self.analysis.as_ref().is_some_and(|analysis| analysis.asks_for_tie);
-        asks && !self.is_unsettled
+        asks && self.tie_error.is_none()
+    }
+
+    /// Why there is nothing to export as things are.
+    pub fn problem(&self) -> Option<&String> {
+        self.refused.as_ref().or(self.tie_error.as_ref())
+    }
+
+    /// Lets what failed be tried again.
+    pub fn try_again(&mut self) {
+        self.tie_error = None;
     }
 
     /// Whether the preview is still that of another plan.
@@ -128,14 +144,18 @@ impl Planning {
                     self.wanted = true;
                     notify();
                 }
-                Ok(Err(message)) | Err(message) => {
-                    self.refused = Some(message);
-                    self.is_unsettled = true;
-                }
+                Ok(Err(message)) | Err(message) => self.tie_error = Some(message),
             }
         }
-        if let Some(Ok(preview)) = take(&mut self.previewing) {
-            discard(Some(std::mem::replace(&mut self.preview, Arc::new(preview))));
+        match take(&mut self.previewing) {
+            Some(Ok(preview)) => {
+                discard(std::mem::replace(&mut self.preview, Arc::new(preview)));
+            }
+            Some(Err(message)) => {
+                self.preview = Arc::default();
+                self.refused = Some(message);
+            }
+            None => {}
         }
         let is_idle = !self.wanted && self.task.is_none() && self.settling.is_none();
         if is_idle
@@ -150,7 +170,9 @@ impl Planning {
                 self.note_change(&analysis);
                 let analysis = Arc::new(analysis);
                 discard(self.analysis.replace(Arc::clone(&analysis)));
-                self.is_unsettled = false;
+                // A comparison for the plan before may say nothing about this one.
+                self.settling = None;
+                self.tie_error = None;
                 self.previewing = None;
                 self.preview_wanted = true;
                 notify();
@@ -165,22 +187,32 @@ impl Planning {
 
     fn note_change(&mut self, now: &Analysis) {
         let Some(before) = &self.analysis else { return };
-        let Some(name) = self.recipe.to_undo() else {
-            self.last_change = None;
-            return;
+        let name = match (self.change_name.take(), &self.last_change) {
+            (Some(name), _) => {
+                self.bytes_before = before.plan.bytes_after;
+                name
+            }
+            // The same recipe, of which more is known now.
+            (None, Some((name, _))) => name.clone(),
+            (None, None) => return,
         };
-        if before.recipe != now.recipe {
-            let bytes = i128::from(now.plan.bytes_after) - i128::from(before.plan.bytes_after);
-            self.last_change = Some((name.to_owned(), bytes));
-        }
+        let bytes = i128::from(now.plan.bytes_after) - i128::from(self.bytes_before);
+        self.last_change = Some((name, bytes));
     }
 }
 
 /// Under which name the tie is remembered that a plan depends on: how its table is quantized.
-pub fn tie_name(plan: &Plan) -> String {
-    let table = plan.entries.iter().find(|entry| entry.member.role == Role::Embedding);
-    let format = table.and_then(|entry| entry.format());
-    format.map(|format| format!("{:?}", Method::of(plan, format))).unwrap_or_default()
+pub fn tie_name(plan: &Plan, tie: &Tie) -> String {
+    let table = match tie {
+        Tie::Untied => None,
+        Tie::HeadAbsent { embedding, .. }
+        | Tie::HeadStored { embedding, .. }
+        | Tie::HeadMatches { embedding, .. }
+        | Tie::Unknown { embedding, .. } => Some(*embedding),
+    };
+    let entry = plan.entries.iter().find(|entry| Some(entry.member.index) == table);
+    let format = entry.and_then(|entry| entry.format());
+    format.map_or("kept".to_owned(), |format| format!("{:?}", Method::of(plan, format)))
 }
 
 /// Begins to compare embedding and head.
@@ -198,7 +230,8 @@ fn settle(
         let model = Model::new(&document.checkpoint, analysis.plan.dialect.fused_experts());
         let tie = settle_tie(&model, &analysis.plan, &resources)?;
         let holds_always = matches!(tie, Tie::HeadStored { .. });
-        let name = if holds_always { String::new() } else { tie_name(&analysis.plan) };
+        let known = tie_name(&analysis.plan, &analysis.tie);
+        let name = if holds_always { String::new() } else { known };
         Ok((name, tie))
     })
 }

@@ -8,6 +8,7 @@ use super::Analysis;
 use super::outline::{Line, flat, outlined};
 use crate::export::run_findings;
 use crate::plan::{Finding, Fix, fixes};
+use crate::recipe::Recipe;
 use crate::report::{Column, Filter, GroupBy, Row, grouped, order, rows, tensor_row, together};
 use crate::stats::TensorStats;
 
@@ -60,6 +61,8 @@ pub struct Numbers {
     pub amax: Option<(f64, f64)>,
     /// The smallest and largest SQNR of rows.
     pub sqnr: Option<(f64, f64)>,
+    /// The recipe that they are of.
+    pub recipe: Option<Recipe>,
     /// A row for each tensor, in the order of the plan's entries.
     pub tensors: Vec<Row>,
     /// A row for each cell of the grid.
@@ -130,7 +133,20 @@ impl Numbers {
         let columns = Column::ALL.into_iter().filter(says_something).collect();
         let (amax, sqnr) = (Column::Amax.extent(&rows), Column::Sqnr.extent(&rows));
         let longest_name = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
-        Self { rows, columns, longest_name, amax, sqnr, tensors, cells, outside, findings, experts }
+        let recipe = Some(analysis.recipe.clone());
+        Self {
+            recipe,
+            rows,
+            columns,
+            longest_name,
+            amax,
+            sqnr,
+            tensors,
+            cells,
+            outside,
+            findings,
+            experts,
+        }
     }
 }
 

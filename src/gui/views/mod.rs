@@ -83,11 +83,11 @@ pub struct Views {
 
 impl Views {
     /// Forgets what was about another checkpoint.
-    pub fn turn_to(&mut self, document: &Arc<Document>) {
+    pub fn turn_to(&mut self, document: &Arc<Document>, out: Option<String>) {
         self.map = map::MapView::default();
         self.profile = profile::ProfileView::default();
         self.files = files::FilesView::default();
-        self.export.turn_to(document);
+        self.export.turn_to(document, out);
     }
 }
 

@@ -1,12 +1,12 @@
 //! What there is to see before anything is open.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use eframe::egui::{self, Align, Layout, RichText, Role, Ui};
 
 use crate::gui::app::{App, Asked};
 use crate::gui::command::Command;
-use crate::gui::session::{Source, name_of};
+use crate::gui::session::Source;
 use crate::gui::theme::{self, Theme};
 use crate::gui::widgets::{Mark, caption, named};
 
@@ -70,7 +70,7 @@ fn path_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
         let may_open = !path.trim().is_empty();
         if ui.add_enabled(may_open, egui::Button::new("Open")).clicked() || (entered && may_open) {
-            asked.open = Some(Source::Path(PathBuf::from(path.trim())));
+            asked.open = Some(Source::path(Path::new(path.trim())));
         }
     });
 }
@@ -103,7 +103,11 @@ fn recent_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
         for path in &app.settings.recent {
             let shown = path.display().to_string();
             ui.horizontal(|ui| {
-                if ui.link(name_of(path)).on_hover_text(&shown).clicked() {
+                if ui
+                    .link(path.file_name().unwrap_or(path.as_os_str()).to_string_lossy())
+                    .on_hover_text(&shown)
+                    .clicked()
+                {
                     asked.open = Some(Source::Path(path.clone()));
                 }
                 ui.add(egui::Label::new(RichText::new(&shown).weak().small()).truncate());

@@ -32,7 +32,7 @@ pub fn export_form_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         ui.end_row();
         ui.label("");
         let overwrite = &mut app.views.export.overwrite;
-        ui.checkbox(overwrite, "Replace an earlier export")
+        ui.add_enabled(is_free, egui::Checkbox::new(overwrite, "Replace an earlier export"))
             .on_hover_text("Only an earlier export, or an empty folder, is ever replaced");
         ui.end_row();
     });
@@ -57,7 +57,8 @@ pub fn export_form_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     let line = app.command_line();
     ui.horizontal(|ui| {
         for command in [Command::CopyCommandLine, Command::SaveRecipe, Command::CopyRecipe] {
-            if ui.button(command.name()).on_hover_text(command.help()).clicked() {
+            let button = ui.add_enabled(app.can(command), Button::new(command.name()));
+            if button.on_hover_text(command.help()).clicked() {
                 asked.commands.push(command);
             }
         }
@@ -125,7 +126,7 @@ fn shards_ui(app: &mut App, ui: &mut Ui, is_free: bool) {
         ui.label("each")
             .on_hover_text("Such as 4GB or 500MiB; empty for files as the source has them");
         match shard_bytes(shard) {
-            Ok(wanted) if wanted != planning.max_shard_bytes => {
+            Ok(wanted) if wanted != planning.max_shard_bytes && !field.has_focus() => {
                 planning.max_shard_bytes = wanted;
                 planning.ask();
             }

@@ -38,18 +38,16 @@ pub struct ExportView {
 
 impl ExportView {
     /// Forgets what was about another checkpoint.
-    pub fn turn_to(&mut self, document: &Arc<Document>) {
+    pub fn turn_to(&mut self, document: &Arc<Document>, out: Option<String>) {
         self.against.clear();
         self.shard = None;
         self.overwrite = false;
-        if self.out.is_empty() {
-            self.out = document.beside.display().to_string();
-        }
+        self.out = out.unwrap_or_else(|| document.beside.display().to_string());
     }
 
     /// What to call the folder of an export.
     pub fn suggested_name(&self, session: &Session) -> String {
-        let name = session.document.as_ref().map(|(_, document)| document.name());
+        let name = session.document.as_ref().map(|(_, document)| document.name.clone());
         let format = session.planning.recipe.current().format;
         let format = format.map_or("quantized", |format| format.name());
         format!("{}-{format}", name.unwrap_or_default())
@@ -64,8 +62,10 @@ impl App {
             return Some("The plan is being made".into());
         };
         if session.exporting.is_some() {
-            Some("An export is under way".to_owned())
-        } else if let Some(why) = &session.planning.refused {
+            Some("An export or verification is under way".to_owned())
+        } else if session.devices.open.is_none() {
+            Some("The device is not open".to_owned())
+        } else if let Some(why) = session.planning.problem() {
             Some(why.clone())
         } else if session.planning.is_busy() {
             Some("The plan is being made".to_owned())
@@ -73,12 +73,19 @@ impl App {
             Some("Nothing is quantized: choose a format in the recipe".to_owned())
         } else if self.views.export.out.trim().is_empty() {
             Some("Say where to write it".to_owned())
-        } else if let Some(Err(why)) = self.views.export.shard.as_deref().map(shard_bytes) {
-            Some(format!("Size of files: {why}"))
-        } else if session.devices.open.is_none() {
-            Some("The device is not open".to_owned())
         } else {
-            None
+            self.why_no_size()
+        }
+    }
+
+    /// What is wrong with the size of files as it is typed.
+    pub(in crate::gui) fn why_no_size(&self) -> Option<String> {
+        match self.views.export.shard.as_deref().map(shard_bytes)? {
+            Err(why) => Some(format!("Size of files: {why}")),
+            Ok(typed) if typed != self.session.planning.max_shard_bytes => {
+                Some("The size of files is being typed: press Enter".to_owned())
+            }
+            Ok(_) => None,
         }
     }
 
@@ -94,7 +101,7 @@ impl App {
             checkpoint: &path.unwrap_or_default(),
             recipe: self.recipe(),
             recipe_file: saved.map(|(path, _)| path.as_path()),
-            out: out.as_deref().filter(|_| self.recipe().format.is_some()),
+            out: out.as_deref().filter(|_| self.recipe().formats().next().is_some()),
             max_shard_size: session.planning.max_shard_bytes,
             overwrite: view.overwrite,
             device: &session.devices.name,

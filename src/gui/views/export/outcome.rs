@@ -1,5 +1,7 @@
 //! What an export or verification brought.
 
+use std::path::Path;
+
 use eframe::egui::{self, RichText, Ui};
 
 use crate::export::verify::Verification;
@@ -44,8 +46,7 @@ fn exported_ui(ui: &mut Ui, asked: &mut Asked, done: &Done) {
     ui.weak(out.display().to_string());
     ui.horizontal(|ui| {
         if ui.button("Open folder").clicked() {
-            let url = format!("file://{}", std::path::absolute(out).unwrap_or_default().display());
-            ui.ctx().open_url(egui::OpenUrl::new_tab(url));
+            ui.ctx().open_url(egui::OpenUrl::new_tab(file_url(out)));
         }
         if ui.button("Look at it here").on_hover_text("Open the export as a checkpoint").clicked() {
             asked.open = Some(Source::Path(out.clone()));
@@ -56,6 +57,20 @@ fn exported_ui(ui: &mut Ui, asked: &mut Asked, done: &Done) {
     for line in terminal::companions(&exported.companions).lines() {
         ui.label(RichText::new(line).monospace());
     }
+}
+
+/// The URL of a folder (RFC 8089), with what is no plain letter in percent (RFC 3986).
+fn file_url(folder: &Path) -> String {
+    let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let path = path.to_string_lossy().replace('\\', "/");
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~:".contains(&byte);
+    let encode = |byte: u8| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    let encoded: String = path.bytes().map(encode).collect();
+    // A drive's letter comes after a slash.
+    format!("file://{}{encoded}", if encoded.starts_with('/') { "" } else { "/" })
 }
 
 fn copy_report_ui(ui: &mut Ui, asked: &mut Asked) {
@@ -109,5 +124,15 @@ pub fn report_text(app: &App) -> String {
         }
         Some(Outcome::Failed(why)) => format!("{source}\nerror: {why}"),
         Some(Outcome::Stopped) | None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_any_name_have_a_url() {
+        assert_eq!(file_url(Path::new("/a b/50%#ü")), "file:///a%20b/50%25%23%C3%BC");
     }
 }

@@ -186,7 +186,7 @@ fn save_ui(app: &App, ui: &mut Ui, asked: &mut Asked, sheet: &Sheet) {
     let Some((_, document)) = &app.session.document else { return };
     let column = app.views.map.column;
     let experts = app.session.query.experts_of;
-    let name = document.name();
+    let name = document.name.clone();
     let about = experts.map_or(String::new(), |layer| format!("-layer-{layer}-experts"));
     let file = |ending: &str| format!("{name}{about}-{}.{ending}", column.key());
     if ui.button("Save as CSV").on_hover_text("Every number of the cells shown.").clicked() {

@@ -23,7 +23,7 @@ pub fn window(source: Source) -> Harness<'static, Option<App>> {
                 let settings = Settings { device: CPU.to_owned(), ..Settings::default() };
                 let mut app = App::new(ui.ctx(), settings, None, None);
                 let recipe = Recipe { format: Some(Format::Nvfp4), ..Recipe::default() };
-                app.session.open(source.clone(), recipe, Default::default());
+                app.open_with(source.clone(), recipe);
                 app
             })
             .show(ui);

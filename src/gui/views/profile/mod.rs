@@ -150,7 +150,7 @@ fn save_ui(
     threshold: f64,
 ) {
     let Some((_, document)) = &app.session.document else { return };
-    let name = document.name();
+    let name = document.name.clone();
     let file = |ending: &str| format!("{name}-profile-{}.{ending}", column.key());
     if ui.button("Save as CSV").on_hover_text("Every number of the points shown.").clicked() {
         let rows = profile.shown_points().filter_map(|(_, point)| profile.row(point));
