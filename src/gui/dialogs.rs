@@ -1,12 +1,21 @@
 //! File dialogs, and the reading and writing that follows them, in the background.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rfd::AsyncFileDialog;
 
 use super::session::{Notify, Task};
 use crate::recipe::Recipe;
 use crate::report::write_file;
+
+/// Nobody looks at a dialog and closes it in less: it has not come up.
+const SHORTEST: Duration = Duration::from_millis(250);
+
+/// What to say then.
+const NO_DIALOG: &str = "No file dialog came up. On Linux they need xdg-desktop-portal or zenity. Paths \
+    can also be typed, given on the command line, or dropped on the window; a recipe and the rows of \
+    the table can be copied";
 
 /// What came of a dialog.
 #[derive(Debug)]
@@ -106,8 +115,11 @@ impl Dialogs {
         picked: impl Future<Output = Option<rfd::FileHandle>> + Send + 'static,
         then: impl FnOnce(PathBuf) -> Answer + Send + 'static,
     ) {
-        self.open.push(Task::start(notify, move |_| {
-            pollster::block_on(picked).map(|file| then(file.path().to_owned()))
+        let started = Instant::now();
+        self.open.push(Task::start(notify, move |_| match pollster::block_on(picked) {
+            Some(file) => Some(then(file.path().to_owned())),
+            None if started.elapsed() < SHORTEST => Some(Answer::Failed(NO_DIALOG.to_owned())),
+            None => None,
         }));
     }
 }
