@@ -5,24 +5,21 @@ use std::sync::Arc;
 use eframe::egui::{self, RichText, Role, Ui, WidgetInfo};
 
 use super::size::signed_bytes;
-use crate::gui::app::App;
+use crate::gui::app::{App, Asked};
+use crate::gui::command::Command;
 use crate::gui::session::Analysis;
 use crate::gui::theme::Theme;
 use crate::gui::widgets::heading;
 
 /// Draws the opt-in, and each outcome with its bytes.
-pub fn embeddings_ui(app: &mut App, ui: &mut Ui, analysis: &Analysis) {
+pub fn embeddings_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, analysis: &Analysis) {
     heading(ui, "Embeddings");
-    let mut recipe = app.recipe().clone();
-    let toggle = ui.checkbox(&mut recipe.quantize_embeddings, "Quantize embeddings");
+    let mut is_opted_in = app.recipe().quantize_embeddings;
+    let toggle = ui.checkbox(&mut is_opted_in, "Quantize embeddings");
     let toggle =
         toggle.on_hover_text("Runtimes that look rows up in packed tables are few: opt in");
     if toggle.changed() {
-        let name = match recipe.quantize_embeddings {
-            true => "quantize embeddings",
-            false => "keep embeddings",
-        };
-        app.session.change(name, recipe);
+        asked.commands.push(Command::ToggleEmbeddings);
     }
     if analysis.is_tied() && !app.session.planning.preview.outcomes.is_empty() {
         ui.weak("The head shares the table. What can become of them, and the whole export:");

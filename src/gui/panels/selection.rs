@@ -108,7 +108,7 @@ pub fn set_selection(session: &mut Session, wish: Wish) {
     };
     let recipe = session.planning.recipe.current();
     let rules = patterns(&selected, &others).into_iter();
-    let rules = rules.map(|pattern| Rule { pattern: Some(pattern), roles: Vec::new(), action });
+    let rules = rules.map(|pattern| Rule::about(pattern, action));
     let mut recipe = as_rules(recipe);
     recipe.rules.extend(rules);
     session.change(&name, recipe);
@@ -119,7 +119,7 @@ fn as_rules(recipe: &Recipe) -> Recipe {
     let mut recipe = recipe.clone();
     let include = std::mem::take(&mut recipe.include).into_iter().map(|p| (p, Action::Quantize));
     let exclude = std::mem::take(&mut recipe.exclude).into_iter().map(|p| (p, Action::Keep));
-    let rule = |(pattern, action)| Rule { pattern: Some(pattern), roles: Vec::new(), action };
+    let rule = |(pattern, action)| Rule::about(pattern, action);
     recipe.rules.extend(include.chain(exclude).map(rule));
     recipe
 }

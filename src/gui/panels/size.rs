@@ -34,7 +34,7 @@ pub fn size_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         numbers_ui(app, ui, &analysis);
         if analysis.has_table && app.can(Command::ToggleEmbeddings) {
             ui.separator();
-            embeddings_ui(app, ui, &analysis);
+            embeddings_ui(app, ui, asked, &analysis);
         }
         ui.separator();
         findings_ui(app, ui, asked, &analysis);

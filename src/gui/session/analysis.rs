@@ -12,6 +12,7 @@ use crate::model::{Model, Role, ties::Tie};
 use crate::plan::{Coverage, Decision, Fix, Plan, PlanError, Reason, Sharding, Sizes, fixes};
 use crate::quantized::{self, Outputs};
 use crate::recipe::Recipe;
+use crate::report::Row;
 use crate::units::{bytes, count};
 
 /// What a recipe makes of a checkpoint.
@@ -80,6 +81,12 @@ impl Analysis {
         let mut analysis = Self::of(document, recipe, plan, model.tie);
         analysis.asks_for_tie = asks_for_tie;
         Ok(analysis)
+    }
+
+    /// Names of the tensors that a row is made of. A row of an older plan may have some that are no more.
+    pub fn tensors_of<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a String> {
+        let entries = &self.plan.entries;
+        row.entries.iter().filter_map(|&i| entries.get(i)).map(|entry| &entry.member.tensor.name)
     }
 
     /// Whether embedding and head are one matrix.

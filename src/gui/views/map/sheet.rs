@@ -211,8 +211,7 @@ impl Sheet {
 
     /// Names of the tensors that a row stands for.
     pub fn names<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a String> {
-        let entries = &self.analysis.plan.entries;
-        row.entries.iter().filter_map(|&i| entries.get(i)).map(|entry| &entry.member.tensor.name)
+        self.analysis.tensors_of(row)
     }
 
     fn find_layers_with_experts(&self) -> Vec<u32> {

@@ -146,8 +146,7 @@ impl Profile {
 
     /// Names of the tensors of a row.
     pub fn names<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a String> {
-        let entries = &self.analysis.plan.entries;
-        row.entries.iter().filter_map(|&i| entries.get(i)).map(|entry| &entry.member.tensor.name)
+        self.analysis.tensors_of(row)
     }
 
     /// Points that are drawn, each with the place of its line.

@@ -59,25 +59,15 @@ pub fn shown_rows(session: &Session) -> Vec<&Row> {
 /// The rows that are shown and selected; all that are shown if none is.
 pub fn chosen_rows(session: &Session) -> Vec<&Row> {
     let shown = shown_rows(session);
-    let is_selected = |row: &&Row| is_selected(session, row);
-    let chosen: Vec<&Row> = shown.iter().copied().filter(is_selected).collect();
+    let chosen: Vec<&Row> = shown.iter().copied().filter(|row| session.chosen.has(row)).collect();
     if chosen.is_empty() { shown } else { chosen }
-}
-
-/// Whether every tensor of a row is selected.
-pub fn is_selected(session: &Session, row: &Row) -> bool {
-    let Some(analysis) = session.analysis() else { return false };
-    let name = |&entry: &usize| analysis.plan.entries.get(entry).map(|e| &e.member.tensor.name);
-    !row.entries.is_empty()
-        && row.entries.iter().all(|i| name(i).is_some_and(|name| session.selection.contains(name)))
 }
 
 /// Selects every tensor of the rows that are shown.
 pub fn select_shown(session: &mut Session) {
     let Some(analysis) = session.analysis().cloned() else { return };
-    let entries = shown_rows(session).into_iter().flat_map(|row| &row.entries);
-    let names = entries.filter_map(|&i| analysis.plan.entries.get(i));
-    session.selection = names.map(|entry| entry.member.tensor.name.clone()).collect();
+    let names = shown_rows(session).into_iter().flat_map(|row| analysis.tensors_of(row));
+    session.selection = names.cloned().collect();
 }
 
 #[cfg(test)]

@@ -84,8 +84,7 @@ fn note(app: &mut App, analysis: &Arc<Analysis>) {
 }
 
 fn names<'a>(analysis: &'a Analysis, row: &'a Row) -> impl Iterator<Item = String> + 'a {
-    let entries = row.entries.iter().filter_map(|&entry| analysis.plan.entries.get(entry));
-    entries.map(|entry| entry.member.tensor.name.clone())
+    analysis.tensors_of(row).cloned()
 }
 
 /// Moves the cursor of a table that has the keyboard, and selects with it.
