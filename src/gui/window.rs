@@ -70,7 +70,7 @@ pub fn run(start: Start) -> Result<(), NoWindow> {
             Ok(Box::new(app))
         }),
     );
-    made.map_err(|error| NoWindow(error.to_string()))
+    made.map_err(|error| NoWindow(error.to_string().trim_end_matches('.').to_owned()))
 }
 
 /// Asks for the device as the kernels need it.

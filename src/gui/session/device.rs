@@ -69,6 +69,11 @@ impl Devices {
         self.open.is_some()
     }
 
+    /// Whether drivers are being asked which devices there are. Some crash if the program ends meanwhile.
+    pub fn is_counting(&self) -> bool {
+        self.counting.is_some()
+    }
+
     /// What computes, in a few words.
     pub fn label(&self) -> &str {
         self.open.as_ref().map_or("opening the device", |device| device.backend.name())

@@ -328,6 +328,7 @@ impl Session {
     pub fn is_busy(&self) -> bool {
         let opened = self.document.is_some();
         self.opening.is_some()
+            || self.devices.is_counting()
             || (self.devices.open.is_none() && self.devices.error.is_none())
             || (opened && (self.planning.is_busy() || self.planning.is_previewing()))
             || (opened && self.measuring_wanted && self.devices.error.is_none())
@@ -345,6 +346,10 @@ impl Session {
         let started = Instant::now();
         while !self.ending.is_empty() && started.elapsed() < PATIENCE {
             self.ending.retain(|exporting| exporting.outcome().is_none());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        while self.devices.is_counting() && started.elapsed() < PATIENCE {
+            self.devices.poll();
             std::thread::sleep(Duration::from_millis(5));
         }
     }
