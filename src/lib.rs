@@ -24,6 +24,7 @@ pub mod gpu;
 pub mod gui;
 pub mod model;
 pub mod numeric;
+pub mod onnx;
 pub mod plan;
 pub mod quantized;
 pub mod recipe;

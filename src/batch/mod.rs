@@ -120,7 +120,7 @@ impl Batch<'_> {
         if let Mode::Export { out: folder } = mode {
             check_target(folder, &checkpoint.path, self.args.overwrite)?;
         }
-        let dialect = recipe.export.unwrap_or(crate::dialect::Dialect::Modelopt);
+        let dialect = recipe.dialect_for(&checkpoint);
         let mut model = Model::new(&checkpoint, dialect.fused_experts());
         let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
         let mut plan = Plan::new(&model, &recipe, dialect, sharding)?;

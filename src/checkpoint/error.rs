@@ -4,6 +4,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::onnx::OnnxProblem;
+
 /// A checkpoint that cannot be opened or read.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
@@ -16,7 +18,7 @@ pub enum CheckpointError {
         source: io::Error,
     },
     /// A folder without weights in a form that is read.
-    #[error("{}: no safetensors weights here{found}. Pass a Hugging Face checkpoint folder or a .safetensors file", folder.display())]
+    #[error("{}: no safetensors or ONNX weights here{found}. Pass a Hugging Face checkpoint folder, a .safetensors file or an .onnx file", folder.display())]
     NoWeights {
         /// The folder.
         folder: PathBuf,
@@ -38,6 +40,14 @@ pub enum CheckpointError {
         file: PathBuf,
         /// What is wrong in it.
         problem: HeaderProblem,
+    },
+    /// An .onnx file that is none, or whose external data are not there.
+    #[error("{}: {problem}", file.display())]
+    Onnx {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong in it.
+        problem: OnnxProblem,
     },
     /// An index that does not fit its files.
     #[error("{}: {problem}", index.display())]

@@ -1,8 +1,10 @@
-//! A safetensors file that is open: its header parsed, its data read on demand.
+//! A file of tensors that is open: its structure known, its data read on demand.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use prost::bytes::Bytes;
 
 use super::error::CheckpointError;
 use super::header::{self, HeaderEntry, LENGTH_BYTES};
@@ -16,9 +18,18 @@ pub struct TensorFile {
     pub name: String,
     /// Length of the whole file.
     pub file_bytes: u64,
-    /// Length of the header with its length field: where the data start.
+    /// Length of the header with its length field: where the data start. 0 in a file whose tensors
+    /// have places of their own.
     pub data_start: u64,
-    handle: File,
+    data: Data,
+}
+
+/// Where data are.
+#[derive(Debug)]
+enum Data {
+    File(File),
+    /// Made from what a file says in another form.
+    Memory(Bytes),
 }
 
 impl TensorFile {
@@ -38,15 +49,37 @@ impl TensorFile {
         let data_start = LENGTH_BYTES + header_bytes;
         let entries = header::parse(&json, file_bytes - data_start).map_err(header_error)?;
 
-        let file =
-            Self { path: path.to_owned(), name: name.to_owned(), file_bytes, data_start, handle };
-        Ok((file, entries))
+        let (path, name, data) = (path.to_owned(), name.to_owned(), Data::File(handle));
+        Ok((Self { path, name, file_bytes, data_start, data }, entries))
+    }
+
+    /// Opens a file whose tensors are found otherwise.
+    pub fn plain(path: &Path, name: &str) -> Result<Self, CheckpointError> {
+        let io_error = |source| CheckpointError::Io { path: path.to_owned(), source };
+        let handle = File::open(path).map_err(io_error)?;
+        let file_bytes = handle.metadata().map_err(io_error)?.len();
+        let (path, name, data) = (path.to_owned(), name.to_owned(), Data::File(handle));
+        Ok(Self { path, name, file_bytes, data_start: 0, data })
+    }
+
+    /// Data that are in memory, and whose bytes no file has in this form.
+    pub fn memory(path: &Path, bytes: Bytes) -> Self {
+        let (path, name, data) = (path.to_owned(), String::new(), Data::Memory(bytes));
+        Self { path, name, file_bytes: 0, data_start: 0, data }
     }
 
     /// Fills `buffer` from `offset` of the data.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), CheckpointError> {
-        read_exact_at(&self.handle, buffer, self.data_start + offset)
-            .map_err(|source| CheckpointError::Io { path: self.path.clone(), source })
+        let at = self.data_start + offset;
+        let read = match &self.data {
+            Data::File(handle) => read_exact_at(handle, buffer, at),
+            Data::Memory(bytes) => {
+                let from = bytes.get(at as usize..).and_then(|rest| rest.get(..buffer.len()));
+                from.map(|from| buffer.copy_from_slice(from))
+                    .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+            }
+        };
+        read.map_err(|source| CheckpointError::Io { path: self.path.clone(), source })
     }
 }
 

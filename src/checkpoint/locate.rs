@@ -22,7 +22,7 @@ pub fn one_file(path: &Path) -> Result<Sources, CheckpointError> {
     if path.extension().is_none_or(|extension| extension != "safetensors") {
         return Err(CheckpointError::NoWeights {
             folder: path.to_owned(),
-            found: " (the name does not end in .safetensors)".to_owned(),
+            found: " (the name ends neither in .safetensors nor in .onnx)".to_owned(),
         });
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -118,7 +118,7 @@ fn safetensors_files(folder: &Path) -> Result<Vec<String>, CheckpointError> {
 /// Weights in a form that is not read, to say so.
 fn other_weights(folder: &Path) -> String {
     let others =
-        ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.onnx", "consolidated.00.pth"];
+        ["pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth"];
     match others.iter().find(|name| folder.join(name).exists()) {
         Some(name) => format!(" ({name} is: convert it to safetensors first)"),
         None => String::new(),

@@ -6,6 +6,7 @@ mod file;
 pub mod header;
 pub mod index;
 mod locate;
+mod onnx;
 pub mod python_json;
 mod strided;
 
@@ -16,6 +17,7 @@ pub use config::{CONFIG_FILE, Config, QUANTIZATION};
 pub use error::{CheckpointError, HeaderProblem, IndexProblem};
 pub use file::TensorFile;
 pub use locate::{SINGLE_FILE, lies_within};
+pub use onnx::{ONNX_FILE, Onnx};
 pub use safetensors::Dtype;
 
 use crate::numeric::FloatKind;
@@ -41,6 +43,8 @@ pub struct Checkpoint {
     pub unlisted: Vec<String>,
     /// Weight files of the folder that are not part of the checkpoint, and an index that is not.
     pub ignored: Vec<String>,
+    /// The graph, if it is an ONNX model.
+    pub onnx: Option<Onnx>,
     by_name: HashMap<String, usize>,
 }
 
@@ -93,11 +97,14 @@ impl Tensor {
 }
 
 impl Checkpoint {
-    /// Opens a Hugging Face checkpoint folder or one `.safetensors` file. Reads headers, index and
-    /// config, not one weight.
+    /// Opens a Hugging Face checkpoint folder, one `.safetensors` file, or an ONNX model. Reads
+    /// headers, graph, index and config, not one weight.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         let io_error = |source| CheckpointError::Io { path: path.to_owned(), source };
         let is_folder = std::fs::metadata(path).map_err(io_error)?.is_dir();
+        if let Some(model) = onnx::model_file(path, is_folder) {
+            return onnx::open(path, &model);
+        }
         let folder = if is_folder { path } else { path.parent().unwrap_or(Path::new("")) };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
 
@@ -112,6 +119,7 @@ impl Checkpoint {
             sharded: sources.index.is_some(),
             unlisted: Vec::new(),
             ignored: sources.ignored,
+            onnx: None,
             by_name: HashMap::new(),
         };
         for (name, path) in &sources.files {
@@ -202,6 +210,9 @@ impl Checkpoint {
     /// What the weights are already quantized with, if they are: the config's method, or the
     /// tensors that give it away.
     pub fn existing_quantization(&self) -> Option<String> {
+        if let Some(onnx) = &self.onnx {
+            return onnx.existing_quantization();
+        }
         let by_config = self.config.as_ref().and_then(Config::quantization_method);
         let by_file = || {
             let file = "hf_quant_config.json";

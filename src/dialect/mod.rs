@@ -4,6 +4,7 @@
 pub mod compressed_tensors;
 mod exclude;
 pub mod modelopt;
+pub mod onnx;
 mod runtime;
 
 use std::fmt;
@@ -11,7 +12,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{Dtype, Tensor};
+use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::format::packing::Packing;
 use crate::format::{Arithmetic, Format, ScaleStore};
 use crate::model::{FusedExperts, Role, grouped_weight};
@@ -27,17 +28,30 @@ pub enum Dialect {
     Modelopt,
     /// The compressed-tensors library's checkpoints: [`compressed_tensors`].
     CompressedTensors,
+    /// ONNX models for ONNX Runtime: [`onnx`].
+    Onnx,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 2] = [Self::Modelopt, Self::CompressedTensors];
+    pub const ALL: [Self; 3] = [Self::Modelopt, Self::CompressedTensors, Self::Onnx];
+
+    /// What a checkpoint becomes if nothing else is asked for.
+    pub const fn usual(checkpoint: &Checkpoint) -> Self {
+        if checkpoint.onnx.is_some() { Self::Onnx } else { Self::Modelopt }
+    }
+
+    /// Whether a checkpoint can become it: ONNX models stay such, and nothing else becomes one.
+    pub const fn is_for(self, checkpoint: &Checkpoint) -> bool {
+        checkpoint.onnx.is_some() == matches!(self, Self::Onnx)
+    }
 
     /// The name on the command line and in recipes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Modelopt => "modelopt",
             Self::CompressedTensors => "compressed-tensors",
+            Self::Onnx => "onnx",
         }
     }
 
@@ -46,13 +60,14 @@ impl Dialect {
         match self {
             Self::Modelopt => Arithmetic::ModelOpt,
             Self::CompressedTensors => Arithmetic::CompressedTensors,
+            Self::Onnx => Arithmetic::OnnxRuntime,
         }
     }
 
     /// How it wants experts that the source has in one tensor.
     pub const fn fused_experts(self) -> FusedExperts {
         match self {
-            Self::Modelopt => FusedExperts::Packed,
+            Self::Modelopt | Self::Onnx => FusedExperts::Packed,
             Self::CompressedTensors => FusedExperts::Split,
         }
     }
@@ -62,6 +77,7 @@ impl Dialect {
         match self {
             Self::Modelopt => modelopt::packing(format),
             Self::CompressedTensors => compressed_tensors::packing(format),
+            Self::Onnx => onnx::packing(format),
         }
     }
 
@@ -69,17 +85,17 @@ impl Dialect {
     pub fn rows_together(self, format: Format) -> u64 {
         let packed = self.packing(format).map_or(1, Packing::rows);
         let scaled = match format.scheme(self.arithmetic()) {
-            Some(scheme) if scheme.zero_points => 32 / usize::from(scheme.element.bits()),
+            Some(scheme) if scheme.zero_points && self != Self::Onnx => 32 / usize::from(scheme.element.bits()),
             Some(scheme) => scheme.scope.rows().unwrap_or(1),
             None => 1,
         };
         packed.max(scaled) as u64
     }
 
-    /// Whether it has a file of its own for what is quantized how, besides `config.json`.
+    /// Whether it says what is quantized how elsewhere than in `config.json`.
     pub const fn has_own_file(self) -> bool {
         match self {
-            Self::Modelopt => true,
+            Self::Modelopt | Self::Onnx => true,
             Self::CompressedTensors => false,
         }
     }
@@ -88,7 +104,21 @@ impl Dialect {
     pub const fn shares_tables(self) -> bool {
         match self {
             Self::Modelopt | Self::CompressedTensors => false,
+            Self::Onnx => true,
         }
+    }
+
+    /// The format that is meant by a name that leaves something to it.
+    pub const fn resolve(self, format: Format) -> Format {
+        match self {
+            Self::Modelopt | Self::CompressedTensors => format,
+            Self::Onnx => onnx::resolve(format),
+        }
+    }
+
+    /// Whether rows of a matrix may end in a part of a block.
+    pub const fn takes_part_blocks(self, role: Role) -> bool {
+        matches!(self, Self::Onnx) && !matches!(role, Role::Embedding)
     }
 
     /// Whether it can hold fused experts `[experts, inputs, outputs]` in a format.
@@ -106,14 +136,16 @@ impl Dialect {
         match self {
             Self::Modelopt => modelopt::runtimes(format),
             Self::CompressedTensors => compressed_tensors::runtimes(format),
+            Self::Onnx => onnx::runtimes(format),
         }
     }
 
-    /// The tensors that stand for a weight in `format`, which the dialect has a place for.
-    pub fn outputs(self, weight: &Tensor, format: Format) -> Vec<Output> {
+    /// The tensors that stand for a weight of some role in `format`, which the dialect has a place for.
+    pub fn outputs(self, weight: &Tensor, role: Role, format: Format) -> Vec<Output> {
         match self {
             Self::Modelopt => modelopt::outputs(weight, format),
             Self::CompressedTensors => compressed_tensors::outputs(weight, format),
+            Self::Onnx => onnx::outputs(weight, format, role == Role::Embedding),
         }
     }
 
@@ -129,7 +161,7 @@ impl Dialect {
             bytes: 2 * LENGTH * LENGTH,
             strides: None,
         };
-        let bytes: u64 = self.outputs(&weight, format).iter().map(Output::bytes).sum();
+        let bytes: u64 = self.outputs(&weight, Role::Linear, format).iter().map(Output::bytes).sum();
         8.0 * bytes as f64 / (LENGTH * LENGTH) as f64
     }
 
@@ -141,6 +173,7 @@ impl Dialect {
                 shortest_patterns(&kept, quantized)
             }
             Self::CompressedTensors => compressed_tensors::exclude(kept, quantized),
+            Self::Onnx => Vec::new(),
         }
     }
 }
@@ -153,7 +186,7 @@ impl fmt::Display for Dialect {
 
 /// The text names no dialect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown dialect \"{0}\"; known dialects: modelopt, compressed-tensors")]
+#[error("unknown dialect \"{0}\"; known dialects: modelopt, compressed-tensors, onnx")]
 pub struct UnknownDialect(String);
 
 impl FromStr for Dialect {
@@ -202,7 +235,7 @@ pub enum Part {
     Scales,
     /// The second level of scales: one for the tensor.
     GlobalScale,
-    /// One zero point a group, packed down the columns.
+    /// One zero point a group, packed down the columns or along the rows.
     ZeroPoints,
     /// Rows and columns of the weight.
     Shape,
@@ -243,7 +276,11 @@ mod tests {
         for dialect in Dialect::ALL {
             for format in Format::all() {
                 let outputs =
-                    || dialect.outputs(&weight("x.weight", Dtype::BF16, &[128, 256]), format);
+                    || dialect.outputs(
+                        &weight("x.weight", Dtype::BF16, &[128, 256]),
+                        Role::Linear,
+                        format,
+                    );
                 match dialect.packing(format) {
                     None => assert!(dialect.runtimes(format).is_empty(), "{dialect} {format}"),
                     Some(_) => {

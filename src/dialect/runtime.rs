@@ -11,6 +11,8 @@ pub enum Runtime {
     TensorRtLlm,
     /// Hugging Face transformers, with the compressed-tensors library beside it.
     Transformers,
+    /// ONNX Runtime.
+    OnnxRuntime,
 }
 
 impl fmt::Display for Runtime {
@@ -20,6 +22,7 @@ impl fmt::Display for Runtime {
             Self::Sglang => "SGLang",
             Self::TensorRtLlm => "TensorRT-LLM",
             Self::Transformers => "transformers",
+            Self::OnnxRuntime => "ONNX Runtime",
         })
     }
 }

@@ -69,7 +69,7 @@ impl Run<'_> {
     ) -> Result<BTreeMap<usize, TensorStats>, EngineError> {
         let number = |unit: &Vec<usize>| match self.plan.entries[*unit.first()?].decision {
             Decision::Quantize { group, .. } => Some(group),
-            Decision::Stored(_) | Decision::Keep(_) => None,
+            Decision::Shared { .. } | Decision::Stored(_) | Decision::Keep(_) => None,
         };
         let group =
             |number: usize| (number, SharedScale::new(self.plan, &self.plan.groups[number]));

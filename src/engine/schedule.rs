@@ -57,7 +57,7 @@ pub fn units(plan: &Plan) -> Vec<Vec<usize>> {
 }
 
 fn is_kept(plan: &Plan, entry: usize) -> bool {
-    matches!(plan.entries[entry].decision, Decision::Keep(_))
+    matches!(plan.entries[entry].decision, Decision::Keep(_) | Decision::Shared { .. })
 }
 
 /// All jobs of some units, in order. A group's amax jobs precede those of the group after it, and its

@@ -20,12 +20,11 @@ pub fn settle_tie(
     plan: &Plan,
     resources: &Resources<'_>,
 ) -> Result<Tie, EngineError> {
-    let settled = ties::settle(model.checkpoint, model.tie.clone(), resources.cancel)?;
+    let settled = ties::settle(model, resources.cancel)?;
     let (Tie::Unknown { embedding, head }, Tie::Untied) = (&model.tie, &settled) else {
         return Ok(settled);
     };
-    let tensors = &model.checkpoint.tensors;
-    let (table, other) = (&tensors[*embedding], &tensors[*head]);
+    let (table, other) = (model.tensor(*embedding), model.tensor(*head));
     let entry = plan.entries.iter().find(|entry| entry.member.index == *embedding);
     let Some(format) = entry.and_then(Entry::format) else { return Ok(settled) };
     match tie_match(resources, model.checkpoint, (table, other), Method::of(plan, format))? {

@@ -48,7 +48,7 @@ impl Companions {
                 continue;
             };
             let is_link = found.file_type().map_err(io_error)?.is_symlink();
-            if rewritten(&path) || is_source(checkpoint, &path) {
+            if (checkpoint.onnx.is_none() && rewritten(&path)) || is_source(checkpoint, &path) {
                 continue;
             } else if name.starts_with('.') {
                 self.left.push((path, "hidden"));

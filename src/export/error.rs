@@ -35,6 +35,12 @@ pub enum ExportError {
         /// The target.
         out: PathBuf,
     },
+    /// Only ONNX models are written as files.
+    #[error("{}: only ONNX models become .onnx files, and this checkpoint is none. Choose a folder", out.display())]
+    NoModelFile {
+        /// The target.
+        out: PathBuf,
+    },
     /// There is no folder to put the target into.
     #[error("{}: there is no such folder to write into. Create it, or choose another --out", parent.display())]
     NoParent {

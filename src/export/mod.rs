@@ -19,7 +19,7 @@ use crate::engine::Run;
 use crate::plan::{Entry, Finding, FindingKind, Plan};
 use crate::stats::TensorStats;
 use staging::Staging;
-pub use staging::check_target;
+pub use staging::{check_target, is_model};
 use verify::{Opened, Verification};
 use writer::Writer;
 
@@ -61,23 +61,29 @@ pub enum NotExported {
     Findings(Vec<Finding>),
 }
 
-/// Runs the plan of `run` into a folder: written beside it, verified, then renamed. The sink of
-/// `run` is ignored. `stage` is told when a stage begins, with the bytes it will work on.
+/// Runs the plan of `run` into a folder, or for an ONNX model also into a file: written beside it,
+/// verified, then renamed. The sink of `run` is ignored. `stage` is told when a stage begins, with the bytes it will work on.
 pub fn export(
     run: &Run<'_>,
     options: &Options<'_>,
     stage: &dyn Fn(Stage, u64),
 ) -> Result<Exported, NotExported> {
-    let plan = run.plan;
-    if !plan.quantizes() {
+    if !run.plan.quantizes() {
         return Err(ExportError::NothingToQuantize.into());
     }
-    let companions = Companions::of(run.checkpoint)?;
+    let named = in_file(run, options.out)?;
+    let plan = named.as_ref().unwrap_or(run.plan);
+    let run = &Run { plan, ..*run };
+    let as_file = is_model(options.out);
+    let companions = match as_file {
+        true => Companions::default(),
+        false => Companions::of(run.checkpoint)?,
+    };
     let needed = plan.bytes_after + companions.bytes;
     let staging = Staging::create(options.out, &run.checkpoint.path, options.overwrite, needed)?;
 
     stage(Stage::Quantize, plan.entries.iter().map(|entry| entry.member.tensor.bytes).sum());
-    let writer = Writer::create(staging.path(), plan)?;
+    let writer = Writer::create(staging.path(), plan, run.checkpoint)?;
     let stats = Run { sink: Some(&writer), ..*run }.execute().map_err(ExportError::from)?;
     let findings = run_findings(plan, &stats);
     if options.strict && !findings.is_empty() {
@@ -87,7 +93,9 @@ pub fn export(
     config::write(staging.path(), plan, run.checkpoint.config.as_ref())?;
     companions.copy(run.checkpoint, staging.path(), run.resources.cancel)?;
 
-    let opened = Opened::new(staging.path(), Some(run.checkpoint))?;
+    let name = options.out.file_name().filter(|_| as_file);
+    let staged = name.map_or_else(|| staging.path().to_owned(), |name| staging.path().join(name));
+    let opened = Opened::new(&staged, Some(run.checkpoint))?;
     stage(Stage::Verify, opened.bytes());
     let verification = opened.verify(&run.resources)?;
     if !verification.passed() {
@@ -97,6 +105,29 @@ pub fn export(
     drop(opened);
     staging.publish()?;
     Ok(Exported { stats, findings, verification, companions })
+}
+
+/// For a target that is an ONNX file, the plan with its name. Only ONNX models become such files, and
+/// none may be one that is read.
+fn in_file(run: &Run<'_>, out: &Path) -> Result<Option<Plan>, ExportError> {
+    let is_read = |path: &Path| {
+        let own = path.canonicalize().ok();
+        let mut files = run.checkpoint.files.iter();
+        own.is_some() && files.any(|file| file.path.canonicalize().ok() == own)
+    };
+    if !is_model(out) {
+        return Ok(None);
+    }
+    if run.checkpoint.onnx.is_none() {
+        return Err(ExportError::NoModelFile { out: out.to_owned() });
+    }
+    let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let plan = run.plan.clone().named(run.checkpoint, &name);
+    let parent = out.parent().unwrap_or(Path::new(""));
+    match plan.files.iter().any(|file| is_read(&parent.join(&file.name))) {
+        true => Err(ExportError::OutputIsInput { out: out.to_owned() }),
+        false => Ok(Some(plan)),
+    }
 }
 
 /// What tables do not show of a ratio in dB.

@@ -1,14 +1,15 @@
-//! A folder that appears under its name only when it is complete.
+//! A folder, or a file with the one beside it, that appears under its name only when it is complete.
 
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
 use super::ExportError;
-use crate::checkpoint::{CONFIG_FILE, Config};
+use crate::checkpoint::{CONFIG_FILE, Checkpoint, Config, ONNX_FILE};
 use crate::dialect::modelopt::QUANT_CONFIG_FILE;
 
-/// A folder being filled beside its target. Dropped before [`Staging::publish`], it disappears.
+/// A folder being filled beside its target. Dropped before [`Staging::publish`], it disappears. Where
+/// the target is an ONNX file, what is in the folder is to be beside one another there.
 #[derive(Debug)]
 pub struct Staging {
     folder: TempDir,
@@ -52,6 +53,9 @@ impl Staging {
         check_target(&self.target, &self.source, self.overwrite)?;
         let io_error =
             |source| ExportError::io("rename the finished export to", &self.target, source);
+        if is_model(&self.target) {
+            return self.publish_files();
+        }
         allow_listing(self.path()).map_err(io_error)?;
         if self.target.symlink_metadata().is_err() {
             std::fs::rename(self.path(), &self.target).map_err(io_error)?;
@@ -74,6 +78,60 @@ impl Staging {
         let _ = self.folder.keep();
         Ok(())
     }
+
+    /// Moves the files to where the target is: what the model needs first, then the model. If one
+    /// cannot be moved, those that had the names are put back.
+    fn publish_files(self) -> Result<(), ExportError> {
+        let io_error =
+            |source| ExportError::io("rename the finished export to", &self.target, source);
+        let parent = parent_of(&self.target);
+        let aside = tempfile::Builder::new()
+            .prefix(".quantscope-replaced-")
+            .tempdir_in(parent)
+            .map_err(io_error)?;
+        let mut done: Vec<PathBuf> = Vec::new();
+        let rename = |done: &mut Vec<PathBuf>| {
+            for target in [data_of(&self.target), self.target.clone()] {
+                let name = target.file_name().unwrap_or_default();
+                let staged = self.path().join(name);
+                if target.symlink_metadata().is_ok() {
+                    std::fs::rename(&target, aside.path().join(name))?;
+                }
+                if staged.exists() {
+                    std::fs::rename(&staged, &target)?;
+                    done.push(target);
+                }
+            }
+            Ok(())
+        };
+        let renamed = rename(&mut done);
+        if renamed.is_err() {
+            // Nobody else has a hand in these names: what cannot be undone now could not be done.
+            done.iter().for_each(|path| drop(std::fs::remove_file(path)));
+            for target in [data_of(&self.target), self.target.clone()] {
+                let old = aside.path().join(target.file_name().unwrap_or_default());
+                if old.exists() && std::fs::rename(&old, &target).is_err() {
+                    let kept = aside.keep();
+                    let out = self.target.clone();
+                    let source = std::io::ErrorKind::Other.into();
+                    return Err(ExportError::OldKeptAside { out, kept, source });
+                }
+            }
+        }
+        renamed.map_err(io_error)
+    }
+}
+
+/// Whether a target is an ONNX file, and not a folder.
+pub fn is_model(target: &Path) -> bool {
+    target.extension().is_some_and(|ending| ending == "onnx")
+}
+
+/// The file with the tensors of an ONNX file.
+fn data_of(target: &Path) -> PathBuf {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(".data");
+    target.with_file_name(name)
 }
 
 /// Whether an export may be written to `target`; gives its absolute path. `source` is the
@@ -86,6 +144,10 @@ pub fn check_target(target: &Path, source: &Path, overwrite: bool) -> Result<Pat
     let (Some(parent), Some(name)) = (parent, resolved.file_name()) else {
         return Err(ExportError::NoParent { parent: parent_of(target).to_owned() });
     };
+    let data = data_of(target);
+    if is_model(target) && data.symlink_metadata().is_ok() && target.symlink_metadata().is_err() {
+        return Err(ExportError::OutputExists { out: data });
+    }
     if target.symlink_metadata().is_ok() {
         if !overwrite {
             return Err(ExportError::OutputExists { out: target.to_owned() });
@@ -110,7 +172,15 @@ fn may_be_replaced(target: &Path) -> bool {
         let config = Config::read(&target.join(CONFIG_FILE)).ok().flatten();
         config.is_some_and(|config| config.quantization_method().is_some())
     };
-    target.join(QUANT_CONFIG_FILE).is_file() || is_quantized() || is_empty()
+    if is_model(target) {
+        let model = Checkpoint::open(target);
+        return model.is_ok_and(|model| model.existing_quantization().is_some());
+    }
+    let is_model_folder = || {
+        let model = target.join(ONNX_FILE);
+        model.is_file() && may_be_replaced(&model)
+    };
+    target.join(QUANT_CONFIG_FILE).is_file() || is_quantized() || is_empty() || is_model_folder()
 }
 
 fn parent_of(path: &Path) -> &Path {

@@ -1,27 +1,34 @@
-//! The weight files of an export, written chunk by chunk at their final places.
+//! The weight files of an export, written chunk by chunk at their final places. What else is in them
+//! is there from the start.
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use super::ExportError;
-use crate::checkpoint::header;
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::header::{self, HeaderEntry};
 use crate::engine::{EngineError, Sink};
-use crate::plan::Plan;
+use crate::onnx::{Piece, Skeleton};
+use crate::plan::{Contents, Plan, PlannedFile};
 
 /// Open weight files, at their full length, with their headers written.
 #[derive(Debug)]
 pub struct Writer {
     files: Vec<(String, File)>,
-    /// File and offset of each output of each entry.
-    places: Vec<Vec<(usize, u64)>>,
+    /// File and offset of each output of each entry; `None` for one that is in the files already.
+    places: Vec<Vec<Option<(usize, u64)>>>,
 }
 
 impl Writer {
     /// Creates the files of a plan in a folder.
-    pub fn create(folder: &Path, plan: &Plan) -> Result<Self, ExportError> {
-        let mut places: Vec<Vec<(usize, u64)>> =
-            plan.entries.iter().map(|entry| vec![(0, 0); entry.outputs.len()]).collect();
+    pub fn create(
+        folder: &Path,
+        plan: &Plan,
+        source: &Checkpoint,
+    ) -> Result<Self, ExportError> {
+        let mut places: Vec<Vec<Option<(usize, u64)>>> =
+            plan.entries.iter().map(|entry| vec![None; entry.outputs.len()]).collect();
         let mut files = Vec::new();
         for planned in &plan.files {
             let path = folder.join(&planned.name);
@@ -30,11 +37,19 @@ impl Writer {
                 std::fs::create_dir_all(parent).map_err(io_error)?;
             }
             let file = File::create_new(&path).map_err(io_error)?;
-            file.set_len(planned.bytes()).map_err(io_error)?;
-            write_all_at(&file, &header::encode(&planned.tensors), 0).map_err(io_error)?;
+            file.set_len(planned.bytes).map_err(io_error)?;
+            match &planned.contents {
+                Contents::Safetensors => {
+                    write_all_at(&file, &header::encode(&planned.tensors), 0).map_err(io_error)?;
+                }
+                Contents::Onnx(skeleton) => {
+                    write_model(&file, skeleton, planned, source).map_err(io_error)?;
+                }
+                Contents::Data => {}
+            }
 
             for (tensor, &(entry, output)) in planned.tensors.iter().zip(&planned.outputs) {
-                places[entry][output] = (files.len(), planned.header_bytes + tensor.begin);
+                places[entry][output] = Some((files.len(), planned.data_start() + tensor.begin));
             }
             files.push((planned.name.clone(), file));
         }
@@ -58,11 +73,42 @@ impl Sink for Writer {
         offset: u64,
         bytes: &[u8],
     ) -> Result<(), EngineError> {
-        let (file, start) = self.places[entry][output];
+        let Some((file, start)) = self.places[entry][output] else { return Ok(()) };
         let (name, file) = &self.files[file];
         write_all_at(file, bytes, start + offset)
             .map_err(|source| EngineError::Write { name: name.clone(), source })
     }
+}
+
+/// Writes all of an ONNX model but what is to come: holes, and large tensors that are carried.
+fn write_model(
+    file: &File,
+    skeleton: &Skeleton,
+    planned: &PlannedFile,
+    source: &Checkpoint,
+) -> io::Result<()> {
+    const LARGE_BYTES: u64 = 64 << 10;
+    let Some(onnx) = &source.onnx else { return Ok(()) };
+    let is_large = |tensor: &&HeaderEntry| tensor.end - tensor.begin >= LARGE_BYTES;
+    for (begin, piece) in skeleton.placed() {
+        match piece {
+            Piece::Bytes(bytes) => write_all_at(file, bytes, begin)?,
+            Piece::Hole(_) => {}
+            Piece::Source(range) => {
+                let end = begin + range.len() as u64;
+                let from = |at: u64| range.start + (at - begin) as usize;
+                let mut at = begin;
+                let within = |tensor: &&HeaderEntry| (begin..end).contains(&tensor.begin);
+                for tensor in planned.tensors.iter().filter(within).filter(is_large) {
+                    let bytes = onnx.document.bytes(from(at)..from(tensor.begin));
+                    write_all_at(file, bytes, at)?;
+                    at = tensor.end;
+                }
+                write_all_at(file, onnx.document.bytes(from(at)..range.end), at)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(unix)]

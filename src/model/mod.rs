@@ -3,6 +3,7 @@
 mod experts;
 mod group;
 mod natural;
+pub mod onnx;
 mod role;
 pub mod ties;
 
@@ -12,6 +13,7 @@ pub use natural::natural_order;
 pub use role::{Role, role_of};
 
 use crate::checkpoint::{Checkpoint, Tensor};
+use onnx::TensorUses;
 use ties::Tie;
 
 /// A checkpoint, understood.
@@ -23,6 +25,8 @@ pub struct Model<'a> {
     pub members: Vec<Member>,
     /// How embedding and head belong together.
     pub tie: Tie,
+    /// Who takes each tensor of an ONNX model, in the order of [`Checkpoint::tensors`]; else empty.
+    pub uses: Vec<TensorUses>,
 }
 
 /// One tensor, understood; or the part of one that runtimes know as a tensor of its own.
@@ -38,6 +42,8 @@ pub struct Member {
     pub layer: Option<u32>,
     /// Routed expert, if it is part of one.
     pub expert: Option<u32>,
+    /// Whether it is the weight of a layer, and so may be quantized.
+    pub is_weight: bool,
     /// Along which dimension its blocks run; `None` for a tensor of three dimensions or more for
     /// which that is not known.
     pub input_axis: Option<InputAxis>,
@@ -58,6 +64,7 @@ impl Member {
             layer: number_after(&tensor.name, &["layers", "h", "blocks", "layer"]),
             expert: number_after(&tensor.name, &["experts", "local_experts"])
                 .or_else(|| grouped_weight(&tensor.name).map(|(_, expert)| expert)),
+            is_weight: is_weight(&tensor.name),
             input_axis,
             tensor,
         }
@@ -68,13 +75,27 @@ impl<'a> Model<'a> {
     /// Understands a checkpoint from its names, shapes and config. `fused` says which experts are
     /// seen one by one, though they are stored together.
     pub fn new(checkpoint: &'a Checkpoint, fused: FusedExperts) -> Self {
+        if let Some(graph) = &checkpoint.onnx {
+            let (members, uses) = onnx::members(checkpoint, graph);
+            let tie = onnx::tie(graph, &members, &uses);
+            return Self { checkpoint, members, tie, uses };
+        }
         let indices = 0..checkpoint.tensors.len();
         let mut members: Vec<Member> =
             indices.flat_map(|index| members_of(checkpoint, index, fused)).collect();
         members.sort_by(|a, b| natural_order(&a.tensor.name, &b.tensor.name));
         mark_layers_past_the_last(checkpoint, &mut members);
         let tie = ties::find(checkpoint, &members);
-        Self { checkpoint, members, tie }
+        Self { checkpoint, members, tie, uses: Vec::new() }
+    }
+}
+
+impl Model<'_> {
+    /// A stored tensor as layers take it: a matrix `[outputs, inputs]`, however it is stored.
+    pub fn tensor(&self, index: usize) -> &Tensor {
+        let stored = &self.checkpoint.tensors[index];
+        let whole = |member: &&Member| member.index == index && member.tensor.name == stored.name;
+        self.members.iter().find(whole).map_or(stored, |member| &member.tensor)
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Role {
     Vision,
     /// Part of a multi-token-prediction layer.
     Mtp,
+    /// The matrix of a linear layer of which no more is known.
+    Linear,
     /// A bias.
     Bias,
     /// None of these.
@@ -51,6 +53,7 @@ impl Role {
             Self::Position => "position",
             Self::Vision => "vision",
             Self::Mtp => "mtp",
+            Self::Linear => "linear",
             Self::Bias => "bias",
             Self::Other => "other",
         }

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::checkpoint::{Checkpoint, CheckpointError, Config};
+use crate::checkpoint::{Checkpoint, CheckpointError, Config, Tensor};
 
-use super::{Member, Role};
+use super::{Member, Model, Role};
 
 /// How embedding and head belong together, as far as names and config tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,19 @@ pub enum Tie {
         /// The head, likewise.
         head: usize,
     },
+}
+
+impl Tie {
+    /// The table, an index in [`Checkpoint::tensors`].
+    pub const fn embedding(&self) -> Option<usize> {
+        match self {
+            Self::Untied => None,
+            Self::HeadAbsent { embedding, .. }
+            | Self::HeadStored { embedding, .. }
+            | Self::HeadMatches { embedding, .. }
+            | Self::Unknown { embedding, .. } => Some(*embedding),
+        }
+    }
 }
 
 /// Finds the tie. A model without a config and without a head is tied only if it looks like a
@@ -89,18 +102,18 @@ fn head_name(embedding: &str) -> String {
 /// Compares a stored head with the table, byte for byte: [`Tie::Unknown`] becomes one of the others,
 /// and [`Tie::HeadStored`] learns whether the two differ. Ends early, with the tie still taken for
 /// one, once the user stops the work.
-pub fn settle(
-    checkpoint: &Checkpoint,
-    tie: Tie,
-    cancel: &AtomicBool,
-) -> Result<Tie, CheckpointError> {
-    match tie {
-        Tie::Unknown { embedding, head } => match equal(checkpoint, embedding, head, cancel)? {
+pub fn settle(model: &Model<'_>, cancel: &AtomicBool) -> Result<Tie, CheckpointError> {
+    let checkpoint = model.checkpoint;
+    let equal = |embedding: usize, head: usize| {
+        equal(checkpoint, model.tensor(embedding), model.tensor(head), cancel)
+    };
+    match model.tie.clone() {
+        Tie::Unknown { embedding, head } => match equal(embedding, head)? {
             true => Ok(Tie::HeadStored { embedding, head, differs: false }),
             false => Ok(Tie::Untied),
         },
         Tie::HeadStored { embedding, head, .. } => {
-            let differs = !equal(checkpoint, embedding, head, cancel)?;
+            let differs = !equal(embedding, head)?;
             Ok(Tie::HeadStored { embedding, head, differs })
         }
         tie => Ok(tie),
@@ -110,12 +123,11 @@ pub fn settle(
 /// Whether two tensors are the same, in chunks, up to the first difference.
 fn equal(
     checkpoint: &Checkpoint,
-    a: usize,
-    b: usize,
+    a: &Tensor,
+    b: &Tensor,
     cancel: &AtomicBool,
 ) -> Result<bool, CheckpointError> {
     const CHUNK_BYTES: usize = 4 << 20;
-    let (a, b) = (&checkpoint.tensors[a], &checkpoint.tensors[b]);
     if (a.dtype, &a.shape) != (b.dtype, &b.shape) {
         return Ok(false);
     }

@@ -12,7 +12,7 @@ use crate::model::{MAX_EXPERTS, Model, Role};
 /// What is odd about the checkpoint itself.
 pub fn about_checkpoint(checkpoint: &Checkpoint) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if checkpoint.config.is_none() {
+    if checkpoint.config.is_none() && checkpoint.onnx.is_none() {
         findings.push(Finding::general(FindingKind::NoConfig));
     }
     if !checkpoint.unlisted.is_empty() {

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use super::{Decision, Entry, Finding, FindingKind, Reason};
-use crate::checkpoint::Tensor;
+use crate::checkpoint::{Dtype, Tensor};
 use crate::dialect::{Dialect, Output};
 use crate::format::Format;
-use crate::model::{InputAxis, Member, Model, Role, is_weight, natural_order, ties::Tie};
+use crate::model::{InputAxis, Member, Model, Role, natural_order, ties::Tie};
 use crate::recipe::{Action, Indivisible, Recipe, RuleSet, TiedOutcome};
 
 /// Entries in the model's order, and what came up.
@@ -32,11 +32,11 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
             if let (Some(padded), [_, columns]) = (padded_columns, &tensor.shape[..]) {
                 note(FindingKind::Padded { columns: *columns, padded });
             }
-            match tie_of(model, &member, recipe) {
+            match tie_of(model, &member, recipe, dialect) {
                 TieEffect::None => {}
                 TieEffect::Compare => note(FindingKind::TieUnknown),
                 TieEffect::Keep => {
-                    let packed = dialect.outputs(tensor, format);
+                    let packed = dialect.outputs(tensor, member.role, format);
                     let packed: u64 = packed.iter().map(Output::bytes).sum();
                     let head = match model.tie {
                         Tie::HeadStored { .. } | Tie::HeadMatches { .. } => tensor.bytes,
@@ -53,27 +53,38 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
                     }
                     outputs.extend(head.map(|name| Output { name, ..Output::verbatim(tensor) }));
                 }
+                TieEffect::FloatHead => outputs.push(Output::verbatim(tensor)),
             }
         }
         match &decision {
             Decision::Quantize { format, padded_columns, .. } => {
                 let stored = match padded_columns {
-                    Some(columns) => dialect.outputs(&padded(tensor, *columns), *format),
-                    None => dialect.outputs(tensor, *format),
+                    Some(columns) => {
+                        dialect.outputs(&padded(tensor, *columns), member.role, *format)
+                    }
+                    None => dialect.outputs(tensor, member.role, *format),
                 };
                 outputs.splice(0..0, stored);
             }
-            Decision::Stored(_) => {}
+            Decision::Stored(_) | Decision::Shared { .. } => {}
             Decision::Keep(reason) => {
                 let finding = finding_about(reason, tensor);
                 decided
                     .findings
                     .extend(finding.map(|k| Finding::about(k, &tensor.name, tensor.bytes)));
-                outputs.insert(0, Output::verbatim(tensor));
+                let stored = &model.checkpoint.tensors[member.index];
+                let whole = if stored.name == tensor.name { stored } else { tensor };
+                outputs.insert(0, Output::verbatim(whole));
             }
         }
+        let member = match &decision {
+            // It stays as it is stored, whatever way layers take it.
+            Decision::Keep(_) => as_stored(model, member),
+            _ => member,
+        };
         decided.entries.push(Entry { member, decision, outputs });
     }
+    share(model, recipe, dialect, &mut decided.entries);
     decided.findings = Finding::merged(decided.findings);
     decided
 }
@@ -122,6 +133,12 @@ fn by_rules(
         Action::Format(format) => Some(format),
     };
     let Some(format) = format else { return Decision::Keep(Reason::NoFormat) };
+    let format = dialect.resolve(format);
+    if let Some(other) = model.uses.get(member.index).and_then(|uses| uses.other.clone())
+        && member.is_weight
+    {
+        return Decision::Keep(Reason::OtherUse(other));
+    }
     let quantize = |format, padded_columns, rule: String| Decision::Quantize {
         format,
         rule,
@@ -186,7 +203,8 @@ pub fn why_not(
     let element_bytes = tensor.bytes / tensor.len().max(1);
     let too_wide =
         |rows: u64, columns: u64| (element_bytes * rows).saturating_mul(columns) > MAX_ROWS_BYTES;
-    if tensor.float_kind().is_none() {
+    let has_type = tensor.dtype != Dtype::F64 || dialect != Dialect::Onnx;
+    if tensor.float_kind().is_none() || !has_type {
         return Some(Reason::NotFloat(tensor.dtype));
     }
     if tensor.is_empty() {
@@ -194,7 +212,7 @@ pub fn why_not(
     }
     let inputs = match (tensor.shape.as_slice(), member.role, member.input_axis) {
         ([_, _], _, Some(InputAxis::SecondToLast)) => return Some(Reason::InputsFirst),
-        ([rows, columns], ..) if is_weight(&tensor.name) => {
+        ([rows, columns], ..) if member.is_weight => {
             let together = dialect.rows_together(format);
             if too_wide(together, *columns) {
                 return Some(Reason::TooWide { columns: *columns });
@@ -205,6 +223,7 @@ pub fn why_not(
             }
             *columns
         }
+        ([_, _], ..) if dialect == Dialect::Onnx => return Some(Reason::NoLayer),
         ([_, _], ..) => return Some(Reason::NotWeight),
         ([_, inputs, columns], Role::Expert, Some(InputAxis::SecondToLast)) => {
             if !dialect.packs_fused_experts(format) {
@@ -218,7 +237,8 @@ pub fn why_not(
         ([_, _, _], Role::Expert, _) => return Some(Reason::FusedExperts),
         (shape, ..) => return Some(Reason::NotMatrix { dimensions: shape.len() }),
     };
-    (inputs % block != 0).then_some(Reason::Indivisible { columns: inputs, block })
+    let divides = inputs % block == 0 || dialect.takes_part_blocks(member.role);
+    (!divides).then_some(Reason::Indivisible { columns: inputs, block })
 }
 
 /// What in a kept tensor deserves a look: a matrix that a rule wanted and that cannot be had, or
@@ -235,10 +255,13 @@ fn finding_about(reason: &Reason, tensor: &Tensor) -> Option<FindingKind> {
         Reason::TooWide { columns } => Some(FindingKind::TooWide { columns: *columns }),
         Reason::Empty => Some(FindingKind::Empty),
         Reason::InputsFirst => Some(FindingKind::InputsFirst),
-        Reason::NotWeight | Reason::NotMatrix { .. } if is_matrix => Some(FindingKind::NotAnyLayer),
-        Reason::Default(Role::Attention | Role::Mlp | Role::Expert | Role::Other) if is_matrix => {
-            Some(FindingKind::NoRule)
+        Reason::NotWeight | Reason::NoLayer | Reason::NotMatrix { .. } if is_matrix => {
+            Some(FindingKind::NotAnyLayer)
         }
+        Reason::OtherUse(_) => Some(FindingKind::OtherUse),
+        Reason::Default(
+            Role::Attention | Role::Mlp | Role::Expert | Role::Linear | Role::Other,
+        ) if is_matrix => Some(FindingKind::NoRule),
         _ => None,
     }
 }
@@ -253,9 +276,27 @@ enum TieEffect {
     Keep,
     /// It is quantized on its own; `head` is the name for the copy that the head needs.
     Untie { head: Option<String> },
+    /// It is quantized, and is there as floats too, for the head.
+    FloatHead,
 }
 
-fn tie_of(model: &Model<'_>, member: &Member, recipe: &Recipe) -> TieEffect {
+fn tie_of(
+    model: &Model<'_>,
+    member: &Member,
+    recipe: &Recipe,
+    dialect: Dialect,
+) -> TieEffect {
+    let outcome = recipe.tied_in(dialect);
+    if dialect.shares_tables() {
+        return match (&model.tie, outcome) {
+            (tie, _) if tie.embedding() != Some(member.index) => TieEffect::None,
+            (Tie::HeadAbsent { .. }, TiedOutcome::Untie) => TieEffect::FloatHead,
+            (_, TiedOutcome::Untie) => TieEffect::None,
+            (Tie::Unknown { .. }, _) => TieEffect::Compare,
+            (_, TiedOutcome::Keep) => TieEffect::Keep,
+            (_, TiedOutcome::Share) => TieEffect::None,
+        };
+    }
     let head = match &model.tie {
         Tie::HeadAbsent { embedding, head_name } if *embedding == member.index => {
             Some(head_name.clone())
@@ -267,9 +308,44 @@ fn tie_of(model: &Model<'_>, member: &Member, recipe: &Recipe) -> TieEffect {
         Tie::Unknown { embedding, .. } if *embedding == member.index => return TieEffect::Compare,
         _ => return TieEffect::None,
     };
-    match recipe.tied {
+    match outcome {
         // The plan is refused before where nobody can share.
         TiedOutcome::Keep | TiedOutcome::Share => TieEffect::Keep,
         TiedOutcome::Untie => TieEffect::Untie { head },
     }
+}
+
+/// A member as its tensor is stored, if it is that tensor and not a part of it.
+fn as_stored(model: &Model<'_>, member: Member) -> Member {
+    let stored = &model.checkpoint.tensors[member.index];
+    match stored.name == member.tensor.name {
+        true => Member { tensor: stored.clone(), ..member },
+        false => member,
+    }
+}
+
+/// Makes a head that is stored on its own read the codes of the table that it equals, unless a rule
+/// says otherwise of it. Its floats stay where something else needs them.
+fn share(model: &Model<'_>, recipe: &Recipe, dialect: Dialect, entries: &mut [Entry]) {
+    let (Tie::HeadStored { embedding, head, .. } | Tie::HeadMatches { embedding, head }) =
+        &model.tie
+    else {
+        return;
+    };
+    let shares = dialect.shares_tables() && recipe.tied_in(dialect) == TiedOutcome::Share;
+    let of = |index: usize| move |entry: &Entry| entry.member.index == index;
+    let format = entries.iter().find(|entry| of(*embedding)(entry)).and_then(Entry::format);
+    let (true, Some(format)) = (shares, format) else { return };
+    let Some(entry) = entries.iter_mut().find(|entry| of(*head)(entry)) else { return };
+    if matches!(entry.decision, Decision::Keep(Reason::Rule(_))) {
+        return;
+    }
+    let other_use = model.uses.get(*head).is_some_and(|uses| uses.other.is_some());
+    let stored = &model.checkpoint.tensors[*head];
+    entry.outputs = if other_use { vec![Output::verbatim(stored)] } else { Vec::new() };
+    if !other_use {
+        entry.member.tensor = model.tensor(*head).clone();
+    }
+    let name = model.checkpoint.tensors[*embedding].name.clone();
+    entry.decision = Decision::Shared { format, table: *embedding, name };
 }

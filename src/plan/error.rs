@@ -15,6 +15,22 @@ pub enum PlanError {
         /// How that shows.
         method: String,
     },
+    /// The source is of another kind than the dialect.
+    #[error(
+        "{} {} in the layout {dialect}",
+        checkpoint.display(),
+        if *dialect == Dialect::Onnx {
+            "is no ONNX model: only such models are written"
+        } else {
+            "is an ONNX model: choose --export onnx, or leave --export out; it cannot be written"
+        }
+    )]
+    OtherKind {
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// The dialect.
+        dialect: Dialect,
+    },
     /// The dialect cannot hold the format.
     #[error(
         "{dialect} has no place for {format}; it has {}{}",

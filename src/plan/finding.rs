@@ -49,6 +49,8 @@ pub enum FindingKind {
     Empty,
     /// A rule wants to quantize something that is no layer's weight.
     NotAnyLayer,
+    /// A weight that other nodes need as floats.
+    OtherUse,
     /// A float matrix that no rule matches.
     NoRule,
     /// A tied table or head was to be quantized and stays.
@@ -201,6 +203,9 @@ impl fmt::Display for FindingKind {
                 f,
                 "a layer has {found} experts where config.json says {expected}: \
                  is the checkpoint complete?"
+            ),
+            Self::OtherUse => f.write_str(
+                "kept: other nodes need its floats too, so that codes would only be added to them",
             ),
             Self::NoConfig => f.write_str(
                 "no config.json beside the weights: runtimes find the quantization in it, \

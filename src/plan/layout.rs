@@ -7,6 +7,7 @@ use super::Entry;
 use crate::checkpoint::header::{self, HeaderEntry};
 use crate::checkpoint::{Checkpoint, SINGLE_FILE};
 use crate::dialect::Output;
+use crate::onnx::Skeleton;
 
 /// How outputs are spread over files. What is stored for one tensor always shares a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,19 +28,51 @@ pub struct PlannedFile {
     pub tensors: Vec<HeaderEntry>,
     /// For each of them, which output it is: index of an entry, and of an output of that entry.
     pub outputs: Vec<(usize, usize)>,
-    /// Bytes before the data: length field and header.
-    pub header_bytes: u64,
+    /// What else is in it.
+    pub contents: Contents,
+    /// Bytes of the whole file.
+    pub bytes: u64,
+}
+
+/// What a file has besides the data of tensors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Contents {
+    /// A safetensors header, from which places of tensors count.
+    Safetensors,
+    /// An ONNX model, in which tensors lie.
+    Onnx(Skeleton),
+    /// Nothing: an ONNX model says what is where.
+    Data,
 }
 
 impl PlannedFile {
-    /// Bytes of the data.
-    pub fn data_bytes(&self) -> u64 {
-        self.tensors.last().map_or(0, |tensor| tensor.end)
+    /// A file of so many bytes, with its tensors and the outputs that they are.
+    pub const fn new(
+        name: String,
+        contents: Contents,
+        tensors: Vec<HeaderEntry>,
+        outputs: Vec<(usize, usize)>,
+        bytes: u64,
+    ) -> Self {
+        Self { name, tensors, outputs, contents, bytes }
     }
 
-    /// Bytes of the whole file.
-    pub fn bytes(&self) -> u64 {
-        self.header_bytes + self.data_bytes()
+    /// Bytes of the data.
+    pub fn data_bytes(&self) -> u64 {
+        self.tensors.iter().map(|tensor| tensor.end - tensor.begin).sum()
+    }
+
+    /// All other bytes: of headers and graphs.
+    pub fn header_bytes(&self) -> u64 {
+        self.bytes.saturating_sub(self.data_bytes())
+    }
+
+    /// Where the places of its tensors count from.
+    pub fn data_start(&self) -> u64 {
+        match self.contents {
+            Contents::Safetensors => self.header_bytes(),
+            Contents::Onnx(_) | Contents::Data => 0,
+        }
     }
 }
 
@@ -139,6 +172,6 @@ fn file_of(name: String, members: &[usize], entries: &[Entry]) -> PlannedFile {
             }
         })
         .collect();
-    let header_bytes = header::encode(&tensors).len() as u64;
-    PlannedFile { name, tensors, outputs, header_bytes }
+    let bytes = header::encode(&tensors).len() as u64 + end;
+    PlannedFile::new(name, Contents::Safetensors, tensors, outputs, bytes)
 }

@@ -11,6 +11,7 @@ mod exclude;
 mod finding;
 mod fix;
 mod fused;
+mod graph;
 mod group;
 mod layout;
 mod reason;
@@ -24,12 +25,12 @@ pub use error::PlanError;
 pub use exclude::is_packed_lookalike;
 pub use finding::{Finding, FindingKind};
 pub use fix::{Fix, fixes};
-pub use layout::{PlannedFile, Sharding, layout};
+pub use layout::{Contents, PlannedFile, Sharding, layout};
 pub use reason::Reason;
 pub use rule_use::RuleUse;
 pub use sizes::Sizes;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, ONNX_FILE};
 use crate::dialect::{Dialect, Output};
 use crate::format::{Format, Quotient, ScaleSearch};
 use crate::model::{Member, Model, Role, is_quantizable, module_of};
@@ -64,6 +65,8 @@ pub struct Plan {
     pub bytes_before: u64,
     /// Bytes of the planned weight files, headers included.
     pub bytes_after: u64,
+    /// Whether tensors of an ONNX model are to be in a file of their own.
+    pub external_data: bool,
 }
 
 /// What will happen to one tensor.
@@ -91,6 +94,15 @@ pub enum Decision {
         /// Length that its rows get with zeros at their ends, if they do not divide into blocks.
         padded_columns: Option<u64>,
     },
+    /// It equals a table that is quantized, and its layers read the codes of that.
+    Shared {
+        /// The format of the table.
+        format: Format,
+        /// The table, an index in [`Checkpoint::tensors`].
+        table: usize,
+        /// Its name.
+        name: String,
+    },
     /// It is in this format already.
     Stored(Format),
     /// It is stored byte for byte.
@@ -106,8 +118,9 @@ impl Entry {
     /// The format it gets, if it is quantized.
     pub fn format(&self) -> Option<Format> {
         match self.decision {
-            Decision::Quantize { format, .. } => Some(format),
-            Decision::Stored(format) => Some(format),
+            Decision::Quantize { format, .. }
+            | Decision::Shared { format, .. }
+            | Decision::Stored(format) => Some(format),
             Decision::Keep(_) => None,
         }
     }
@@ -116,7 +129,7 @@ impl Entry {
     pub fn padded_columns(&self) -> Option<u64> {
         match self.decision {
             Decision::Quantize { padded_columns, .. } => padded_columns,
-            Decision::Stored(_) | Decision::Keep(_) => None,
+            Decision::Shared { .. } | Decision::Stored(_) | Decision::Keep(_) => None,
         }
     }
 
@@ -134,7 +147,12 @@ impl Plan {
         dialect: Dialect,
         sharding: Sharding,
     ) -> Result<Self, PlanError> {
-        if let Some(method) = model.checkpoint.existing_quantization() {
+        if !dialect.is_for(model.checkpoint) {
+            let checkpoint = model.checkpoint.path.clone();
+            return Err(PlanError::OtherKind { checkpoint, dialect });
+        }
+        let is_onnx = dialect == Dialect::Onnx;
+        if let Some(method) = model.checkpoint.existing_quantization().filter(|_| !is_onnx) {
             let checkpoint = model.checkpoint.path.clone();
             return Err(PlanError::AlreadyQuantized { checkpoint, method });
         }
@@ -144,17 +162,25 @@ impl Plan {
             let folder = model.checkpoint.folder.clone();
             return Err(PlanError::NeedsConfig { dialect, folder });
         }
-        if recipe.tied == TiedOutcome::Share && !dialect.shares_tables() {
+        if recipe.tied == Some(TiedOutcome::Share) && !dialect.shares_tables() {
             return Err(PlanError::CannotShare { dialect });
         }
         let decided = decide::decide(model, recipe, &rules, dialect);
         let (mut entries, mut findings) = (decided.entries, decided.findings);
         let groups = group::group(&mut entries, recipe.expert_scale);
-        let files = layout(&entries, model.checkpoint, sharding);
+        let files = match is_onnx {
+            true => {
+                let name = (ONNX_FILE, recipe.external_data);
+                graph::files(&entries, model.checkpoint, &model.uses, name)
+            }
+            false => layout(&entries, model.checkpoint, sharding),
+        };
         let exclude = exclude::exclude(&entries, &model.tie, dialect);
         findings.extend(about::about_checkpoint(model.checkpoint));
         findings.extend(about::about_experts(model));
-        findings.extend(about::about_fused(&entries));
+        if !is_onnx {
+            findings.extend(about::about_fused(&entries));
+        }
         findings.extend(about::about_tiles(&entries));
         findings.extend(about::about_split(model, &entries));
         let rules = rule_use::rule_uses(&rules, model);
@@ -171,7 +197,8 @@ impl Plan {
             findings,
             rules,
             bytes_before: model.checkpoint.file_bytes(),
-            bytes_after: files.iter().map(PlannedFile::bytes).sum(),
+            bytes_after: files.iter().map(|file| file.bytes).sum(),
+            external_data: recipe.external_data,
             entries,
             files,
         })
@@ -185,9 +212,18 @@ impl Plan {
         }
     }
 
-    /// Whether anything is quantized.
+    /// Whether anything is quantized, or reads what is.
     pub fn quantizes(&self) -> bool {
-        !self.groups.is_empty()
+        let shares = |entry: &Entry| matches!(entry.decision, Decision::Shared { .. });
+        !self.groups.is_empty() || self.entries.iter().any(shares)
+    }
+
+    /// The same plan for an ONNX model with another file name, which the file says itself.
+    pub fn named(mut self, checkpoint: &Checkpoint, name: &str) -> Self {
+        let uses = Model::new(checkpoint, self.dialect.fused_experts()).uses;
+        self.files = graph::files(&self.entries, checkpoint, &uses, (name, self.external_data));
+        self.bytes_after = self.files.iter().map(|file| file.bytes).sum();
+        self
     }
 
     /// The modules that are quantized, with their formats, in the order of entries.

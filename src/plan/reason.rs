@@ -29,6 +29,10 @@ pub enum Reason {
     FusedExperts,
     /// It is a matrix that is no module's weight.
     NotWeight,
+    /// No node of the graph takes it as the weight of a layer.
+    NoLayer,
+    /// It is the weight of a layer, but is also used otherwise.
+    OtherUse(String),
     /// Its rows do not divide into blocks.
     Indivisible {
         /// Length of a row.
@@ -75,7 +79,9 @@ impl fmt::Display for Reason {
                 f.write_str("vision and audio towers are kept by default")
             }
             Self::Default(Role::Mtp) => f.write_str("multi-token prediction is kept by default"),
-            Self::Default(Role::Attention | Role::Mlp | Role::Expert | Role::Other) => {
+            Self::Default(
+                Role::Attention | Role::Mlp | Role::Expert | Role::Linear | Role::Other,
+            ) => {
                 f.write_str("no rule matches it")
             }
             Self::Rule(source) => write!(f, "{source}"),
@@ -88,6 +94,8 @@ impl fmt::Display for Reason {
                 f.write_str("its experts are fused in a layout that is not known")
             }
             Self::NotWeight => f.write_str("its name does not end in .weight"),
+            Self::NoLayer => f.write_str("no MatMul, Gemm or Gather takes it as a matrix"),
+            Self::OtherUse(other) => write!(f, "its floats are also needed by {other}"),
             Self::Indivisible { columns, block } => {
                 write!(f, "rows of {columns} are no multiple of the block of {block}")
             }

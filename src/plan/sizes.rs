@@ -58,7 +58,7 @@ impl Plan {
                 *sizes.place(entry, output.part) += Output::bytes(output);
             }
         }
-        Sizes { headers: self.files.iter().map(|file| file.header_bytes).sum(), ..sizes }
+        Sizes { headers: self.bytes_after.saturating_sub(sizes.total()), ..sizes }
     }
 }
 

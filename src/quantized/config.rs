@@ -76,6 +76,9 @@ struct Group {
 
 /// The dialect that a checkpoint is in: what its config says, or else what its tensors look like.
 pub fn dialect_of(checkpoint: &Checkpoint) -> Dialect {
+    if checkpoint.onnx.is_some() {
+        return Dialect::Onnx;
+    }
     let method = checkpoint.config.as_ref().and_then(|config| config.quantization_method());
     let named = Dialect::ALL.into_iter().find(|dialect| method.as_deref() == Some(dialect.name()));
     named.unwrap_or_else(|| {
@@ -106,7 +109,7 @@ impl Stated {
         let config = config.and_then(Config::quantization).cloned();
         let file = match dialect {
             Dialect::Modelopt => quant_file(checkpoint),
-            Dialect::CompressedTensors => None,
+            Dialect::CompressedTensors | Dialect::Onnx => None,
         };
         let foreign = Foreign::of(checkpoint);
         let ignore = match (&config, &file) {
@@ -129,6 +132,7 @@ impl Stated {
             _ if foreign.is_some() => stated.all = stated.format_of_foreign(),
             Dialect::Modelopt => stated.read_modelopt(),
             Dialect::CompressedTensors => stated.read_groups(),
+            Dialect::Onnx => {}
         }
         stated
     }

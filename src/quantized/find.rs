@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Layer, Parts};
+use super::{Layer, Parts, graph};
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::dialect::{Dialect, ExcludeList, Output, Part, compressed_tensors as ct, modelopt};
 use crate::format::Format;
-use crate::model::{grouped_weight, is_weight, module_of, natural_order, owner_of};
+use crate::model::{Role, grouped_weight, is_weight, module_of, natural_order, owner_of};
 use crate::plan::is_packed_lookalike;
 
 /// Where a part is kept.
@@ -42,6 +42,9 @@ pub fn find(
     ignored: &ExcludeList,
     dialect: Dialect,
 ) -> Vec<Layer> {
+    if checkpoint.onnx.is_some() {
+        return graph::find(checkpoint, source);
+    }
     // By the name of the weight.
     let mut layers: BTreeMap<String, Parts> = BTreeMap::new();
     for (i, tensor) in checkpoint.tensors.iter().enumerate() {
@@ -67,6 +70,7 @@ pub fn find(
             format: None,
             shape: Vec::new(),
             parts,
+            is_table: false,
             problem: None,
             altered_by: None,
         };
@@ -296,5 +300,5 @@ fn expected_parts(layer: &Layer, format: Format) -> Vec<Output> {
         bytes: 0,
         strides: None,
     };
-    layer.dialect.outputs(&weight, format)
+    layer.dialect.outputs(&weight, Role::Linear, format)
 }

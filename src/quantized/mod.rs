@@ -4,6 +4,7 @@
 mod chunk;
 mod config;
 mod find;
+mod graph;
 mod ignore;
 mod mend;
 mod plan;
@@ -40,6 +41,8 @@ pub struct Layer {
     pub shape: Vec<u64>,
     /// Where its parts are.
     pub parts: Parts,
+    /// Whether it is a table of an ONNX model, whose rows have no room for part of a block.
+    pub is_table: bool,
     /// What makes it unreadable.
     pub problem: Option<String>,
     /// What its values also depend on, and is not read here: a scale of its inputs, an order of its

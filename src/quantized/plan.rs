@@ -7,7 +7,7 @@ use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor};
 use crate::dialect::{Output, Part};
 use crate::format::ScaleSearch;
 use crate::model::{InputAxis, Member};
-use crate::plan::{Decision, Entry, Plan, PlannedFile, Reason, Sharding, layout};
+use crate::plan::{Decision, Entry, Plan, Reason, Sharding, layout};
 
 /// What entries of layers have as outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +51,9 @@ pub fn plan(
         tie_word_embeddings: None,
         findings: Vec::new(),
         rules: Vec::new(),
+        external_data: false,
         bytes_before: checkpoint.file_bytes(),
-        bytes_after: files.iter().map(PlannedFile::bytes).sum(),
+        bytes_after: files.iter().map(|file| file.bytes).sum(),
         entries,
         files,
     }

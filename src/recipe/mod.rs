@@ -57,11 +57,16 @@ pub struct Recipe {
     #[serde(default)]
     pub expert_scale: ExpertScale,
     /// What becomes of a table that the head shares, when it is to be quantized.
-    #[serde(default)]
-    pub tied: TiedOutcome,
+    /// What the layout has as usual, if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tied: Option<TiedOutcome>,
     /// What becomes of a tensor whose rows do not divide into blocks.
     #[serde(default)]
     pub indivisible: Indivisible,
+    /// Whether tensors of an ONNX model are written to a file of their own, also where one file could
+    /// hold all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub external_data: bool,
     /// Whether formats are taken that no known runtime loads in the dialect.
     #[serde(default)]
     pub unserved: bool,
@@ -77,13 +82,12 @@ pub struct Recipe {
 }
 
 /// What becomes of an embedding table that the head shares, when it is to be quantized.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum TiedOutcome {
     /// The table stays float, and both go on sharing it.
-    #[default]
     Keep,
-    /// The table is quantized, and the head gets a float copy of its own.
+    /// The table is quantized, and the head has a float copy of its own.
     Untie,
     /// The table is quantized once, and the head reads its codes too.
     Share,
@@ -165,6 +169,17 @@ impl Recipe {
             .map_err(|e| RecipeError::Toml { file: file.to_owned(), message: e.to_string() })
     }
 
+    /// What becomes of a tied table in a dialect: it is shared where somebody reads shared tables.
+    pub fn tied_in(&self, dialect: Dialect) -> TiedOutcome {
+        let usual = if dialect.shares_tables() { TiedOutcome::Share } else { TiedOutcome::Keep };
+        self.tied.unwrap_or(usual)
+    }
+
+    /// The layout to write a checkpoint in.
+    pub fn dialect_for(&self, checkpoint: &Checkpoint) -> Dialect {
+        self.export.unwrap_or(Dialect::usual(checkpoint))
+    }
+
     /// Every format that it speaks of.
     pub fn formats(&self) -> impl Iterator<Item = Format> {
         let of_rules = self.rules.iter().filter_map(|rule| match rule.action {
@@ -197,7 +212,7 @@ mod tests {
         let recipe = Recipe {
             preset: Some(Preset::Mlp),
             format: Some(Format::Nvfp4),
-            tied: TiedOutcome::Untie,
+            tied: Some(TiedOutcome::Untie),
             rules: vec![Rule {
                 pattern: Some("a.*".to_owned()),
                 roles: vec![Role::Expert],

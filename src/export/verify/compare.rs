@@ -191,11 +191,12 @@ pub fn source_weight<'a>(
     layer: &Layer,
 ) -> Option<(&'a Checkpoint, &'a Tensor)> {
     let source = opened.source.filter(|_| layer.altered_by.is_none())?;
-    let tensor = opened.origin(&layer.weight)?;
+    let tensor = opened.weight_origin(&layer.weight)?;
     let same_shape = match (&tensor.shape[..], &layer.shape[..]) {
         ([rows, columns], [stored_rows, stored]) => {
             let block = layer.format.map_or(1, Format::block_len) as u64;
-            rows == stored_rows && columns.next_multiple_of(block) == *stored
+            let padded = columns.next_multiple_of(block);
+            rows == stored_rows && (columns == stored || padded == *stored)
         }
         (shape, stored) => shape == stored,
     };

@@ -2,6 +2,7 @@
 
 mod compare;
 mod experts;
+mod graph;
 mod scales;
 mod structure;
 
@@ -101,6 +102,14 @@ impl<'a> Opened<'a> {
         self.source?.tensor(name).or_else(|| self.derived.get(name))
     }
 
+    /// The same for the weight of a layer: as the layer takes it, however it is stored.
+    fn weight_origin(&self, name: &str) -> Option<&Tensor> {
+        match self.checkpoint.onnx {
+            Some(_) => self.derived.get(name).or_else(|| self.origin(name)),
+            None => self.origin(name),
+        }
+    }
+
     /// Bytes that verifying will read: all scales, and with a source everything in both.
     pub fn bytes(&self) -> u64 {
         compare::work_bytes(self)
@@ -108,12 +117,15 @@ impl<'a> Opened<'a> {
 
     /// What can be verified without reading weights.
     pub(super) fn structure(&self) -> Vec<Check> {
-        structure::checks(self)
+        match self.checkpoint.onnx {
+            Some(_) => graph::checks(self),
+            None => structure::checks(self),
+        }
     }
 
     /// Verifies. An error means that it could not be done; what does not hold is in the result.
     pub fn verify(&self, resources: &Resources<'_>) -> Result<Verification, ExportError> {
-        let mut checks = structure::checks(self);
+        let mut checks = self.structure();
         let sound: Vec<&Layer> =
             self.layers.iter().filter(|layer| layer.problem.is_none()).collect();
         let compared: Compared = compare::compare(resources, self, &sound)?;
@@ -125,14 +137,15 @@ impl<'a> Opened<'a> {
 fn derived(source: &Checkpoint) -> BTreeMap<String, Tensor> {
     let model = Model::new(source, FusedExperts::Split);
     let head = match &model.tie {
-        Tie::HeadAbsent { embedding, head_name } => {
+        Tie::HeadAbsent { embedding, head_name } if !is_model => {
             Some((head_name.clone(), source.tensors[*embedding].clone()))
         }
         _ => None,
     };
+    let is_model = source.onnx.is_some();
     let members =
         model.members.into_iter().map(|member| (member.tensor.name.clone(), member.tensor));
-    let parts = members.filter(|(name, _)| source.tensor(name).is_none());
+    let parts = members.filter(|(name, _)| is_model || source.tensor(name).is_none());
     parts.chain(head).collect()
 }
 

@@ -218,7 +218,7 @@ fn complete(opened: &Opened<'_>, source: &Checkpoint) -> Check {
     check("complete", problems, format!("all {} tensors of the source", source.tensors.len()))
 }
 
-fn size(checkpoint: &Checkpoint, source: &Checkpoint) -> Check {
+pub fn size(checkpoint: &Checkpoint, source: &Checkpoint) -> Check {
     let (after, before) = (checkpoint.file_bytes(), source.file_bytes());
     let percent = 100.0 * after as f64 / before as f64;
     let detail = format!("{before} → {after} bytes, {percent:.1} %");

@@ -1,0 +1,222 @@
+//! What the tensors of an ONNX model are: told from the nodes that take them.
+
+use super::{InputAxis, Member, Role, natural_order, ties::Tie};
+use crate::checkpoint::{Checkpoint, Onnx, Tensor};
+use crate::onnx::{Document, Links, Node};
+
+/// Who takes a tensor.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TensorUses {
+    /// Nodes that take it as the weight of a layer: as a matrix `[outputs, inputs]`, or as a table of
+    /// rows.
+    pub layers: Vec<LayerUse>,
+    /// A node that takes it, or something made of it, otherwise; or what the graph gives away.
+    pub other: Option<String>,
+    /// Whether it is stored as `[inputs, outputs]`.
+    pub inputs_first: bool,
+}
+
+/// A node that takes a weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerUse {
+    /// The node, an index in [`Document::nodes`].
+    pub node: usize,
+    /// What it does with it.
+    pub operator: Operator,
+    /// The `Transpose` through which it takes it.
+    pub transpose: Option<usize>,
+    /// Whether it takes the stored tensor as `[inputs, outputs]`.
+    inputs_first: bool,
+}
+
+/// What a node does with a weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// It takes rows of a table.
+    Gather,
+    /// It multiplies by it.
+    MatMul,
+    /// It multiplies by it and may add a bias.
+    Gemm,
+}
+
+impl TensorUses {
+    /// Whether any node takes rows of it.
+    pub fn is_table(&self) -> bool {
+        self.layers.iter().any(|layer| layer.operator == Operator::Gather)
+    }
+
+    /// Whether any node multiplies by it.
+    pub fn is_matrix(&self) -> bool {
+        self.layers.iter().any(|layer| layer.operator != Operator::Gather)
+    }
+
+    fn of(document: &Document, links: &Links<'_>, value: &str) -> Self {
+        let mut uses = Self::default();
+        if links.is_output(value) || links.is_ambiguous(value) {
+            uses.other = Some(format!("the graph's output {value:?}"));
+        }
+        for taken in links.uses(value) {
+            let node = &document.nodes[taken.node];
+            let is_plain = matches!(node.ints("perm"), None | Some([1, 0]));
+            let output = node.outputs.first().map_or("", String::as_str);
+            if node.is("", "Transpose") && is_plain && !links.is_ambiguous(output) {
+                if links.is_output(output) {
+                    uses.other = Some(format!("the graph's output {output:?}"));
+                }
+                for through in links.uses(output) {
+                    let layer = layer_use(&document.nodes[through.node], through.input);
+                    uses.add(document, through.node, layer, Some(taken.node));
+                }
+            } else {
+                uses.add(document, taken.node, layer_use(node, taken.input), None);
+            }
+        }
+        // A table has a row for each token, and rows of a matrix are then its outputs.
+        uses.inputs_first = match uses.layers.first() {
+            Some(first) if !uses.is_table() => first.inputs_first,
+            _ => false,
+        };
+        let (layers, others): (Vec<_>, Vec<_>) =
+            uses.layers.drain(..).partition(|layer| layer.inputs_first == uses.inputs_first);
+        uses.layers = layers;
+        if let Some(other) = others.first() {
+            uses.other = Some(name_of(&document.nodes[other.node]));
+        }
+        uses
+    }
+
+    fn add(
+        &mut self,
+        document: &Document,
+        node: usize,
+        layer: Option<(Operator, bool)>,
+        transpose: Option<usize>,
+    ) {
+        match (layer, transpose) {
+            (Some((Operator::Gather, _)), Some(_)) | (None, _) => {
+                self.other = Some(name_of(&document.nodes[node]));
+            }
+            (Some((operator, inputs_first)), _) => {
+                let inputs_first = inputs_first != transpose.is_some();
+                self.layers.push(LayerUse { node, operator, transpose, inputs_first });
+            }
+        }
+    }
+}
+
+/// A node as a person finds it.
+fn name_of(node: &Node) -> String {
+    match node.name.as_str() {
+        "" => format!("{} of {:?}", node.op_type, node.outputs.first().map_or("", String::as_str)),
+        name => format!("{name} ({})", node.op_type),
+    }
+}
+
+/// What a node does with its input of that number, if that can be a weight, and whether it wants it as
+/// `[inputs, outputs]`.
+fn layer_use(node: &Node, input: usize) -> Option<(Operator, bool)> {
+    let is_one = |name: &str| node.float(name).is_none_or(|value| value == 1.0);
+    if node.is("", "Gather") && input == 0 && node.int("axis").unwrap_or(0) == 0 {
+        Some((Operator::Gather, false))
+    } else if node.is("", "MatMul") && input == 1 && node.input(0) != node.input(1) {
+        Some((Operator::MatMul, true))
+    } else if node.is("", "Gemm") && input == 1 {
+        let plain = is_one("alpha")
+            && (is_one("beta") || node.input(2).is_none())
+            && node.int("transA").unwrap_or(0) == 0
+            && node.input(0) != node.input(1)
+            && node.input(2) != node.input(1);
+        plain.then(|| (Operator::Gemm, node.int("transB").unwrap_or(0) == 0))
+    } else {
+        None
+    }
+}
+
+/// The members of a model, in natural order of their names, and who takes each stored tensor.
+/// Matrices are `[outputs, inputs]`, read across the stored ones where these are transposed.
+pub fn members(checkpoint: &Checkpoint, graph: &Onnx) -> (Vec<Member>, Vec<TensorUses>) {
+    let document = &graph.document;
+    let links = Links::new(document);
+    let uses = |index: usize| TensorUses::of(document, &links, &graph.initializer(index).name);
+    let uses: Vec<TensorUses> = (0..checkpoint.tensors.len()).map(uses).collect();
+    let vocabularies: Vec<u64> = checkpoint
+        .tensors
+        .iter()
+        .zip(&uses)
+        .filter(|(tensor, uses)| tensor.shape.len() == 2 && uses.is_table())
+        .map(|(tensor, _)| tensor.shape[0])
+        .collect();
+    let member = |(index, uses): (usize, &TensorUses)| {
+        let stored = &checkpoint.tensors[index];
+        let is_matrix = stored.shape.len() == 2 && stored.float_kind().is_some();
+        if !is_matrix || uses.layers.is_empty() {
+            let member = Member::of(index, stored.clone(), Some(InputAxis::Last));
+            return Member { is_weight: false, ..member };
+        }
+        let view = if uses.inputs_first { transposed(stored) } else { stored.clone() };
+        let outputs = view.shape[0];
+        let member = Member::of(index, view, Some(InputAxis::Last));
+        let ends = || uses.layers.iter().any(|layer| reaches_output(document, &links, layer.node));
+        let role = match member.role {
+            Role::Position => Role::Position,
+            _ if uses.is_table() => Role::Embedding,
+            Role::Other | Role::Embedding if vocabularies.contains(&outputs) && ends() => Role::Head,
+            Role::Other | Role::Embedding | Role::Norm | Role::Bias => Role::Linear,
+            role => role,
+        };
+        Member { role, is_weight: true, ..member }
+    };
+    let mut members: Vec<Member> = uses.iter().enumerate().map(member).collect();
+    members.sort_by(|a, b| natural_order(&a.tensor.name, &b.tensor.name));
+    (members, uses)
+}
+
+/// A stored matrix `[inputs, outputs]` as `[outputs, inputs]`.
+fn transposed(stored: &Tensor) -> Tensor {
+    let [inputs, outputs] = stored.shape[..] else { return stored.clone() };
+    Tensor { shape: vec![outputs, inputs], strides: Some(vec![1, outputs]), ..stored.clone() }
+}
+
+/// Whether what a node gives becomes an output of the model without another layer in between: as it
+/// is, or cast, reshaped, scaled or capped.
+fn reaches_output(document: &Document, links: &Links<'_>, node: usize) -> bool {
+    const PASSING: [&str; 9] =
+        ["Cast", "Reshape", "Add", "Mul", "Div", "Tanh", "Identity", "Squeeze", "Softmax"];
+    const MOST_STEPS: usize = 12;
+    let mut node = &document.nodes[node];
+    for _ in 0..MOST_STEPS {
+        let Some(output) = node.outputs.first() else { return false };
+        if links.is_output(output) {
+            return true;
+        }
+        let [next] = links.uses(output) else { return false };
+        node = &document.nodes[next.node];
+        if !PASSING.iter().any(|op_type| node.is("", op_type)) {
+            return false;
+        }
+    }
+    false
+}
+
+/// How embedding and head belong together, as far as the graph tells.
+pub fn tie(graph: &Onnx, members: &[Member], uses: &[TensorUses]) -> Tie {
+    let tables = || members.iter().filter(|member| member.role == Role::Embedding);
+    let shared = tables().find(|member| uses[member.index].is_matrix());
+    if let Some(table) = shared {
+        let heads = &uses[table.index].layers;
+        let head = heads.iter().find(|layer| layer.operator != Operator::Gather);
+        let head_name = head.map_or_else(String::new, |head| {
+            let node = &graph.document.nodes[head.node];
+            if node.name.is_empty() { node.outputs.join(", ") } else { node.name.clone() }
+        });
+        return Tie::HeadAbsent { embedding: table.index, head_name };
+    }
+    let heads = members.iter().filter(|member| member.role == Role::Head);
+    let same_shape = |head: &Member| tables().find(|table| table.tensor.shape == head.tensor.shape);
+    let pair = heads.filter_map(|head| Some((same_shape(head)?, head))).next();
+    match pair {
+        Some((table, head)) => Tie::Unknown { embedding: table.index, head: head.index },
+        None => Tie::Untied,
+    }
+}

@@ -1,0 +1,146 @@
+//! An ONNX model that is open.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use prost::bytes::Bytes;
+
+use super::proto::AttributeProto;
+use super::tensor::{ElementType, Place};
+use super::walk::{Item, Walk};
+use super::{MAX_MESSAGE_BYTES, OnnxProblem};
+
+/// A model: where everything is in its file, and what is known of it.
+#[derive(Debug)]
+pub struct Document {
+    /// The file; weights are read from it only when they are asked for.
+    pub(super) file: Bytes,
+    /// The whole file in order.
+    pub(super) items: Vec<Item>,
+    /// The graphs: first that of the model, then those within nodes.
+    pub graphs: Vec<Graph>,
+    /// Nodes of all graphs.
+    pub nodes: Vec<Node>,
+    /// Tensors wherever they are, those of functions included.
+    pub tensors: Vec<Tensor>,
+    /// Versions of operator sets by domain; "" is ONNX's own.
+    pub opsets: BTreeMap<String, i64>,
+    /// Version of the file format.
+    pub ir_version: i64,
+}
+
+/// A graph, of the model or within a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Graph {
+    /// Names of its inputs.
+    pub inputs: Vec<String>,
+    /// Names of its outputs.
+    pub outputs: Vec<String>,
+}
+
+/// A node.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Node {
+    /// Its name, which may be empty.
+    pub name: String,
+    /// Its operator.
+    pub op_type: String,
+    /// The domain of that, "" for ONNX's own.
+    pub domain: String,
+    /// Values that it takes; "" for one that is left out.
+    pub inputs: Vec<String>,
+    /// Values that it gives; "" for one that nobody wants.
+    pub outputs: Vec<String>,
+    /// Its attributes, those aside that hold tensors or graphs.
+    pub attributes: Vec<AttributeProto>,
+    /// The graph that it is in, an index in [`Document::graphs`].
+    pub graph: usize,
+    /// Its message in the file.
+    pub(super) message: Range<usize>,
+}
+
+impl Node {
+    /// Whether it is this operator of this domain; "ai.onnx" is another name for ONNX's own.
+    pub fn is(&self, domain: &str, op_type: &str) -> bool {
+        let own = if self.domain == "ai.onnx" { "" } else { self.domain.as_str() };
+        own == domain && self.op_type == op_type
+    }
+
+    /// A whole number among its attributes.
+    pub fn int(&self, name: &str) -> Option<i64> {
+        self.attribute(name).and_then(|attribute| attribute.i)
+    }
+
+    /// Several of them.
+    pub fn ints(&self, name: &str) -> Option<&[i64]> {
+        self.attribute(name).map(|attribute| attribute.ints.as_slice())
+    }
+
+    /// A float among its attributes.
+    pub fn float(&self, name: &str) -> Option<f32> {
+        self.attribute(name).and_then(|attribute| attribute.f)
+    }
+
+    fn attribute(&self, name: &str) -> Option<&AttributeProto> {
+        self.attributes.iter().find(|attribute| attribute.name() == name)
+    }
+
+    /// The input of that number, if it is given.
+    pub fn input(&self, number: usize) -> Option<&str> {
+        self.inputs.get(number).map(String::as_str).filter(|name| !name.is_empty())
+    }
+}
+
+/// Who has a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TensorOwner {
+    /// A graph, as a value with a name.
+    Graph(usize),
+    /// An attribute of a node, for `Constant` the one that is its value.
+    Node(usize),
+    /// A sparse tensor, or a node within a function.
+    Other,
+}
+
+/// A tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    /// Its name; that of its output for the value of a `Constant`.
+    pub name: String,
+    /// Type of its elements.
+    pub element_type: ElementType,
+    /// Its dimensions, outermost first.
+    pub dims: Vec<u64>,
+    /// Where its elements are.
+    pub place: Place,
+    /// Who has it.
+    pub owner: TensorOwner,
+    /// Its message in the file.
+    pub(super) message: Range<usize>,
+}
+
+impl Document {
+    /// Reads the structure of a model from its file.
+    pub fn new(file: Bytes) -> Result<Self, OnnxProblem> {
+        if file.len() as u64 > MAX_MESSAGE_BYTES {
+            return Err(OnnxProblem::TooLarge { bytes: file.len() as u64 });
+        }
+        let walk = Walk::model(&file)?;
+        if walk.graphs.is_empty() {
+            return Err(OnnxProblem::NoGraph);
+        }
+        let Walk { items, graphs, nodes, tensors, opsets, ir_version, .. } = walk;
+        Ok(Self { items, graphs, nodes, tensors, opsets, ir_version, file })
+    }
+
+    /// A part of the file.
+    pub fn bytes(&self, range: Range<usize>) -> &[u8] {
+        &self.file[range]
+    }
+
+    /// Version of ONNX's own operators; 1 if none is said.
+    pub fn opset(&self) -> i64 {
+        let own = self.opsets.get("").or_else(|| self.opsets.get("ai.onnx"));
+        own.copied().unwrap_or(1)
+    }
+}
