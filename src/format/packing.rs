@@ -18,6 +18,14 @@ pub enum Packing {
         /// Bits of a code.
         bits: u8,
     },
+    /// Unsigned codes, which are 2^(bits − 1) more, in bytes along a row, the first in the lowest
+    /// bits. 4 or 8 bits. A row has room for a whole number of so many codes.
+    Blocks {
+        /// Bits of a code.
+        bits: u8,
+        /// Codes of a block; an even number of 4 bits, unless it is 1.
+        len: u16,
+    },
 }
 
 impl Packing {
@@ -36,6 +44,9 @@ impl Packing {
             Self::Nibbles => rows * columns.div_ceil(2),
             Self::RowPairs => rows.div_ceil(2) * columns,
             Self::Words { bits } => rows * (columns * bits as usize).div_ceil(32) * 4,
+            Self::Blocks { bits, len } => {
+                rows * (columns.next_multiple_of(len as usize) * bits as usize).div_ceil(8)
+            }
         }
     }
 
@@ -51,7 +62,7 @@ impl Packing {
         let mut packed = vec![0; self.bytes(rows, columns)];
         let row_bytes = self.bytes(1, columns);
         match self {
-            Self::Nibbles | Self::Words { bits: 4 } => {
+            Self::Nibbles | Self::Words { bits: 4 } | Self::Blocks { bits: 4, .. } => {
                 let rows = codes.chunks_exact(columns).zip(packed.chunks_exact_mut(row_bytes));
                 rows.for_each(|(row, packed)| pack_row(row, packed, self.flipped()));
             }
@@ -66,7 +77,7 @@ impl Packing {
                     }
                 }
             }
-            Self::Bytes | Self::Words { .. } => {
+            Self::Bytes | Self::Words { .. } | Self::Blocks { .. } => {
                 let rows = codes.chunks_exact(columns).zip(packed.chunks_exact_mut(row_bytes));
                 for (row, packed) in rows {
                     for (byte, code) in packed.iter_mut().zip(row) {
@@ -81,7 +92,7 @@ impl Packing {
     /// What adding 2^(bits − 1) flips in a code of so many bits.
     const fn flipped(self) -> u8 {
         match self {
-            Self::Words { bits } => 1 << (bits - 1),
+            Self::Words { bits } | Self::Blocks { bits, .. } => 1 << (bits - 1),
             _ => 0,
         }
     }
@@ -94,7 +105,7 @@ impl Packing {
         let row_bytes = self.bytes(1, columns);
         let mut codes = vec![0; packed.len() / row_bytes * self.rows() * columns];
         match self {
-            Self::Nibbles | Self::Words { bits: 4 } => {
+            Self::Nibbles | Self::Words { bits: 4 } | Self::Blocks { bits: 4, .. } => {
                 let signed = signed || self != Self::Nibbles;
                 let rows = packed.chunks_exact(row_bytes).zip(codes.chunks_exact_mut(columns));
                 rows.for_each(|(packed, row)| unpack_row(packed, row, self.flipped(), signed));
@@ -111,7 +122,7 @@ impl Packing {
                     }
                 }
             }
-            Self::Bytes | Self::Words { .. } => {
+            Self::Bytes | Self::Words { .. } | Self::Blocks { .. } => {
                 let rows = packed.chunks_exact(row_bytes).zip(codes.chunks_exact_mut(columns));
                 for (packed, row) in rows {
                     for (code, byte) in row.iter_mut().zip(packed) {
@@ -188,6 +199,30 @@ pub fn unpack_zero_points(packed: &[u8], rows: usize, across: usize, bits: u8) -
     (0..rows * across).map(zero_point).collect()
 }
 
+/// Zero points, `across` a row, packed along rows like codes under [`Packing::Blocks`]. What is left
+/// of the last byte of a row stands for a zero point of 0, as ONNX Runtime writes it.
+pub fn pack_zero_points_in_rows(scales: &[GroupScale], across: usize, bits: u8) -> Vec<u8> {
+    let (packing, padded) = zero_point_rows(across, bits);
+    let row = |row: &[GroupScale]| {
+        let codes = row.iter().map(|group| group.zero_point as u8);
+        codes.chain(std::iter::repeat_n(0, padded - row.len())).collect::<Vec<u8>>()
+    };
+    packing.pack(scales.chunks_exact(across.max(1)).flat_map(row).collect(), padded)
+}
+
+/// The zero points of rows that [`pack_zero_points_in_rows`] packed, in row-major order.
+pub fn unpack_zero_points_in_rows(packed: &[u8], across: usize, bits: u8) -> Vec<i8> {
+    let (packing, padded) = zero_point_rows(across, bits);
+    let codes = packing.unpack(packed, padded, true);
+    let rows = codes.chunks_exact(padded.max(1));
+    rows.flat_map(|row| row[..across].iter().map(|code| *code as i8)).collect()
+}
+
+/// How rows of `across` zero points are packed, and how many fill the bytes of one.
+fn zero_point_rows(across: usize, bits: u8) -> (Packing, usize) {
+    (Packing::Blocks { bits, len: 1 }, across.next_multiple_of(8 / usize::from(bits)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +237,9 @@ mod tests {
                 Packing::RowPairs,
                 Packing::Words { bits: 4 },
                 Packing::Words { bits: 8 },
+                Packing::Blocks { bits: 4, len: 1 },
+                Packing::Blocks { bits: 4, len: 16 },
+                Packing::Blocks { bits: 8, len: 32 },
             ] {
                 let packed = packing.pack(codes.clone(), columns);
                 assert_eq!(packed.len(), packing.bytes(4, columns), "{packing:?}");
@@ -235,5 +273,33 @@ mod tests {
             Packing::Words { bits: 8 }.pack(codes([-128, 127, 0, 1]), 4),
             [0, 255, 128, 129]
         );
+    }
+
+    #[test]
+    fn rows_have_room_for_whole_blocks() {
+        let codes = |codes: [i8; 6]| codes.map(|code| code as u8).to_vec();
+        let two_rows = || codes([-8, 7, 0, 1, -1, -7]);
+        let packed = Packing::Blocks { bits: 4, len: 4 }.pack(two_rows(), 3);
+        assert_eq!(packed, [0xF0, 0x08, 0x79, 0x01]);
+        let tight = Packing::Blocks { bits: 4, len: 1 };
+        assert_eq!(tight.pack(two_rows(), 3), [0xF0, 0x08, 0x79, 0x01]);
+        assert_eq!(tight.pack(two_rows(), 6), [0xF0, 0x98, 0x17]);
+        let packed = Packing::Blocks { bits: 8, len: 4 }.pack(codes([-128, 127, 0, 1, -1, 2]), 3);
+        assert_eq!(packed, [0, 255, 128, 0, 129, 127, 130, 0]);
+        assert_eq!(Packing::Blocks { bits: 4, len: 32 }.bytes(3, 33), 3 * 32);
+    }
+
+    #[test]
+    fn zero_points_go_along_rows_and_come_back() {
+        let scales = [-8, 7, 0, -1, -3, 1].map(|zero_point| GroupScale { scale: 1.0, zero_point });
+        let zero_points = scales.map(|group| group.zero_point);
+        let packed = pack_zero_points_in_rows(&scales, 3, 4);
+        assert_eq!(packed, [0xF0, 0x88, 0x57, 0x89], "an unused high nibble is 8");
+        assert_eq!(unpack_zero_points_in_rows(&packed, 3, 4), zero_points);
+        assert_eq!(pack_zero_points_in_rows(&scales, 2, 4), [0xF0, 0x78, 0x95]);
+        let packed = pack_zero_points_in_rows(&scales, 3, 8);
+        assert_eq!(packed, [120, 135, 128, 127, 125, 129]);
+        assert_eq!(unpack_zero_points_in_rows(&packed, 3, 8), zero_points);
+        assert_eq!(pack_zero_points_in_rows(&[], 3, 4), [0u8; 0]);
     }
 }
