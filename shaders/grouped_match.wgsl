@@ -19,6 +19,18 @@ fn reaches(bits: u32) -> bool {
     }
 }
 
+// Whether a weight is too many steps away from what a code stands for.
+fn is_far(bits: u32, stored: u32, group: Group) -> bool {
+    let n = i32(stored << 24u) >> 24u;
+    let half = i32(params.int_limit);
+    let is_clipped = n == half - 1 || (params.zero_points != 0u && n == -half);
+    let steps = select(params.near, params.near_at_ends, is_clipped);
+    let own = value(stored, group);
+    let distance = added(bits, own ^ SIGN) & MAGNITUDE;
+    let is_finite = (own & MAGNITUDE) < INFINITY;
+    return !is_finite || distance > multiplied(steps, group.scale & MAGNITUDE);
+}
+
 fn is_apart(i: u32) -> bool {
     let bits = exact(weight(i));
     let stored = code(i);
@@ -27,6 +39,9 @@ fn is_apart(i: u32) -> bool {
         return true;
     }
     let group = group_of(i);
+    if params.quotient == RECIPROCAL {
+        return is_far(bits, stored, group);
+    }
     let own = number(encoded(quotient(bits, group)), 0);
     let other = number(stored, 0);
     let same = own == other || ((own | other) & MAGNITUDE) == 0u;

@@ -6,7 +6,7 @@ fn four_encoded(first: u32) -> u32 {
     for (var k = 0u; k < 4u; k++) {
         let i = first + k;
         if i < params.len {
-            four |= encoded(quotient(exact(weight(i)), group_of(i))) << (8u * k);
+            four |= code_for(exact(weight(i)), group_of(i)) << (8u * k);
         }
     }
     return four;

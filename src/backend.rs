@@ -164,11 +164,13 @@ pub trait Backend: Send + Sync {
         scheme: &Scheme,
     ) -> Result<(WeightSums, ErrorSums), BackendError>;
 
-    /// Compares weights with what codes stand for, as [`Scheme::matches`] says.
+    /// Compares weights with what codes stand for, as [`Scheme::matches`] says; the codes are of
+    /// weights of type `made_of`.
     fn grouped_match(
         &self,
         weights: Weights<'_>,
         chunk: GroupedChunk<'_>,
         scheme: &Scheme,
+        made_of: FloatKind,
     ) -> Result<TieMatch, BackendError>;
 }

@@ -3,9 +3,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-
-use common::{KINDS, gpus};
+use common::{KINDS, Tensors, backends, bytes, load};
 use quantscope::backend::{Backend, Grouped, Weights};
 use quantscope::cpu::Cpu;
 use quantscope::format::nvfp4::{Rule, Scaling};
@@ -15,7 +13,6 @@ use quantscope::format::{
     Arithmetic, Coder, Format, Nvfp4Tables, Quotient, ScaleSearch, ScaleStore, Scheme, Scope, int,
 };
 use quantscope::numeric::FloatKind;
-use safetensors::SafeTensors;
 
 fn kind_name(kind: FloatKind) -> &'static str {
     match kind {
@@ -23,31 +20,6 @@ fn kind_name(kind: FloatKind) -> &'static str {
         FloatKind::F16 => "f16",
         FloatKind::F32 => "f32",
     }
-}
-
-fn backends() -> Vec<Box<dyn Backend>> {
-    let gpus = gpus().into_iter().map(|gpu| Box::new(gpu) as Box<dyn Backend>);
-    std::iter::once(Box::new(Cpu) as Box<dyn Backend>).chain(gpus).collect()
-}
-
-/// Tensors of a file: shape and bytes, in memory that is aligned for every type.
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<u64>, usize)>;
-
-fn load(path: &str) -> Tensors {
-    let file = std::fs::read(common::data(path)).unwrap();
-    let tensors = SafeTensors::deserialize(&file).unwrap();
-    let copy = |(name, tensor): (&str, safetensors::tensor::TensorView<'_>)| {
-        let bytes = tensor.data();
-        let mut words = vec![0u64; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        (name.to_owned(), (tensor.shape().to_vec(), words, bytes.len()))
-    };
-    tensors.iter().map(copy).collect()
-}
-
-fn bytes(tensors: &Tensors, name: &str) -> Vec<u8> {
-    let (_, words, len) = tensors.get(name).unwrap_or_else(|| panic!("{name} is there"));
-    bytemuck::cast_slice::<u64, u8>(words)[..*len].to_vec()
 }
 
 fn amax_of(kind: FloatKind, tensors: &Tensors, names: &[&str]) -> f32 {

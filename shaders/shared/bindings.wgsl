@@ -27,9 +27,13 @@ struct Params {
     // what a code is, the largest magnitude of a whole number,
     element: u32,
     int_limit: u32,
-    // 1 for quotients in the type of the weights, and for zero points.
-    quotient_own: u32,
+    // how quotients are rounded, and whether there are zero points.
+    quotient: u32,
     zero_points: u32,
+    // Where there are no quotients: f32 bits of the steps that a weight may be away from its code, and
+    // from one that is clipped.
+    near: u32,
+    near_at_ends: u32,
 }
 
 // What one scale code means.
@@ -60,7 +64,7 @@ struct Tables {
 @group(0) @binding(2) var<storage, read> weights: array<vec2<u32>>;
 // The sixteen codes of a block an item, or eight codes of a byte.
 @group(0) @binding(3) var<storage, read_write> codes: array<vec2<u32>>;
-// The scale codes of four blocks an item, or halves of `Group`s.
+// The scale codes of four blocks an item, or the words of `Group`s.
 @group(0) @binding(4) var<storage, read_write> scales: array<u32>;
 // What the host reads back: maxima, sums, or bits of f32 values.
 @group(0) @binding(5) var<storage, read_write> results: array<u32>;

@@ -140,6 +140,16 @@ fn whole(bits: u32) -> u32 {
     return shifted(x.m, u32(150 - x.e), false);
 }
 
+// The same with ties away from zero.
+fn whole_away(bits: u32) -> u32 {
+    let x = parts(bits);
+    if x.e >= 150 {
+        return 0x1000000u;
+    }
+    let shift = u32(150 - x.e);
+    return select((x.m + (1u << ((shift - 1u) & 31u))) >> (shift & 31u), 0u, shift > 31u);
+}
+
 // n * 2^-scale as f32 bits, for n below 2^24 and results that are normal.
 fn float_of(n: u32, scale: u32) -> u32 {
     if n == 0u {

@@ -1,5 +1,5 @@
 // Codes under one level of scales. Twin of `src/format/grouped.rs`. Scales come from the host; a
-// group's is a pair of words, its f32 bits and its zero point.
+// group's is three words: its f32 bits, its zero point, and the f32 bits of its reciprocal.
 
 const E2M1_EVEN: u32 = 0u;
 const E2M1_DOWN: u32 = 1u;
@@ -8,9 +8,13 @@ const INT: u32 = 3u;
 
 const E4M3_NAN: u32 = 0x7Fu;
 
+const QUOTIENT_OWN: u32 = 1u;
+const RECIPROCAL: u32 = 2u;
+
 struct Group {
     scale: u32,
     zero_point: i32,
+    reciprocal: u32,
 }
 
 // The scale of weight i.
@@ -18,7 +22,7 @@ fn group_of(i: u32) -> Group {
     let row = i / params.columns;
     let column = i % params.columns;
     let g = (row / params.group_rows) * params.across + column / params.group_columns;
-    return Group(scales[2u * g], i32(scales[2u * g + 1u]));
+    return Group(scales[3u * g], i32(scales[3u * g + 1u]), scales[3u * g + 2u]);
 }
 
 // The pattern of weight i.
@@ -133,7 +137,7 @@ fn number(code: u32, zero_point: i32) -> u32 {
 
 // A weight over its scale, rounded as the scheme says, plus the zero point.
 fn quotient(bits: u32, group: Group) -> u32 {
-    let own = params.quotient_own != 0u;
+    let own = params.quotient == QUOTIENT_OWN;
     var q = (bits & SIGN) | divided(bits & MAGNITUDE, group.scale);
     if own {
         q = rounded(q);
@@ -147,11 +151,37 @@ fn quotient(bits: u32, group: Group) -> u32 {
     return q;
 }
 
+// The code of a weight by the reciprocal of its scale, in a byte.
+fn encoded_by_reciprocal(bits: u32, group: Group) -> u32 {
+    let half = params.int_limit;
+    let largest = 2u * half - 1u;
+    let m = bits & MAGNITUDE;
+    let r = group.reciprocal & MAGNITUDE;
+    let sign = (bits ^ group.reciprocal) & SIGN;
+    var unsigned = 0u;
+    if r == INFINITY {
+        // The product is infinite too, or, of zero, no number.
+        unsigned = select(0u, largest, m != 0u && sign == 0u);
+    } else {
+        let sum = added(sign | multiplied(m, r), small(group.zero_point + i32(half)));
+        unsigned = select(min(whole_away(sum), largest), 0u, (sum & SIGN) != 0u);
+    }
+    return (unsigned - half) & 0xFFu;
+}
+
+// The code of a weight.
+fn code_for(bits: u32, group: Group) -> u32 {
+    if params.quotient == RECIPROCAL {
+        return encoded_by_reciprocal(bits, group);
+    }
+    return encoded(quotient(bits, group));
+}
+
 // f32 bits of what a code stands for.
 fn value(code: u32, group: Group) -> u32 {
     if params.element == E4M3 && (code & E4M3_NAN) == E4M3_NAN {
         return 0x7FC00000u;
     }
     let n = number(code, group.zero_point);
-    return (n & SIGN) | multiplied(n & MAGNITUDE, group.scale);
+    return ((n ^ group.scale) & SIGN) | multiplied(n & MAGNITUDE, group.scale & MAGNITUDE);
 }

@@ -122,7 +122,8 @@ impl Backend for Cpu {
         weights: Weights<'_>,
         chunk: GroupedChunk<'_>,
         scheme: &Scheme,
+        made_of: FloatKind,
     ) -> Result<TieMatch, BackendError> {
-        Ok(dispatch!(weights, grouped::compare, chunk, scheme))
+        Ok(dispatch!(weights, grouped::compare, chunk, scheme, made_of))
     }
 }

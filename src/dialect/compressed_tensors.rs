@@ -41,7 +41,12 @@ const HEAD: &str = "lm_head";
 
 const INT8: Format = Format::Int { bits: 8, group: None, symmetric: true };
 
-/// How codes of a format are packed.
+/// Whether a format can be chosen: groups are of the lengths that loaders have kernels for.
+pub const fn is_offered(format: Format) -> bool {
+    !matches!(format, Format::Int { group: Some(16 | 256), .. })
+}
+
+/// How codes of a format are packed, offered or not.
 pub fn packing(format: Format) -> Option<Packing> {
     Some(match format {
         Format::Nvfp4 | Format::Mxfp4 => Packing::Nibbles,
@@ -73,6 +78,7 @@ pub fn runtimes(format: Format) -> &'static [Runtime] {
         Format::Mxfp8 => &[Vllm, Transformers],
         Format::Fp8 => &[Vllm, Sglang, Transformers],
         Format::Fp8Channel | Format::Fp8Block => &[Vllm, Sglang, TensorRtLlm, Transformers],
+        Format::Int { .. } if !is_offered(format) => &[],
         Format::Int { .. } => &[Vllm, Sglang, Transformers],
     }
 }

@@ -72,8 +72,19 @@ impl Dialect {
         }
     }
 
-    /// How it packs the codes of a format; `None` if it has no place for that format.
+    /// How it packs the codes of a format; `None` if it has no place for that format, or does not
+    /// offer it.
     pub fn packing(self, format: Format) -> Option<Packing> {
+        let is_offered = match self {
+            Self::Modelopt => true,
+            Self::CompressedTensors => compressed_tensors::is_offered(format),
+        };
+        self.stored_packing(format).filter(|_| is_offered)
+    }
+
+    /// How it packs the codes of a format, also of groups that it is not offered with, as others may
+    /// have stored them.
+    pub fn stored_packing(self, format: Format) -> Option<Packing> {
         match self {
             Self::Modelopt => modelopt::packing(format),
             Self::CompressedTensors => compressed_tensors::packing(format),
@@ -83,7 +94,7 @@ impl Dialect {
 
     /// Rows that are quantized, or packed, together in a format.
     pub fn rows_together(self, format: Format) -> u64 {
-        let packed = self.packing(format).map_or(1, Packing::rows);
+        let packed = self.stored_packing(format).map_or(1, Packing::rows);
         let scaled = match format.scheme(self.arithmetic()) {
             Some(scheme) if scheme.zero_points && self != Self::Onnx => 32 / usize::from(scheme.element.bits()),
             Some(scheme) => scheme.scope.rows().unwrap_or(1),

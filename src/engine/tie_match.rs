@@ -104,7 +104,7 @@ fn compare(
             let quantized = backend.grouped_quantize(weights, columns, coder)?;
             let chunk =
                 GroupedChunk { columns, codes: &quantized.codes, scales: &quantized.scales };
-            Ok(backend.grouped_match(others, chunk, &coder.scheme)?)
+            Ok(backend.grouped_match(others, chunk, &coder.scheme, coder.kind)?)
         }
     }
 }

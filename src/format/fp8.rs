@@ -22,7 +22,7 @@ pub fn scheme(scope: Scope, arithmetic: Arithmetic) -> Scheme {
                 (ScaleStore::F32, Quotient::Own, modelopt_tensor)
             }
             (Arithmetic::ModelOpt, _) => (ScaleStore::F32, Quotient::F32, modelopt),
-            (Arithmetic::CompressedTensors, _) => {
+            (Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime, _) => {
                 (ScaleStore::Own, Quotient::F32, compressed_tensors)
             }
         };

@@ -9,7 +9,7 @@ pub enum Scope {
     Tensor,
     /// Those of a row.
     Row,
-    /// So many that follow one another in a row. A row is a multiple of it.
+    /// So many that follow one another in a row, and at its end what is left.
     Group(usize),
     /// A square of so many rows and columns; at the edges what there is of it.
     Tile(usize),
@@ -49,6 +49,17 @@ impl Scope {
             Self::Row => row,
             Self::Group(len) => row * self.across(columns) + column / len,
             Self::Tile(len) => row / len * self.across(columns) + column / len,
+        }
+    }
+
+    /// Place of the first weight that has a scale, in a matrix stored row by row.
+    pub const fn first(self, scale: usize, columns: usize) -> usize {
+        let across = self.across(columns);
+        match self {
+            Self::Tensor => 0,
+            Self::Row => scale * columns,
+            Self::Group(len) => scale / across * columns + scale % across * len,
+            Self::Tile(len) => scale / across * len * columns + scale % across * len,
         }
     }
 }
@@ -129,6 +140,10 @@ pub enum Quotient {
     F32,
     /// To f32 and then to the type of the weights.
     Own,
+    /// There is no quotient, but the product with the reciprocal of the scale (0 for a scale of 0).
+    /// The unsigned zero point is added to it, and the sum rounded to the nearest unsigned code, ties
+    /// away from zero. Reciprocal, product and sum are each rounded to f32.
+    Reciprocal,
 }
 
 /// The type that scales are stored in.
@@ -184,6 +199,15 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// Of weights whose smallest and largest are these. Where they are zeros of both signs, both ends
+    /// are the first of the weights: which comes first decides a sign in [`super::onnx_runtime`].
+    pub fn new(min: f32, max: f32, first: impl FnOnce() -> f32) -> Self {
+        let both_zeros = min == 0.0 && max == 0.0 && min.to_bits() != max.to_bits();
+        let [min, max] = if both_zeros { [first(); 2] } else { [min, max] };
+        // Not `f32::min`, which may give a zero of either sign.
+        Self { min: if min <= 0.0 { min } else { 0.0 }, max: if max >= 0.0 { max } else { 0.0 } }
+    }
+
     /// That of weights of which only the largest magnitude is known.
     pub const fn of_amax(amax: f32) -> Self {
         Self { min: -amax, max: amax }
@@ -199,7 +223,8 @@ impl Extent {
 /// What the weights of a group are divided by, and what is then added.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GroupScale {
-    /// Above zero and finite; exact in the type that scales are stored in.
+    /// Finite and exact in the type that scales are stored in; above zero, but under
+    /// [`Quotient::Reciprocal`] of either sign, or zero.
     pub scale: f32,
     /// A whole number that a code can be; 0 in symmetric formats.
     pub zero_point: i8,
@@ -209,6 +234,13 @@ impl GroupScale {
     /// A scale without a zero point.
     pub const fn symmetric(scale: f32) -> Self {
         Self { scale, zero_point: 0 }
+    }
+
+    /// What [`Quotient::Reciprocal`] multiplies by, rounded to f32. Infinite for the smallest of
+    /// scales.
+    #[inline(always)]
+    pub fn reciprocal(self) -> f32 {
+        if self.scale == 0.0 { 0.0 } else { 1.0 / self.scale }
     }
 }
 
@@ -220,6 +252,8 @@ impl GroupScale {
 /// code                = element nearest to quotient + zero point
 /// weight              ≈ (code − zero point) · scale
 /// ```
+///
+/// [`Quotient::Reciprocal`] has another second and third line.
 #[derive(Debug, Clone, Copy)]
 pub struct Scheme {
     /// Which weights share a scale.
@@ -241,9 +275,12 @@ impl Scheme {
     #[inline(always)]
     pub fn encode(&self, weight: f32, group: GroupScale, kind: FloatKind) -> u8 {
         let round = |value: f32| match self.quotient {
-            Quotient::F32 => value,
             Quotient::Own => kind.round(value),
+            Quotient::F32 | Quotient::Reciprocal => value,
         };
+        if self.quotient == Quotient::Reciprocal {
+            return self.encode_by_reciprocal(weight, group);
+        }
         let mut quotient = round(weight / group.scale);
         if self.zero_points {
             quotient = round(quotient + f32::from(group.zero_point));
@@ -251,14 +288,64 @@ impl Scheme {
         self.element.encode(quotient)
     }
 
+    /// The code of a weight under [`Quotient::Reciprocal`].
+    #[inline(always)]
+    fn encode_by_reciprocal(&self, weight: f32, group: GroupScale) -> u8 {
+        // Unsigned codes are so much more than signed ones.
+        let half = 1u8 << (self.element.bits() - 1);
+        let zero_point = f32::from(group.zero_point) + f32::from(half);
+        let sum = weight * group.reciprocal() + zero_point;
+        // Zero times infinity is no number, and gets the smallest code.
+        let unsigned = sum.round().clamp(0.0, f32::from(half) * 2.0 - 1.0) as u8;
+        unsigned.wrapping_sub(half)
+    }
+
     /// Whether a weight lies within half a step of what a code stands for: whether it gets that code,
     /// or the other zero, under the same scale. Beyond the largest and smallest numbers of a code it
-    /// may be a step away.
+    /// may be a step away. `kind` is the type of the weight, and `made_of` that of the weights that
+    /// the codes are of.
+    ///
+    /// Under [`Quotient::Reciprocal`] the distance decides, as [`Self::steps_apart`] says; a scale of
+    /// 0 then only matches zeros.
     #[inline(always)]
-    pub fn matches(&self, weight: f32, code: u8, group: GroupScale, kind: FloatKind) -> bool {
+    pub fn matches(
+        &self,
+        weight: f32,
+        code: u8,
+        group: GroupScale,
+        [kind, made_of]: [FloatKind; 2],
+    ) -> bool {
+        if self.quotient == Quotient::Reciprocal {
+            let [steps, at_ends] = self.steps_apart([kind, made_of]);
+            let steps = if self.is_clipped(code) { at_ends } else { steps };
+            let value = self.decode(code, group);
+            let is_near = (weight - value).abs() <= steps * group.scale.abs();
+            return is_near & weight.is_finite() & value.is_finite();
+        }
         let number = self.element.decode(self.encode(weight, group, kind));
         let beyond = weight / group.scale + f32::from(group.zero_point);
         number == self.element.decode(code) && self.element.reaches(beyond)
+    }
+
+    /// Steps of a scale that a weight of the first type may be away from what a code of one of the
+    /// second stands for under [`Quotient::Reciprocal`]: where codes are not clipped, and where they
+    /// are. That is half a step; what f32 rounds; and as many roundings to the coarser of the types as
+    /// there are steps, since scales are rounded after zero points are taken.
+    #[inline(always)]
+    pub fn steps_apart(&self, kinds: [FloatKind; 2]) -> [f32; 2] {
+        let largest = (1u32 << self.element.bits()) as f32 - 1.0;
+        let epsilon = kinds[0].epsilon().max(kinds[1].epsilon());
+        let steps = 0.51 + largest * epsilon;
+        [steps, steps + 0.5]
+    }
+
+    /// Whether weights beyond a code get it under [`Quotient::Reciprocal`]. The smallest code of a
+    /// symmetric format is that of the weight that made the scale.
+    #[inline(always)]
+    fn is_clipped(&self, code: u8) -> bool {
+        let half = 1i16 << (self.element.bits() - 1);
+        let code = i16::from(code as i8);
+        code == half - 1 || (self.zero_points && code == -half)
     }
 
     /// The weight that a code stands for, rounded once to f32.

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! In compressed-tensors a scale of 0 becomes the epsilon of the weights' type, after the zero
-//! point is taken.
+//! point is taken. ONNX Runtime's rules are in [`super::onnx_runtime`].
 
+use super::onnx_runtime as onnx;
 use super::{Arithmetic, Element, Extent, GroupScale, Quotient, ScaleStore, Scheme, Scope};
 use crate::numeric::FloatKind;
 
@@ -30,9 +31,17 @@ pub fn scheme(bits: u8, scope: Scope, symmetric: bool, arithmetic: Arithmetic) -
             (Arithmetic::CompressedTensors, true, ..) => (ScaleStore::Own, false, symmetric_8),
             (Arithmetic::CompressedTensors, false, 4, _) => (ScaleStore::Own, true, asymmetric_4),
             (Arithmetic::CompressedTensors, false, ..) => (ScaleStore::Own, true, asymmetric_8),
+            (Arithmetic::OnnxRuntime, true, 4, _) => (ScaleStore::Own, false, onnx::symmetric_4),
+            (Arithmetic::OnnxRuntime, true, ..) => (ScaleStore::Own, false, onnx::symmetric_8),
+            (Arithmetic::OnnxRuntime, false, 4, _) => (ScaleStore::Own, true, onnx::asymmetric_4),
+            (Arithmetic::OnnxRuntime, false, ..) => (ScaleStore::Own, true, onnx::asymmetric_8),
         };
+    let quotient = match arithmetic {
+        Arithmetic::ModelOpt | Arithmetic::CompressedTensors => Quotient::F32,
+        Arithmetic::OnnxRuntime => Quotient::Reciprocal,
+    };
     let element = Element::Int(bits);
-    Scheme { scope, element, zero_points, store, quotient: Quotient::F32, rule }
+    Scheme { scope, element, zero_points, store, quotient, rule }
 }
 
 fn modelopt_scale(extent: Extent, smallest: f32, largest_code: f32) -> GroupScale {

@@ -2,7 +2,7 @@
 //! backend is checked against it bit for bit, and it against bytes that the reference tools wrote.
 //!
 //! NVFP4 has two levels of scales and is told in [`nvfp4`]. Every other format has one, and is a
-//! [`Scheme`]: [`fp8`], [`int`] and [`mx`] say which.
+//! [`Scheme`]: [`fp8`], [`int`], [`mx`] and [`onnx_runtime`] say which.
 
 pub mod fp8;
 mod grouped;
@@ -11,6 +11,7 @@ pub mod mx;
 pub mod nvfp4;
 pub mod nvfp4_search;
 mod nvfp4_tables;
+pub mod onnx_runtime;
 pub mod packing;
 mod search;
 
@@ -30,6 +31,14 @@ pub enum Arithmetic {
     ModelOpt,
     /// compressed-tensors 0.20. Quotients are in f32 here, as that library has them on a GPU.
     CompressedTensors,
+    /// The block-wise quantizer of MLAS, in ONNX Runtime 1.32, of which only whole numbers are:
+    /// [`onnx_runtime`].
+    OnnxRuntime,
+}
+
+impl Arithmetic {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::ModelOpt, Self::CompressedTensors, Self::OnnxRuntime];
 }
 
 /// A quantized format.
@@ -64,7 +73,7 @@ const fn int(bits: u8, group: Option<u16>, symmetric: bool) -> Format {
 
 impl Format {
     /// Every format by the name that it has on the command line and in recipes.
-    const NAMED: [(&str, Self); 20] = [
+    const NAMED: [(&str, Self); 28] = [
         ("nvfp4", Self::Nvfp4),
         ("mxfp4", Self::Mxfp4),
         ("mxfp8", Self::Mxfp8),
@@ -72,19 +81,27 @@ impl Format {
         ("fp8-channel", Self::Fp8Channel),
         ("fp8-block", Self::Fp8Block),
         ("int8", int(8, None, true)),
+        ("int8-g16", int(8, Some(16), true)),
         ("int8-g32", int(8, Some(32), true)),
         ("int8-g64", int(8, Some(64), true)),
         ("int8-g128", int(8, Some(128), true)),
+        ("int8-g256", int(8, Some(256), true)),
+        ("int8-asym-g16", int(8, Some(16), false)),
         ("int8-asym-g32", int(8, Some(32), false)),
         ("int8-asym-g64", int(8, Some(64), false)),
         ("int8-asym-g128", int(8, Some(128), false)),
+        ("int8-asym-g256", int(8, Some(256), false)),
         ("int4", int(4, None, true)),
+        ("int4-g16", int(4, Some(16), true)),
         ("int4-g32", int(4, Some(32), true)),
         ("int4-g64", int(4, Some(64), true)),
         ("int4-g128", int(4, Some(128), true)),
+        ("int4-g256", int(4, Some(256), true)),
+        ("int4-asym-g16", int(4, Some(16), false)),
         ("int4-asym-g32", int(4, Some(32), false)),
         ("int4-asym-g64", int(4, Some(64), false)),
         ("int4-asym-g128", int(4, Some(128), false)),
+        ("int4-asym-g256", int(4, Some(256), false)),
     ];
 
     /// Every format, in the order they are listed.
@@ -185,7 +202,7 @@ mod tests {
     #[test]
     fn schemes_agree_with_what_the_format_says_of_itself() {
         for format in Format::all() {
-            for arithmetic in [Arithmetic::ModelOpt, Arithmetic::CompressedTensors] {
+            for arithmetic in Arithmetic::ALL {
                 let Some(scheme) = format.scheme(arithmetic) else { continue };
                 assert_eq!(scheme.element.bits(), format.code_bits(), "{format}");
                 if let Scope::Group(len) = scheme.scope {

@@ -39,6 +39,7 @@ impl ScaleSearch {
         let by_tool = match arithmetic {
             Arithmetic::ModelOpt => true,
             Arithmetic::CompressedTensors => self == Self::Sweep,
+            Arithmetic::OnnxRuntime => false,
         };
         self == Self::Max || (format == Format::Nvfp4 && by_tool)
     }

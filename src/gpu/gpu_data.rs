@@ -31,8 +31,10 @@ pub struct Params {
     pub lanes: u32,
     pub element: u32,
     pub int_limit: u32,
-    pub quotient_own: u32,
+    pub quotient: u32,
     pub zero_points: u32,
+    pub near: u32,
+    pub near_at_ends: u32,
 }
 
 /// What one scale code means.

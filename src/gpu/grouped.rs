@@ -1,5 +1,5 @@
 //! Formats with one level of scales on the GPU. The device finds the extent of each group; the host
-//! makes its scale, by the rule of the format; the device then divides, exactly.
+//! makes its scale, by the rule of the format; the device then divides or multiplies, exactly.
 
 use super::device::Gpu;
 use super::gpu_data::Params;
@@ -9,7 +9,7 @@ use super::sums;
 use crate::backend::{Backend, BackendError, Grouped, GroupedChunk, TieMatch, Weights};
 use crate::cpu::Cpu;
 use crate::format::nvfp4::BLOCK_LEN;
-use crate::format::{Coder, Element, Extent, GroupScale, Scheme, Scope};
+use crate::format::{Coder, Element, Extent, GroupScale, Quotient, Scheme, Scope};
 use crate::numeric::FloatKind;
 use crate::stats::{ErrorSums, WeightSums};
 
@@ -23,7 +23,7 @@ fn largest(scales: &[GroupScale], element: Element) -> f32 {
         Element::E4m3 => 448.0,
         Element::Int(bits) => (1u32 << bits) as f32,
     };
-    let scale = scales.iter().fold(0f32, |max, group| max.max(group.scale));
+    let scale = scales.iter().fold(0f32, |max, group| max.max(group.scale.abs()));
     (scale * largest_number).min(f32::MAX)
 }
 
@@ -41,10 +41,11 @@ fn value(pattern: u32, kind: FloatKind) -> f32 {
 
 /// Scales as the kernels read them.
 fn scale_words(scales: &[GroupScale]) -> Vec<u32> {
-    scales
-        .iter()
-        .flat_map(|group| [group.scale.to_bits(), i32::from(group.zero_point) as u32])
-        .collect()
+    let words = |group: &GroupScale| {
+        let zero_point = i32::from(group.zero_point) as u32;
+        [group.scale.to_bits(), zero_point, group.reciprocal().to_bits()]
+    };
+    scales.iter().flat_map(words).collect()
 }
 
 impl Gpu {
@@ -56,9 +57,12 @@ impl Gpu {
         (columns >= BLOCK_LEN && rows > 0).then_some(rows)
     }
 
-    /// The same for a stored chunk. Damaged scales are for the CPU: the kernels divide by them.
+    /// The same for a stored chunk. Damaged scales are for the CPU: the kernels divide by them, or
+    /// else only take finite ones.
     fn rows_of_chunk(&self, chunk: GroupedChunk<'_>, scheme: &Scheme) -> Option<usize> {
-        let sound = chunk.scales.iter().all(|group| group.scale.is_finite() && group.scale > 0.0);
+        let divides = scheme.quotient != Quotient::Reciprocal;
+        let is_sound = |scale: f32| scale.is_finite() && (scale > 0.0 || !divides);
+        let sound = chunk.scales.iter().all(|group| is_sound(group.scale));
         self.rows_of_piece(chunk.columns, scheme.scope).filter(|_| sound)
     }
 
@@ -106,11 +110,11 @@ impl Gpu {
                     (vec![group], self.amax_of_slot(slot, piece)?)
                 }
                 None => {
-                    slot.write_params(&self.queue, &layout.params(1.0));
+                    slot.write_params(&self.queue, &layout.params(Params::default()));
                     let kernels = [(Kernel::GroupedExtents, layout.extent_workgroups())];
                     let reads = [(&slot.results, layout.groups() * EXTENT_BYTES)];
                     self.run(slot, &kernels, piece.kind, &reads, |keys| {
-                        scales_of(keys, piece.kind, coder)
+                        scales_of(keys, (piece, columns), coder)
                     })?
                 }
             };
@@ -123,7 +127,8 @@ impl Gpu {
                 (Kernel::GroupedErrors, error_groups),
             ];
             let kernels = if unit.is_some() { &kernels[..] } else { &kernels[..1] };
-            slot.write_params(&self.queue, &layout.params(unit.unwrap_or(1.0)));
+            let params = Params { unit: unit.unwrap_or(1.0), ..Params::default() };
+            slot.write_params(&self.queue, &layout.params(params));
             slot.write_scales(&self.queue, &scale_words(&scales));
             let codes_len = piece.len().next_multiple_of(4);
             let partials_len = error_groups * sums::PARTIAL_BYTES;
@@ -163,7 +168,7 @@ impl Gpu {
                 Layout { rows: piece.codes.len() / piece.columns, columns: piece.columns, scheme };
             let blocks = layout.blocks();
             self.with_slot(blocks, |slot| {
-                slot.write_params(&self.queue, &layout.params(1.0));
+                slot.write_params(&self.queue, &layout.params(Params::default()));
                 slot.write_chunk(&self.queue, piece.codes, &[]);
                 slot.write_scales(&self.queue, &scale_words(piece.scales));
                 let kernel = Kernel::GroupedDequantize;
@@ -189,7 +194,7 @@ impl Gpu {
             return Cpu.grouped_errors(weights, chunk, scheme);
         };
         let (mut all_weights, mut all_errors) = Default::default();
-        let kernel = (Kernel::GroupedErrors, unit);
+        let kernel = (Kernel::GroupedErrors, Params { unit, ..Params::default() });
         self.compare_grouped((weights, chunk), scheme, rows, kernel, |piece, partials| {
             let (weights, errors) = sums_of(partials, Some(unit), piece, scheme)?;
             WeightSums::merge(&mut all_weights, &weights);
@@ -204,12 +209,15 @@ impl Gpu {
         weights: Weights<'_>,
         chunk: GroupedChunk<'_>,
         scheme: &Scheme,
+        made_of: FloatKind,
     ) -> Result<TieMatch, BackendError> {
         let Some(rows) = self.rows_of_chunk(chunk, scheme) else {
-            return Cpu.grouped_match(weights, chunk, scheme);
+            return Cpu.grouped_match(weights, chunk, scheme, made_of);
         };
         let mut all = TieMatch::default();
-        let kernel = (Kernel::GroupedMatch, 1.0);
+        let [near, near_at_ends] = scheme.steps_apart([weights.kind, made_of]).map(f32::to_bits);
+        let params = Params { near, near_at_ends, ..Params::default() };
+        let kernel = (Kernel::GroupedMatch, params);
         self.compare_grouped((weights, chunk), scheme, rows, kernel, |(piece, _), partials| {
             sums::merge_matches(&mut all, partials, piece.len());
             Ok(())
@@ -217,14 +225,14 @@ impl Gpu {
         Ok(all)
     }
 
-    /// Runs a kernel that compares weights with codes; `take` gets each piece, and what the
-    /// workgroups wrote.
+    /// Runs a kernel that compares weights with codes, with these parameters besides those of the
+    /// shape; `take` gets each piece, and what the workgroups wrote.
     fn compare_grouped(
         &self,
         (weights, chunk): (Weights<'_>, GroupedChunk<'_>),
         scheme: &Scheme,
         rows: usize,
-        (kernel, unit): (Kernel, f32),
+        (kernel, params): (Kernel, Params),
         mut take: impl FnMut((Weights<'_>, GroupedChunk<'_>), &[u8]) -> Result<(), BackendError>,
     ) -> Result<(), BackendError> {
         let pieces = weights.bytes.chunks(rows * chunk.columns * weights.kind.bytes());
@@ -234,7 +242,7 @@ impl Gpu {
                 Layout { rows: piece.len() / chunk.columns, columns: chunk.columns, scheme };
             let blocks = layout.blocks();
             self.with_slot(blocks, |slot| {
-                slot.write_params(&self.queue, &layout.params(unit));
+                slot.write_params(&self.queue, &layout.params(params));
                 slot.write_weights(&self.queue, piece.bytes);
                 slot.write_chunk(&self.queue, chunk.codes, &[]);
                 slot.write_scales(&self.queue, &scale_words(chunk.scales));
@@ -251,17 +259,27 @@ impl Gpu {
 }
 
 /// Scales of groups from the keys of their extents, and the largest magnitude pattern of all.
-fn scales_of(keys: &[u8], kind: FloatKind, coder: &Coder) -> (Vec<GroupScale>, u32) {
+fn scales_of(
+    keys: &[u8],
+    (weights, columns): (Weights<'_>, usize),
+    coder: &Coder,
+) -> (Vec<GroupScale>, u32) {
+    let kind = weights.kind;
+    let stored = |at: usize| {
+        let bytes = &weights.bytes[at * kind.bytes()..][..kind.bytes()];
+        value(bytes.iter().rev().fold(0, |bits, byte| bits << 8 | u32::from(*byte)), kind)
+    };
     let magnitude = (1 << (8 * kind.bytes() - 1)) - 1;
     let mut amax = 0;
     let words = keys.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word));
     let words: Vec<_> = words.map(|key| pattern(key, kind)).collect();
-    let scale = |extent: &[u32; 2]| {
+    let scale = |(group, extent): (usize, &[u32; 2])| {
         let [min, max] = *extent;
         amax = amax.max(min & magnitude).max(max & magnitude);
-        coder.scale(Extent { min: value(min, kind).min(0.0), max: value(max, kind).max(0.0) })
+        let first = || stored(coder.scheme.scope.first(group, columns));
+        coder.scale(Extent::new(value(min, kind), value(max, kind), first))
     };
-    (words.as_chunks().0.iter().map(scale).collect(), amax)
+    (words.as_chunks().0.iter().enumerate().map(scale).collect(), amax)
 }
 
 /// A chunk in pieces of so many rows.

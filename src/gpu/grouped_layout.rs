@@ -42,7 +42,8 @@ impl Layout<'_> {
         self.groups().div_ceil(THREADS / self.lanes())
     }
 
-    pub fn params(self, unit: f32) -> Params {
+    /// Those of a dispatch, with `others` where the shape and the scheme do not matter.
+    pub fn params(self, others: Params) -> Params {
         let scheme = self.scheme;
         let (element, int_limit) = match scheme.element {
             Element::E2m1(SmallFloatTies::Even) => (0, 0),
@@ -56,9 +57,13 @@ impl Layout<'_> {
             Scope::Group(len) => (1, len as u32),
             Scope::Tile(len) => (len as u32, len as u32),
         };
+        let quotient = match scheme.quotient {
+            Quotient::F32 => 0,
+            Quotient::Own => 1,
+            Quotient::Reciprocal => 2,
+        };
         Params {
             len: self.len() as u32,
-            unit,
             rows: self.rows as u32,
             columns: self.columns as u32,
             group_rows,
@@ -67,9 +72,9 @@ impl Layout<'_> {
             lanes: self.lanes() as u32,
             element,
             int_limit,
-            quotient_own: (scheme.quotient == Quotient::Own).into(),
+            quotient,
             zero_points: scheme.zero_points.into(),
-            ..Params::default()
+            ..others
         }
     }
 }

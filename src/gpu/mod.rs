@@ -19,6 +19,7 @@ use crate::backend::{
 };
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::{Coder, Nvfp4Tables, Scheme};
+use crate::numeric::FloatKind;
 use crate::stats::{ErrorSums, WeightSums};
 
 pub use adapter::{AdapterInfo, Choice, OpenError, adapters};
@@ -131,7 +132,8 @@ impl Backend for Gpu {
         weights: Weights<'_>,
         chunk: GroupedChunk<'_>,
         scheme: &Scheme,
+        made_of: FloatKind,
     ) -> Result<TieMatch, BackendError> {
-        self.match_grouped(weights, chunk, scheme)
+        self.match_grouped(weights, chunk, scheme, made_of)
     }
 }

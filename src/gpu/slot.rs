@@ -11,8 +11,9 @@ use crate::format::nvfp4::BLOCK_LEN;
 /// Bytes of as many codes as a block has, a byte each.
 pub const CODE_BYTES: usize = BLOCK_LEN;
 
-/// Bytes that scales take for each block's worth of weights: a pair of words for 16 weights or more.
-const SCALE_BYTES: usize = 8;
+/// Bytes that scales take for each block's worth of weights: three words a group, of which rows of 17
+/// weights have two.
+const SCALE_BYTES: usize = 24;
 
 /// Bytes of a block's weights at their widest, and of its values.
 pub const F32_BLOCK_BYTES: usize = BLOCK_LEN * size_of::<f32>();
@@ -99,7 +100,7 @@ impl Slot {
         write_padded::<4>(queue, &self.scales, scales);
     }
 
-    /// Uploads scales that are pairs of words.
+    /// Uploads scales that are words.
     pub fn write_scales(&self, queue: &Queue, words: &[u32]) {
         queue.write_buffer(&self.scales, 0, bytemuck::cast_slice(words));
     }

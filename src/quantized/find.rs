@@ -240,7 +240,7 @@ fn mismatch(checkpoint: &Checkpoint, layer: &Layer) -> Option<String> {
             layer.module, layer.shape[axis]
         ));
     }
-    if layer.dialect.packing(format).is_none() {
+    if layer.dialect.stored_packing(format).is_none() {
         let dialect = layer.dialect;
         return Some(format!("{} is in a form that {dialect} does not have", layer.module));
     }

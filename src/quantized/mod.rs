@@ -118,7 +118,7 @@ impl Layer {
 
     /// How its codes are packed.
     pub fn packing(&self) -> Option<Packing> {
-        self.dialect.packing(self.format?)
+        self.dialect.stored_packing(self.format?)
     }
 
     /// The part that holds its codes.

@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 
 mod checkpoint;
+mod golden;
 mod gpu;
 mod program;
 mod sound;
@@ -10,6 +11,7 @@ mod weights;
 use std::path::PathBuf;
 
 pub use checkpoint::*;
+pub use golden::*;
 pub use gpu::*;
 pub use program::*;
 pub use sound::*;

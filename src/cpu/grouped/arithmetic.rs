@@ -24,6 +24,10 @@ macro_rules! with_known_arithmetic {
             (Int(8), Quotient::F32, true) => known!(Int(8), Quotient::F32, true),
             (Int(4), Quotient::F32, false) => known!(Int(4), Quotient::F32, false),
             (Int(4), Quotient::F32, true) => known!(Int(4), Quotient::F32, true),
+            (Int(8), Quotient::Reciprocal, false) => known!(Int(8), Quotient::Reciprocal, false),
+            (Int(8), Quotient::Reciprocal, true) => known!(Int(8), Quotient::Reciprocal, true),
+            (Int(4), Quotient::Reciprocal, false) => known!(Int(4), Quotient::Reciprocal, false),
+            (Int(4), Quotient::Reciprocal, true) => known!(Int(4), Quotient::Reciprocal, true),
             // No format has any other; it is slow, but right.
             (element, quotient, zero_points) => known!(element, quotient, zero_points),
         }

@@ -7,7 +7,7 @@ use super::segments::Segments;
 use crate::backend::{GroupedChunk, TieMatch};
 use crate::cpu::sums::{LANES, Lanes};
 use crate::format::{GroupScale, Scheme};
-use crate::numeric::SourceFloat;
+use crate::numeric::{FloatKind, SourceFloat};
 
 /// Encodes weights, and sums over them and their errors.
 #[multiversion(targets = "simd")]
@@ -84,7 +84,7 @@ pub fn compare<F: SourceFloat>(
     weights: &[F],
     chunk: GroupedChunk<'_>,
     segments: Segments,
-    scheme: &Scheme,
+    (scheme, made_of): (&Scheme, FloatKind),
     result: &mut TieMatch,
 ) {
     with_known_arithmetic!(scheme, {
@@ -93,11 +93,11 @@ pub fn compare<F: SourceFloat>(
             let (weights, rest) = weights[segment.clone()].as_chunks::<LANES>();
             let (codes, rest_of_codes) = chunk.codes[segment].as_chunks::<LANES>();
             for (weights, codes) in weights.iter().zip(codes) {
-                compare_lanes(weights, codes, group, scheme, (at, result));
+                compare_lanes(weights, codes, group, (scheme, made_of), (at, result));
                 at += LANES;
             }
             if !rest.is_empty() {
-                compare_lanes(rest, rest_of_codes, group, scheme, (at, result));
+                compare_lanes(rest, rest_of_codes, group, (scheme, made_of), (at, result));
             }
         }
     });
@@ -147,12 +147,12 @@ fn compare_lanes<F: SourceFloat>(
     weights: &[F],
     codes: &[u8],
     group: GroupScale,
-    scheme: Scheme,
+    (scheme, made_of): (Scheme, FloatKind),
     (at, result): (usize, &mut TieMatch),
 ) {
     let mut apart = [0u8; LANES];
     for (apart, (weight, code)) in apart.iter_mut().zip(weights.iter().zip(codes)) {
-        *apart = u8::from(!scheme.matches(weight.to_f32(), *code, group, F::KIND));
+        *apart = u8::from(!scheme.matches(weight.to_f32(), *code, group, [F::KIND, made_of]));
     }
     let count: u8 = apart.iter().sum();
     if count > 0 {

@@ -23,12 +23,13 @@ pub fn scales<F: SourceFloat>(
     add_keys(weights, Segments::new(scope, weights.len(), columns), &mut keys);
 
     let mut amax = 0;
-    let mut scale = |keys: &Keys<F>| {
+    let scale = |(group, keys): (usize, &Keys<F>)| {
         let [min, max] = keys.map(F::from_key);
         amax = amax.max(min.magnitude().into()).max(max.magnitude().into());
-        coder.scale(Extent { min: min.to_f32().min(0.0), max: max.to_f32().max(0.0) })
+        let first = || weights[scope.first(group, columns)].to_f32();
+        coder.scale(Extent::new(min.to_f32(), max.to_f32(), first))
     };
-    let scales = keys.iter().map(&mut scale).collect();
+    let scales = keys.iter().enumerate().map(scale).collect();
     (scales, amax)
 }
 

@@ -15,7 +15,7 @@ use super::amax::amax;
 use super::sums::Lanes;
 use crate::backend::{Grouped, GroupedChunk, TieMatch};
 use crate::format::{Coder, Scheme};
-use crate::numeric::SourceFloat;
+use crate::numeric::{FloatKind, SourceFloat};
 use crate::stats::{ErrorSums, WeightSums};
 use segments::Segments;
 
@@ -58,9 +58,10 @@ pub fn compare<F: SourceFloat>(
     weights: &[F],
     chunk: GroupedChunk<'_>,
     scheme: &Scheme,
+    made_of: FloatKind,
 ) -> TieMatch {
     let mut result = TieMatch { weights: weights.len() as u64, ..Default::default() };
     let segments = Segments::new(scheme.scope, weights.len(), chunk.columns);
-    codes::compare(weights, chunk, segments, scheme, &mut result);
+    codes::compare(weights, chunk, segments, (scheme, made_of), &mut result);
     result
 }

@@ -6,17 +6,22 @@ use super::*;
 use crate::format::{Arithmetic, Element, Extent, Format, GroupScale, Quotient, Scope};
 use crate::numeric::FloatKind;
 
-/// Every arithmetic of every format, under both kinds of quotients.
+/// Every arithmetic of every format, under both kinds of quotients where there are any.
 fn schemes() -> impl Iterator<Item = (String, Scheme)> {
-    let arithmetics = [Arithmetic::ModelOpt, Arithmetic::CompressedTensors];
-    let known = arithmetics.into_iter().flat_map(|arithmetic| {
+    let known = Arithmetic::ALL.into_iter().flat_map(|arithmetic| {
         let named = Format::all().map(move |format| (format, format.scheme(arithmetic)));
         named
             .filter_map(move |(format, scheme)| Some((format!("{format} {arithmetic:?}"), scheme?)))
     });
     known.flat_map(|(name, scheme)| {
-        [Quotient::F32, Quotient::Own]
-            .map(|quotient| (format!("{name} {quotient:?}"), Scheme { quotient, ..scheme }))
+        let quotients = match scheme.quotient {
+            Quotient::Reciprocal => &[Quotient::Reciprocal][..],
+            _ => &[Quotient::F32, Quotient::Own],
+        };
+        let with = move |quotient: &Quotient| {
+            (format!("{name} {quotient:?}"), Scheme { quotient: *quotient, ..scheme })
+        };
+        quotients.iter().map(with)
     })
 }
 
@@ -54,17 +59,27 @@ fn check<F: SourceFloat>(weights: &[F], columns: usize, scheme: &Scheme, what: &
     let group = |i: usize| scheme.scope.index(i / columns, i % columns, columns);
     let amax = weights.iter().fold(0, |amax: u32, weight| amax.max(weight.magnitude().into()));
     let coder = Coder::new(*scheme, F::KIND, F::KIND.widen(amax));
-    let mut extents = vec![Extent::of_amax(0.0); scheme.scope.count(rows, columns)];
+    // The first of equal weights counts, be they zeros of other signs.
+    let mut extents: Vec<Option<Extent>> = vec![None; scheme.scope.count(rows, columns)];
     for (i, weight) in weights.iter().enumerate() {
-        let extent = &mut extents[group(i)];
-        extent.min = extent.min.min(weight.to_f32());
-        extent.max = extent.max.max(weight.to_f32());
+        let weight = weight.to_f32();
+        let extent = extents[group(i)].get_or_insert(Extent { min: weight, max: weight });
+        extent.min = if weight < extent.min { weight } else { extent.min };
+        extent.max = if weight > extent.max { weight } else { extent.max };
     }
-    let scales: Vec<_> = extents.into_iter().map(|extent| coder.scale(extent)).collect();
+    let scale = |extent: Option<Extent>| {
+        let Extent { min, max } = extent.unwrap_or(Extent::of_amax(0.0));
+        let min = if min > 0.0 { 0.0 } else { min };
+        coder.scale(Extent { min, max: if max < 0.0 { 0.0 } else { max } })
+    };
+    let scales: Vec<_> = extents.into_iter().map(scale).collect();
 
     let got = quantize(weights, columns, &coder);
     assert_eq!(got.amax, amax, "{what}");
-    assert_eq!(got.scales, scales, "{what}");
+    let bits = |scales: &[GroupScale]| -> Vec<_> {
+        scales.iter().map(|group| (group.scale.to_bits(), group.zero_point)).collect()
+    };
+    assert_eq!(bits(&got.scales), bits(&scales), "{what}");
     for (i, weight) in weights.iter().enumerate() {
         let weight = weight.to_f32();
         let expected = scheme.encode(weight, scales[group(i)], F::KIND);
@@ -102,12 +117,14 @@ fn check_chunk<F: SourceFloat>(
     let values: Vec<f32> = all.clone().map(|i| scheme.decode(codes[i], group(i))).collect();
     assert_same(&dequantize(chunk, scheme), &values, what);
 
-    let matches = |i: &usize| scheme.matches(weights[*i].to_f32(), codes[*i], group(*i), F::KIND);
+    let matches = |i: &usize| {
+        scheme.matches(weights[*i].to_f32(), codes[*i], group(*i), [F::KIND, FloatKind::F16])
+    };
     let mut apart = all.clone().filter(|i| !matches(i)).map(|i| i as u64);
     let first = apart.next();
     let apart = apart.count() as u64 + u64::from(first.is_some());
     let expected = TieMatch { weights: weights.len() as u64, apart, first };
-    assert_eq!(compare(weights, chunk, scheme), expected, "{what}");
+    assert_eq!(compare(weights, chunk, scheme, FloatKind::F16), expected, "{what}");
 
     let (sums, errors) = errors(weights, chunk, scheme);
     let wide = || weights.iter().map(|weight| f64::from(weight.to_f32()));
@@ -171,7 +188,9 @@ fn check_every_scheme<F: SourceFloat>() {
         for (rows, columns) in [(0, 8usize), (1, 1), (3, 5), (2, 77), (9, 256), (131, 19), (2, 261)]
         {
             let columns = match scheme.scope {
-                Scope::Group(len) => columns.div_ceil(len) * len,
+                Scope::Group(len) if scheme.quotient != Quotient::Reciprocal => {
+                    columns.div_ceil(len) * len
+                }
                 _ => columns,
             };
             let rows = if columns > 1000 { 1 } else { rows };
@@ -212,7 +231,8 @@ fn weights_that_are_not_finite_are_told_and_match_nothing() {
             assert!(quantize(&weights, columns, &coder).amax >= 0x7F80, "{name}");
             let chunk = GroupedChunk { columns, codes: &codes.codes, scales: &codes.scales };
             let expected = TieMatch { weights: 256, apart: 1, first: Some(150) };
-            assert_eq!(compare(&weights, chunk, &scheme), expected, "{name} {bad}");
+            let got = compare(&weights, chunk, &scheme, FloatKind::Bf16);
+            assert_eq!(got, expected, "{name} {bad}");
         }
     }
 }
