@@ -25,6 +25,13 @@ impl Weights<'_> {
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
+
+    /// One of them.
+    pub fn get(&self, number: usize) -> f32 {
+        let width = self.kind.bytes();
+        let bytes = &self.bytes[number * width..(number + 1) * width];
+        self.kind.widen(bytes.iter().rev().fold(0, |bits, &byte| (bits << 8) | u32::from(byte)))
+    }
 }
 
 /// A chunk of NVFP4: whole blocks, in order.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// What each module may know. `report` and `batch` show what all others do.
-const MAY_KNOW: [(&str, &[&str]); 20] = [
+const MAY_KNOW: [(&str, &[&str]); 21] = [
     ("units", &[]),
     ("numeric", &[]),
     ("format", &["numeric"]),
@@ -14,11 +14,12 @@ const MAY_KNOW: [(&str, &[&str]); 20] = [
     ("cpu", &["backend", "format", "numeric", "stats"]),
     ("gpu", &["backend", "cpu", "format", "numeric", "stats"]),
     ("device", &["backend", "cpu", "gpu"]),
-    ("checkpoint", &["numeric"]),
-    ("model", &["checkpoint", "numeric"]),
-    ("dialect", &["checkpoint", "format", "model"]),
-    ("recipe", &["dialect", "format", "model"]),
-    ("plan", &["checkpoint", "dialect", "format", "model", "recipe"]),
+    ("onnx", &[]),
+    ("checkpoint", &["numeric", "onnx"]),
+    ("model", &["checkpoint", "numeric", "onnx"]),
+    ("dialect", &["checkpoint", "format", "model", "onnx"]),
+    ("recipe", &["checkpoint", "dialect", "format", "model"]),
+    ("plan", &["checkpoint", "dialect", "format", "model", "onnx", "recipe"]),
     (
         "engine",
         &["backend", "checkpoint", "cpu", "dialect", "format", "model", "numeric", "plan", "stats"],
@@ -34,6 +35,7 @@ const MAY_KNOW: [(&str, &[&str]); 20] = [
             "format",
             "model",
             "numeric",
+            "onnx",
             "plan",
             "stats",
         ],
@@ -47,6 +49,7 @@ const MAY_KNOW: [(&str, &[&str]); 20] = [
             "engine",
             "format",
             "model",
+            "onnx",
             "plan",
             "quantized",
             "stats",

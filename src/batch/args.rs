@@ -14,8 +14,8 @@ use crate::report::{Column, Filter, GroupBy, UnknownColumn};
 #[derive(Debug, Clone, Parser)]
 #[command(name = "quantscope", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Args {
-    /// A Hugging Face checkpoint folder, or one .safetensors file (with the config.json beside it).
-    /// Without one the window goes on with what was open last
+    /// A Hugging Face checkpoint folder, one .safetensors file (with the config.json beside it), or an
+    /// .onnx model. Without one the window goes on with what was open last
     #[arg(required_if_eq("batch", "true"))]
     pub checkpoint: Option<PathBuf>,
 
@@ -62,7 +62,7 @@ pub struct Args {
 
     /// Verify CHECKPOINT, which is quantized
     #[arg(long, help_heading = "What to do", conflicts_with_all = [
-        "out", "format", "export", "recipe", "preset", "include", "exclude", "quantize_embeddings", "tied",
+        "out", "format", "export", "recipe", "preset", "include", "exclude", "quantize_embeddings", "tied", "external_data",
         "scale_search", "expert_scale", "indivisible", "unserved", "max_shard_size", "report", "strict", "group_by",
         "filter", "sort"
     ])]
@@ -71,7 +71,7 @@ pub struct Args {
     /// Write CHECKPOINT, which is quantized, into --out as floats
     #[arg(long, help_heading = "What to do", requires = "out", conflicts_with_all = [
         "dry_run", "stats", "verify", "format", "export", "recipe", "preset", "include", "exclude",
-        "quantize_embeddings", "tied", "scale_search", "expert_scale", "indivisible", "unserved", "report", "strict"
+        "quantize_embeddings", "tied", "external_data", "scale_search", "expert_scale", "indivisible", "unserved", "report", "strict"
     ])]
     pub dequantize: bool,
 
@@ -79,7 +79,7 @@ pub struct Args {
     /// nothing is written if nothing is wrong
     #[arg(long, help_heading = "What to do", requires = "out", conflicts_with_all = [
         "dequantize", "dry_run", "stats", "verify", "format", "export", "recipe", "preset", "include",
-        "exclude", "quantize_embeddings", "tied", "scale_search", "expert_scale", "indivisible",
+        "exclude", "quantize_embeddings", "tied", "external_data", "scale_search", "expert_scale", "indivisible",
         "unserved", "report", "strict", "group_by", "filter", "sort"
     ])]
     pub repair: bool,
@@ -99,7 +99,8 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT", help_heading = "How")]
     pub format: Option<Format>,
 
-    /// Layout of the export: modelopt, compressed-tensors [default: modelopt]
+    /// Layout of the export: modelopt, compressed-tensors, onnx [default: onnx for an ONNX model, else
+    /// modelopt]
     #[arg(long, value_name = "DIALECT", help_heading = "How")]
     pub export: Option<Dialect>,
 
@@ -133,7 +134,8 @@ pub struct Args {
     #[arg(long, value_name = "WHICH", help_heading = "How")]
     pub expert_scale: Option<ExpertScale>,
 
-    /// What becomes of a table that the head shares, when it is to be quantized [default: keep]
+    /// What becomes of a table that the head shares, when it is to be quantized [default: share in
+    /// ONNX, else keep]
     #[arg(long, value_name = "OUTCOME", help_heading = "How")]
     pub tied: Option<TiedOutcome>,
 
@@ -142,6 +144,11 @@ pub struct Args {
     /// [default: keep]
     #[arg(long, value_name = "WHAT", help_heading = "How")]
     pub indivisible: Option<Indivisible>,
+
+    /// Write the tensors of an ONNX model to a file of their own beside it, also where one file could
+    /// hold them; a table that a head shares needs no Reshape then
+    #[arg(long, help_heading = "How")]
+    pub external_data: bool,
 
     /// Allow a format that no known runtime loads in the chosen layout
     #[arg(long, help_heading = "How")]
@@ -254,7 +261,8 @@ impl Args {
         recipe.preset = self.preset.or(recipe.preset);
         recipe.format = self.format.or(recipe.format);
         recipe.export = self.export.or(recipe.export);
-        recipe.tied = self.tied.unwrap_or(recipe.tied);
+        recipe.tied = self.tied.or(recipe.tied);
+        recipe.external_data |= self.external_data;
         recipe.indivisible = self.indivisible.unwrap_or(recipe.indivisible);
         recipe.expert_scale = self.expert_scale.unwrap_or(recipe.expert_scale);
         recipe.scale_search = self.scale_search.unwrap_or(recipe.scale_search);

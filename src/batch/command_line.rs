@@ -107,7 +107,10 @@ impl Words {
             self.value("--preset", preset);
         }
         self.flag("--quantize-embeddings", recipe.quantize_embeddings);
-        self.unless_default("--tied", name(&recipe.tied), name(&default.tied));
+        if let Some(tied) = recipe.tied {
+            self.value("--tied", name(&tied));
+        }
+        self.flag("--external-data", recipe.external_data);
         self.unless_default("--scale-search", recipe.scale_search, default.scale_search);
         let [experts, each] = [&recipe, &&default].map(|recipe| name(&recipe.expert_scale));
         self.unless_default("--expert-scale", experts, each);

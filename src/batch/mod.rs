@@ -21,11 +21,12 @@ pub use size::{exact as size_text, parse as parse_size};
 
 use crate::checkpoint::Checkpoint;
 use crate::device::Device;
-use crate::engine::{Resources, Run, settle_tie, tie_matters};
+use crate::engine::{Resources, Run, tie_matters};
 use crate::export::verify::{Opened, Verification};
 use crate::export::{check_target, run_findings};
 use crate::model::Model;
 use crate::plan::{Finding, Plan, Sharding};
+use crate::quantized::settle_tie;
 use crate::report::{GroupBy, Report, Row, check_file, formats, grouped, ordered, rows, terminal};
 use crate::stats::TensorStats;
 use crate::units;

@@ -76,7 +76,7 @@ impl Dialect {
     /// offer it.
     pub fn packing(self, format: Format) -> Option<Packing> {
         let is_offered = match self {
-            Self::Modelopt => true,
+            Self::Modelopt | Self::Onnx => true,
             Self::CompressedTensors => compressed_tensors::is_offered(format),
         };
         self.stored_packing(format).filter(|_| is_offered)
@@ -125,6 +125,11 @@ impl Dialect {
             Self::Modelopt | Self::CompressedTensors => format,
             Self::Onnx => onnx::resolve(format),
         }
+    }
+
+    /// Whether zero points are packed along rows, and not down columns.
+    pub const fn zero_points_in_rows(self) -> bool {
+        matches!(self, Self::Onnx)
     }
 
     /// Whether rows of a matrix may end in a part of a block.

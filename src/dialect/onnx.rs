@@ -51,7 +51,7 @@ pub const fn resolve(format: Format) -> Format {
 pub fn packing(format: Format) -> Option<Packing> {
     match resolve(format) {
         Format::Int { bits, group: Some(group @ (16 | 32 | 64 | 128 | 256)), .. } => {
-            Some(Packing::Biased { bits, multiple: usize::from(group) })
+            Some(Packing::Blocks { bits, len: group })
         }
         _ => None,
     }

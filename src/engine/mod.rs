@@ -25,7 +25,7 @@ pub use group::Method;
 pub use run::{Measured, Run, Sink, merge};
 pub use schedule::{CHUNK_BYTES, steps, units};
 pub use settle::{settle_tie, tie_matters};
-pub use tie_match::tie_match;
+pub use tie_match::{Comparison, tie_match};
 pub use transpose::{codes_to_blocks, codes_to_rows};
 pub use workers::in_order;
 

@@ -9,17 +9,14 @@ use crate::backend::{Grouped, Quantized, Weights};
 use crate::checkpoint::Dtype;
 use crate::dialect::Part;
 use crate::format::nvfp4::BLOCK_LEN;
-use crate::format::packing::{Packing, pack_zero_points};
+use crate::format::packing::{Packing, pack_zero_points, pack_zero_points_in_rows};
 use crate::format::{Coder, Scope};
 use crate::stats::{QuantizedStats, ScaleHealth, TensorStats};
 
 impl Shared<'_> {
     pub(super) fn not_finite(&self, job: &Job, weights: Weights<'_>) -> EngineError {
         let tensor = self.tensor(job);
-        let values = weights.bytes.chunks_exact(weights.kind.bytes()).map(|element| {
-            let pattern = element.iter().rev().fold(0, |bits, &byte| (bits << 8) | u32::from(byte));
-            weights.kind.widen(pattern)
-        });
+        let values = (0..weights.len()).map(|number| weights.get(number));
         let first = values.enumerate().find(|(_, value)| !value.is_finite());
         let (at, value) = first.unwrap_or((0, f32::NAN));
         let (columns, stored) = (self.columns(job), self.stored_columns(job));
@@ -113,8 +110,12 @@ impl Shared<'_> {
             let at = first * scheme.store.bytes(weights.kind);
             self.write(job, Part::Scales, at as u64, &scheme.store.encode(&scales, weights.kind))?;
         }
-        if scheme.zero_points {
-            let bits = scheme.element.bits();
+        let bits = scheme.element.bits();
+        if self.run.plan.dialect.zero_points_in_rows() {
+            let packed = pack_zero_points_in_rows(&scales, across, bits);
+            let at = row * (across * usize::from(bits)).div_ceil(8);
+            self.write(job, Part::ZeroPoints, at as u64, &packed)?;
+        } else if scheme.zero_points {
             let at = row * usize::from(bits) / 32 * across * 4;
             let packed = pack_zero_points(&scales, across, bits);
             self.write(job, Part::ZeroPoints, at as u64, &packed)?;
@@ -125,7 +126,7 @@ impl Shared<'_> {
             self.write(job, Part::Shape, 0, shape.as_flattened())?;
         }
         let (min_normal, largest) = scheme.store.range(weights.kind);
-        let values = scales.iter().map(|group| group.scale);
+        let values = scales.iter().map(|group| scheme.magnitude(*group));
         let health = ScaleHealth::of_values(values, min_normal, largest);
         let quantized = QuantizedStats {
             global_scale: coder.tensor_scale.map(|group| group.scale),

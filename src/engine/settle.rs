@@ -1,6 +1,6 @@
 //! Finding out by reading whether embedding and head are one.
 
-use super::{EngineError, Method, Resources, tie_match};
+use super::{Comparison, EngineError, Method, Resources, tie_match};
 use crate::backend::TieMatch;
 use crate::model::Model;
 use crate::model::ties::{self, Tie};
@@ -14,7 +14,7 @@ pub fn tie_matters(plan: &Plan) -> bool {
 
 /// Compares embedding and head: byte by byte, and where bytes differ with what the table stands for
 /// once it is quantized as `plan` says. The plan is to be made anew if the result is another than
-/// `model.tie`.
+/// `model.tie`. A table that is quantized already is for [`crate::quantized`] to read.
 pub fn settle_tie(
     model: &Model<'_>,
     plan: &Plan,
@@ -28,9 +28,14 @@ pub fn settle_tie(
     let entry = plan.entries.iter().find(|entry| entry.member.index == *embedding);
     let Some(format) = entry.and_then(Entry::format) else { return Ok(settled) };
     match tie_match(resources, model.checkpoint, (table, other), Method::of(plan, format))? {
-        Some(TieMatch { apart: 0, .. }) => {
+        Some(Comparison { found: TieMatch { apart: 0, .. }, .. }) => {
             Ok(Tie::HeadMatches { embedding: *embedding, head: *head })
         }
+        Some(comparison) if plan.dialect.shares_tables() => Ok(Tie::Apart {
+            embedding: *embedding,
+            head: *head,
+            distance: comparison.distance(table.shape[1]),
+        }),
         _ => Ok(settled),
     }
 }

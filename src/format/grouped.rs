@@ -271,6 +271,16 @@ pub struct Scheme {
 }
 
 impl Scheme {
+    /// Whether its scales may be below zero, or zero.
+    pub fn has_signed_scales(&self) -> bool {
+        self.quotient == Quotient::Reciprocal
+    }
+
+    /// A scale without its sign, where that has a meaning.
+    pub fn magnitude(&self, group: GroupScale) -> f32 {
+        if self.has_signed_scales() { group.scale.abs() } else { group.scale }
+    }
+
     /// The code of a weight of type `kind`.
     #[inline(always)]
     pub fn encode(&self, weight: f32, group: GroupScale, kind: FloatKind) -> u8 {

@@ -77,7 +77,7 @@ impl<'a> Model<'a> {
     pub fn new(checkpoint: &'a Checkpoint, fused: FusedExperts) -> Self {
         if let Some(graph) = &checkpoint.onnx {
             let (members, uses) = onnx::members(checkpoint, graph);
-            let tie = onnx::tie(graph, &members, &uses);
+            let tie = onnx::tie(checkpoint, graph, &members, &uses);
             return Self { checkpoint, members, tie, uses };
         }
         let indices = 0..checkpoint.tensors.len();

@@ -1,8 +1,9 @@
 //! What the tensors of an ONNX model are: told from the nodes that take them.
 
-use super::{InputAxis, Member, Role, natural_order, ties::Tie};
-use crate::checkpoint::{Checkpoint, Onnx, Tensor};
-use crate::onnx::{Document, Links, Node};
+use super::ties::{CodesTable, Tie};
+use super::{InputAxis, Member, Role, natural_order};
+use crate::checkpoint::{Checkpoint, Dtype, Onnx, Tensor};
+use crate::onnx::{Document, Links, MICROSOFT, Node};
 
 /// Who takes a tensor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct TensorUses {
     pub other: Option<String>,
     /// Whether it is stored as `[inputs, outputs]`.
     pub inputs_first: bool,
+    /// Whether it is a part of a layer that is quantized already.
+    pub is_part: bool,
 }
 
 /// A node that takes a weight.
@@ -58,6 +61,9 @@ impl TensorUses {
         }
         for taken in links.uses(value) {
             let node = &document.nodes[taken.node];
+            let quantized = ["MatMulNBits", "GatherBlockQuantized"];
+            let is_codes = quantized.iter().any(|op_type| node.is(MICROSOFT, op_type));
+            uses.is_part |= is_codes || node.is("", "DequantizeLinear");
             let is_plain = matches!(node.ints("perm"), None | Some([1, 0]));
             let output = node.outputs.first().map_or("", String::as_str);
             if node.is("", "Transpose") && is_plain && !links.is_ambiguous(output) {
@@ -140,12 +146,14 @@ pub fn members(checkpoint: &Checkpoint, graph: &Onnx) -> (Vec<Member>, Vec<Tenso
     let links = Links::new(document);
     let uses = |index: usize| TensorUses::of(document, &links, &graph.initializer(index).name);
     let uses: Vec<TensorUses> = (0..checkpoint.tensors.len()).map(uses).collect();
+    let of_codes = codes_tables(checkpoint, graph).map(|table| table.shape[0]);
     let vocabularies: Vec<u64> = checkpoint
         .tensors
         .iter()
         .zip(&uses)
         .filter(|(tensor, uses)| tensor.shape.len() == 2 && uses.is_table())
         .map(|(tensor, _)| tensor.shape[0])
+        .chain(of_codes)
         .collect();
     let member = |(index, uses): (usize, &TensorUses)| {
         let stored = &checkpoint.tensors[index];
@@ -200,7 +208,12 @@ fn reaches_output(document: &Document, links: &Links<'_>, node: usize) -> bool {
 }
 
 /// How embedding and head belong together, as far as the graph tells.
-pub fn tie(graph: &Onnx, members: &[Member], uses: &[TensorUses]) -> Tie {
+pub fn tie(
+    checkpoint: &Checkpoint,
+    graph: &Onnx,
+    members: &[Member],
+    uses: &[TensorUses],
+) -> Tie {
     let tables = || members.iter().filter(|member| member.role == Role::Embedding);
     let shared = tables().find(|member| uses[member.index].is_matrix());
     if let Some(table) = shared {
@@ -215,8 +228,42 @@ pub fn tie(graph: &Onnx, members: &[Member], uses: &[TensorUses]) -> Tie {
     let heads = members.iter().filter(|member| member.role == Role::Head);
     let same_shape = |head: &Member| tables().find(|table| table.tensor.shape == head.tensor.shape);
     let pair = heads.filter_map(|head| Some((same_shape(head)?, head))).next();
-    match pair {
-        Some((table, head)) => Tie::Unknown { embedding: table.index, head: head.index },
-        None => Tie::Untied,
+    if let Some((table, head)) = pair {
+        return Tie::Unknown { embedding: table.index, head: head.index };
     }
+    codes_tables(checkpoint, graph)
+        .find_map(|table| {
+            let fits = |member: &&Member| member.is_weight && member.tensor.shape == table.shape;
+            let head = members.iter().find(fits)?.index;
+            Some(Tie::OfCodes { table, head, matches: None })
+        })
+        .unwrap_or(Tie::Untied)
+}
+
+/// The tables that are quantized already and whose bytes are those of a matrix.
+fn codes_tables<'a>(
+    checkpoint: &'a Checkpoint,
+    graph: &'a Onnx,
+) -> impl Iterator<Item = CodesTable> + 'a {
+    let links = Links::new(&graph.document);
+    graph.document.nodes.iter().filter_map(move |node| {
+        if !node.is(MICROSOFT, "GatherBlockQuantized") {
+            return None;
+        }
+        let part = |input: usize| graph.index_of(&links, node.input(input)?);
+        let (codes, scales) = (part(0)?, part(2)?);
+        let zero_points = part(3);
+        let bits = u8::try_from(node.int("bits").unwrap_or(4)).ok().filter(|b| [4, 8].contains(b))?;
+        let group = u16::try_from(node.int("block_size").unwrap_or(128)).ok()?;
+        let stored = &checkpoint.tensors[codes];
+        let [rows, bytes] = stored.shape[..] else { return None };
+        let columns = bytes * 8 / u64::from(bits);
+        let fits = stored.dtype == Dtype::U8
+            && (16..=256).contains(&group)
+            && group.is_power_of_two()
+            && columns.is_multiple_of(group.into())
+            && (node.input(3).is_none() || zero_points.is_some());
+        let shape = [rows, columns];
+        fits.then_some(CodesTable { codes, scales, zero_points, shape, bits, group })
+    })
 }

@@ -1,5 +1,6 @@
 //! Embedding and language-model head that are one matrix.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Config, Tensor};
@@ -35,6 +36,25 @@ pub enum Tie {
         /// The head, likewise.
         head: usize,
     },
+    /// Both are stored, and were compared: the head is another matrix.
+    Apart {
+        /// The table, an index in [`Checkpoint::tensors`]; its codes, where it is quantized.
+        embedding: usize,
+        /// The head, likewise.
+        head: usize,
+        /// How far it is.
+        distance: TieDistance,
+    },
+    /// The table is quantized already, and a float head of its shape is stored.
+    OfCodes {
+        /// The table.
+        table: CodesTable,
+        /// The head, an index in [`Checkpoint::tensors`].
+        head: usize,
+        /// Whether every weight of the head lies within half a step of what the table stands for;
+        /// `None` before that was looked at.
+        matches: Option<bool>,
+    },
     /// Config says untied, but the stored head may equal the table: only its bytes can tell.
     Unknown {
         /// The table, an index in [`Checkpoint::tensors`].
@@ -44,11 +64,55 @@ pub enum Tie {
     },
 }
 
+/// How far a head is from what a quantized table stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TieDistance {
+    /// Weights that are further away than half a step of their block.
+    pub apart: u64,
+    /// Weights that were compared.
+    pub weights: u64,
+    /// Row and column of the first that is apart.
+    pub first: [u64; 2],
+    /// Its distance in hundredths of a step; `None` in a block whose step is 0.
+    pub hundredths: Option<u64>,
+}
+
+/// A table of an ONNX model that is quantized already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodesTable {
+    /// Its codes, an index in [`Checkpoint::tensors`].
+    pub codes: usize,
+    /// Its scales, likewise.
+    pub scales: usize,
+    /// Its zero points, likewise, if it has any.
+    pub zero_points: Option<usize>,
+    /// Rows and columns of the table.
+    pub shape: [u64; 2],
+    /// Bits of a code.
+    pub bits: u8,
+    /// Codes of a block.
+    pub group: u16,
+}
+
+impl fmt::Display for TieDistance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { apart, weights, first: [row, column], hundredths } = self;
+        write!(f, "{apart} of {weights} weights are more than half a step away")?;
+        match hundredths {
+            Some(n) => {
+                let steps = *n as f64 / 100.0;
+                write!(f, ", the first at [{row}, {column}] by {steps:.2} steps")
+            }
+            None => write!(f, ", the first at [{row}, {column}]"),
+        }
+    }
+}
+
 impl Tie {
     /// The table, an index in [`Checkpoint::tensors`].
     pub const fn embedding(&self) -> Option<usize> {
         match self {
-            Self::Untied => None,
+            Self::Untied | Self::OfCodes { .. } | Self::Apart { .. } => None,
             Self::HeadAbsent { embedding, .. }
             | Self::HeadStored { embedding, .. }
             | Self::HeadMatches { embedding, .. }

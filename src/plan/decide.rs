@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::{Decision, Entry, Finding, FindingKind, Reason};
+use super::{Decision, Entry, Finding, FindingKind, Reason, SharedTable};
 use crate::checkpoint::{Dtype, Tensor};
 use crate::dialect::{Dialect, Output};
 use crate::format::Format;
-use crate::model::{InputAxis, Member, Model, Role, natural_order, ties::Tie};
+use crate::model::ties::{CodesTable, Tie};
+use crate::model::{InputAxis, Member, Model, Role, natural_order};
 use crate::recipe::{Action, Indivisible, Recipe, RuleSet, TiedOutcome};
 
 /// Entries in the model's order, and what came up.
@@ -84,7 +85,8 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
         };
         decided.entries.push(Entry { member, decision, outputs });
     }
-    share(model, recipe, dialect, &mut decided.entries);
+    let shared = share(model, recipe, dialect, &mut decided.entries);
+    decided.findings.extend(shared);
     decided.findings = Finding::merged(decided.findings);
     decided
 }
@@ -124,6 +126,9 @@ fn by_rules(
 ) -> Decision {
     let tensor = &member.tensor;
     let stored = &model.checkpoint.tensors[member.index];
+    if model.uses.get(member.index).is_some_and(|uses| uses.is_part) {
+        return Decision::Keep(Reason::Part);
+    }
     let Some((_, rule)) = rules.decide([&tensor.name, &stored.name], member.role) else {
         return Decision::Keep(Reason::Default(member.role));
     };
@@ -326,26 +331,54 @@ fn as_stored(model: &Model<'_>, member: Member) -> Member {
 
 /// Makes a head that is stored on its own read the codes of the table that it equals, unless a rule
 /// says otherwise of it. Its floats stay where something else needs them.
-fn share(model: &Model<'_>, recipe: &Recipe, dialect: Dialect, entries: &mut [Entry]) {
-    let (Tie::HeadStored { embedding, head, .. } | Tie::HeadMatches { embedding, head }) =
-        &model.tie
-    else {
-        return;
-    };
+fn share(
+    model: &Model<'_>,
+    recipe: &Recipe,
+    dialect: Dialect,
+    entries: &mut [Entry],
+) -> Option<Finding> {
     let shares = dialect.shares_tables() && recipe.tied_in(dialect) == TiedOutcome::Share;
-    let of = |index: usize| move |entry: &Entry| entry.member.index == index;
-    let format = entries.iter().find(|entry| of(*embedding)(entry)).and_then(Entry::format);
-    let (true, Some(format)) = (shares, format) else { return };
-    let Some(entry) = entries.iter_mut().find(|entry| of(*head)(entry)) else { return };
-    if matches!(entry.decision, Decision::Keep(Reason::Rule(_))) {
-        return;
+    let (head, format, table) = match &model.tie {
+        Tie::HeadStored { embedding, head, .. } | Tie::HeadMatches { embedding, head } => {
+            let entry = entries.iter().find(|entry| entry.member.index == *embedding)?;
+            (*head, entry.format()?, SharedTable::of(&entry.member.tensor, &entry.outputs))
+        }
+        Tie::OfCodes { table, head, matches } if *matches != Some(false) && recipe.format.is_some() => {
+            (*head, format_of(table), parts_of(model, table))
+        }
+        _ => return None,
+    };
+    let entry = entries.iter_mut().find(|entry| entry.member.index == head)?;
+    if !shares || matches!(entry.decision, Decision::Keep(Reason::Rule(_))) {
+        return None;
     }
-    let other_use = model.uses.get(*head).is_some_and(|uses| uses.other.is_some());
-    let stored = &model.checkpoint.tensors[*head];
+    let stored = &model.checkpoint.tensors[head];
+    if matches!(model.tie, Tie::OfCodes { matches: None, .. }) {
+        return Some(Finding::about(FindingKind::TieUnknown, &stored.name, stored.bytes));
+    }
+    let other_use = model.uses.get(head).is_some_and(|uses| uses.other.is_some());
     entry.outputs = if other_use { vec![Output::verbatim(stored)] } else { Vec::new() };
     if !other_use {
-        entry.member.tensor = model.tensor(*head).clone();
+        entry.member.tensor = model.tensor(head).clone();
     }
-    let name = model.checkpoint.tensors[*embedding].name.clone();
-    entry.decision = Decision::Shared { format, table: *embedding, name };
+    entry.decision = Decision::Shared { format, table };
+    None
+}
+
+fn format_of(table: &CodesTable) -> Format {
+    let symmetric = table.zero_points.is_none();
+    Format::Int { bits: table.bits, group: Some(table.group), symmetric }
+}
+
+/// The parts of a table that is quantized already, by their names in the graph.
+fn parts_of(model: &Model<'_>, table: &CodesTable) -> SharedTable {
+    let graph = model.checkpoint.onnx.as_ref();
+    let name = |index: usize| graph.map_or_else(String::new, |g| g.initializer(index).name.clone());
+    SharedTable {
+        name: name(table.codes),
+        shape: table.shape,
+        codes: name(table.codes),
+        scales: name(table.scales),
+        zero_points: table.zero_points.map(name),
+    }
 }

@@ -118,7 +118,7 @@ impl<'a> Edit<'a> {
                     rule.split_once(", where rows of ").map_or(rule.as_str(), |(rule, _)| rule),
                 ),
                 Decision::Keep(Reason::Rule(rule)) => Some(rule.as_str()),
-                Decision::Stored(_) | Decision::Keep(_) => None,
+                Decision::Shared { .. } | Decision::Stored(_) | Decision::Keep(_) => None,
             };
             let decider = decider.and_then(|rule| places.get(rule).copied());
             let other = decider.filter(|i| !by_name.contains(i));

@@ -25,7 +25,7 @@ pub fn fixes(finding: &Finding, recipe: &Recipe, plan: &Plan) -> Vec<Fix> {
     let named = || edit.named(&finding.tensors);
     let changed = |label: &str, recipe| Some(Fix { label: label.to_owned(), recipe });
     let keep = || changed("Keep them", edit.keep(recipe.clone(), &named()));
-    let tied = |tied| Recipe { tied, ..recipe.clone() };
+    let tied = |tied| Recipe { tied: Some(tied), ..recipe.clone() };
 
     let found: Vec<Option<Fix>> = match &finding.kind {
         FindingKind::Indivisible { columns, block } => {
@@ -49,7 +49,8 @@ pub fn fixes(finding: &Finding, recipe: &Recipe, plan: &Plan) -> Vec<Fix> {
         | FindingKind::OddRows
         | FindingKind::TooWide { .. }
         | FindingKind::Empty
-        | FindingKind::NotAnyLayer => vec![keep()],
+        | FindingKind::NotAnyLayer
+        | FindingKind::OtherUse => vec![keep()],
         FindingKind::NoRule => vec![quantize(&edit, recipe, &named()), keep()],
         FindingKind::TiedKept { .. } => {
             let is_table = |entry: &&Entry| entry.member.role == Role::Embedding;
@@ -364,7 +365,7 @@ mod tests {
         let labels = settle(&stored, &asked, "are one matrix");
         assert_eq!(labels, ["Untie: let table and head be on their own", "Leave them float"]);
 
-        let untied = Recipe { quantize_embeddings: true, tied: TiedOutcome::Untie, ..nvfp4() };
+        let untied = Recipe { quantize_embeddings: true, tied: Some(TiedOutcome::Untie), ..nvfp4() };
         let mut model = Model::new(&stored.checkpoint, Dialect::Modelopt.fused_experts());
         let Tie::HeadStored { differs, .. } = &mut model.tie else { panic!("{:?}", model.tie) };
         *differs = true;

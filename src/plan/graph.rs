@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::layout::{Contents, PlannedFile};
-use super::{Decision, Entry};
+use super::{Decision, Entry, SharedTable};
 use crate::checkpoint::header::HeaderEntry;
-use crate::checkpoint::{Checkpoint, Onnx, Tensor};
+use crate::checkpoint::{Checkpoint, Onnx};
 use crate::dialect::onnx::{EXTERNAL_BYTES, OPSET};
 use crate::dialect::{Output, Part};
 use crate::format::Format;
@@ -39,7 +39,6 @@ pub fn files(
     let data_name = format!("{name}.data");
     let mut build = Build {
         entries,
-        checkpoint,
         onnx,
         uses,
         data_name: external.then_some(data_name.as_str()),
@@ -64,7 +63,6 @@ pub fn files(
 
 struct Build<'a> {
     entries: &'a [Entry],
-    checkpoint: &'a Checkpoint,
     onnx: &'a Onnx,
     uses: &'a [TensorUses],
     /// The file for tensors, if there is to be one.
@@ -92,21 +90,17 @@ impl Build<'_> {
                 } else {
                     self.replace(id, tensors);
                 }
-                let blocks = self.rewrite(index, &names, *format, gathers_only);
-                if blocks {
-                    self.add_blocks(number, *format);
+                if self.rewrite(index, &names, *format, gathers_only) {
+                    self.add_blocks(&names, *format);
                 }
             }
-            Decision::Shared { format, table, .. } => {
-                let of_table = |other: &&Entry| other.member.index == *table;
-                let Some(names) = self.entries.iter().find(of_table).map(Names::of) else { return };
+            Decision::Shared { format, table } => {
                 if entry.outputs.is_empty() {
                     self.replace(id, Vec::new());
                 }
+                let names = Names { is_table: true, parts: table.clone() };
                 self.rewrite(index, &names, *format, false);
-                if let Some(table) = self.entries.iter().position(|e| e.member.index == *table) {
-                    self.add_blocks(table, *format);
-                }
+                self.add_blocks(&names, *format);
             }
             Decision::Keep(_) | Decision::Stored(_) => {}
         }
@@ -205,12 +199,12 @@ impl Build<'_> {
 
     fn matrix_nodes(&self, layer: &LayerUse, names: &Names, format: Format) -> Vec<NewNode> {
         let old = &self.onnx.document.nodes[layer.node];
-        let [rows, columns] = names.shape;
+        let [rows, columns] = names.parts.shape;
         let Format::Int { bits, group: Some(group), .. } = format else { return Vec::new() };
         let input = old.input(0).unwrap_or_default().to_owned();
-        let codes = if names.is_table { names.blocks() } else { names.codes.clone() };
-        let mut inputs = vec![input, codes, names.scales.clone()];
-        inputs.extend(names.zero_points.clone());
+        let codes = if names.is_table { names.blocks() } else { names.parts.codes.clone() };
+        let mut inputs = vec![input, codes, names.parts.scales.clone()];
+        inputs.extend(names.parts.zero_points.clone());
         let bias = old.input(2).filter(|_| layer.operator == Operator::Gemm);
         let is_vector = bias.is_some_and(|bias| self.is_vector(bias, rows));
         let mut outputs = old.outputs.clone();
@@ -260,19 +254,16 @@ impl Build<'_> {
 
     /// Gives the codes of a table the shape of a matrix: as a second name for the same bytes where these
     /// are in a file of their own, else by a `Reshape`.
-    fn add_blocks(&mut self, table: usize, format: Format) {
-        let entry = &self.entries[table];
-        let names = Names::of(entry);
+    fn add_blocks(&mut self, names: &Names, format: Format) {
         let Format::Int { bits, group: Some(group), .. } = format else { return };
-        let [rows, columns] = names.shape;
+        let [rows, columns] = names.parts.shape;
         let block_bytes = u64::from(group) * u64::from(bits) / 8;
         let dims = vec![rows, columns / u64::from(group), block_bytes];
         let mut known = self.edits.initializers.iter().map(|tensor| &tensor.name);
         if known.any(|name| *name == names.blocks() || *name == names.block_shape()) {
             return;
         }
-        let codes = entry.outputs.iter().position(|output| output.part == Part::Codes);
-        let place = self.data.iter().find(|((e, o), _)| *e == table && Some(*o) == codes);
+        let place = self.data.iter().find(|(_, tensor)| tensor.name == names.parts.codes);
         if let (Some((_, place)), Some(location)) = (place, self.data_name) {
             let data = Data::External {
                 location: location.to_owned(),
@@ -294,7 +285,7 @@ impl Build<'_> {
                 name: format!("{}_reshape", names.blocks()),
                 op_type: "Reshape",
                 domain: "",
-                inputs: vec![names.codes.clone(), names.block_shape()],
+                inputs: vec![names.parts.codes.clone(), names.block_shape()],
                 outputs: vec![names.blocks()],
                 attributes: Vec::new(),
             });
@@ -368,32 +359,19 @@ impl Build<'_> {
 /// What the parts of a quantized weight are called in the new model.
 struct Names {
     is_table: bool,
-    shape: [u64; 2],
-    codes: String,
-    scales: String,
-    zero_points: Option<String>,
+    parts: SharedTable,
 }
 
 impl Names {
     fn of(entry: &Entry) -> Self {
-        let of_part = |part| {
-            let output = entry.outputs.iter().find(|output| output.part == part);
-            output.map(|output| output.name.clone())
-        };
         let codes = entry.outputs.iter().find(|output| output.part == Part::Codes);
-        let Tensor { shape, .. } = &entry.member.tensor;
-        Self {
-            is_table: codes.is_some_and(|codes| codes.shape.len() == 2),
-            shape: [shape.first(), shape.get(1)].map(|length| length.copied().unwrap_or(0)),
-            codes: of_part(Part::Codes).unwrap_or_default(),
-            scales: of_part(Part::Scales).unwrap_or_default(),
-            zero_points: of_part(Part::ZeroPoints),
-        }
+        let is_table = codes.is_some_and(|codes| codes.shape.len() == 2);
+        Self { is_table, parts: SharedTable::of(&entry.member.tensor, &entry.outputs) }
     }
 
     /// The codes of a table in blocks.
     fn blocks(&self) -> String {
-        format!("{}_blocks", self.codes)
+        format!("{}_blocks", self.parts.codes)
     }
 
     fn block_shape(&self) -> String {
@@ -404,13 +382,13 @@ impl Names {
 fn gather(onnx: &Onnx, layer: &LayerUse, names: &Names, format: Format) -> NewNode {
     let old = &onnx.document.nodes[layer.node];
     let indices = old.input(1).unwrap_or_default().to_owned();
-    let zero_points = names.zero_points.clone().unwrap_or_default();
+    let zero_points = names.parts.zero_points.clone().unwrap_or_default();
     NewNode {
         like: Some(layer.node),
         name: String::new(),
         op_type: "GatherBlockQuantized",
         domain: MICROSOFT,
-        inputs: vec![names.codes.clone(), indices, names.scales.clone(), zero_points],
+        inputs: vec![names.parts.codes.clone(), indices, names.parts.scales.clone(), zero_points],
         outputs: old.outputs.clone(),
         attributes: vec![
             ("bits", format.code_bits().into()),

@@ -30,8 +30,8 @@ pub use reason::Reason;
 pub use rule_use::RuleUse;
 pub use sizes::Sizes;
 
-use crate::checkpoint::{Checkpoint, ONNX_FILE};
-use crate::dialect::{Dialect, Output};
+use crate::checkpoint::{Checkpoint, ONNX_FILE, Tensor};
+use crate::dialect::{Dialect, Output, Part};
 use crate::format::{Format, Quotient, ScaleSearch};
 use crate::model::{Member, Model, Role, is_quantizable, module_of};
 use crate::recipe::{Recipe, TiedOutcome};
@@ -98,15 +98,46 @@ pub enum Decision {
     Shared {
         /// The format of the table.
         format: Format,
-        /// The table, an index in [`Checkpoint::tensors`].
-        table: usize,
-        /// Its name.
-        name: String,
+        /// The table.
+        table: SharedTable,
     },
     /// It is in this format already.
     Stored(Format),
     /// It is stored byte for byte.
     Keep(Reason),
+}
+
+/// A quantized table that heads read, by the names of its parts in the export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedTable {
+    /// The table itself.
+    pub name: String,
+    /// Rows and columns.
+    pub shape: [u64; 2],
+    /// Its codes.
+    pub codes: String,
+    /// Its scales.
+    pub scales: String,
+    /// Its zero points, if it has any.
+    pub zero_points: Option<String>,
+}
+
+impl SharedTable {
+    /// The parts that `outputs` are of a weight.
+    fn of(weight: &Tensor, outputs: &[Output]) -> Self {
+        let of_part = |part| {
+            let output = outputs.iter().find(|output| output.part == part);
+            output.map(|output| output.name.clone())
+        };
+        let length = |axis: usize| weight.shape.get(axis).copied().unwrap_or(0);
+        Self {
+            name: weight.name.clone(),
+            shape: [length(0), length(1)],
+            codes: of_part(Part::Codes).unwrap_or_default(),
+            scales: of_part(Part::Scales).unwrap_or_default(),
+            zero_points: of_part(Part::ZeroPoints),
+        }
+    }
 }
 
 impl Entry {

@@ -29,6 +29,8 @@ pub enum Reason {
     FusedExperts,
     /// It is a matrix that is no module's weight.
     NotWeight,
+    /// It is a part of a layer that is quantized already.
+    Part,
     /// No node of the graph takes it as the weight of a layer.
     NoLayer,
     /// It is the weight of a layer, but is also used otherwise.
@@ -94,6 +96,7 @@ impl fmt::Display for Reason {
                 f.write_str("its experts are fused in a layout that is not known")
             }
             Self::NotWeight => f.write_str("its name does not end in .weight"),
+            Self::Part => f.write_str("part of a layer that is quantized already"),
             Self::NoLayer => f.write_str("no MatMul, Gemm or Gather takes it as a matrix"),
             Self::OtherUse(other) => write!(f, "its floats are also needed by {other}"),
             Self::Indivisible { columns, block } => {

@@ -8,7 +8,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError, Dtype, Tensor};
 use crate::dialect::Dialect;
 use crate::engine::codes_to_blocks;
 use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Rule, Scaling};
-use crate::format::packing::{Packing, unpack_zero_points};
+use crate::format::packing::{Packing, unpack_zero_points, unpack_zero_points_in_rows};
 use crate::format::{Element, Format, GroupScale, Nvfp4Tables, Scheme, Scope};
 use crate::numeric::{FloatKind, e4m3, e8m0};
 use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
@@ -60,20 +60,23 @@ impl Chunk {
             Self::Nvfp4 { scales, .. } => ScaleHealth::of(scales),
             Self::Grouped { scales, scheme, kind, .. } => {
                 let (min_normal, largest) = scheme.store.range(*kind);
-                let values = scales.iter().map(|group| group.scale);
+                let values = scales.iter().map(|group| scheme.magnitude(*group));
                 ScaleHealth::of_values(values, min_normal, largest)
             }
         }
     }
 
-    /// Whether every scale is a finite number above zero, so that the values have a meaning.
+    /// Whether every scale is a finite number that the format may have, so that the values have a meaning.
     pub fn is_sound(&self) -> bool {
         let global = match self {
             Self::Nvfp4 { scaling, .. } => scaling.global_scale,
             Self::Grouped { .. } => 1.0,
         };
-        let may_be_zero = |scale: &f32| is_sound(*scale) || *scale == 0.0;
-        is_sound(global) && self.scales().iter().all(may_be_zero)
+        let signed = matches!(self, Self::Grouped { scheme, .. } if scheme.has_signed_scales());
+        let sound = |scale: &f32| {
+            is_sound(*scale) || *scale == 0.0 || (signed && scale.is_finite())
+        };
+        is_sound(global) && self.scales().iter().all(sound)
     }
 
     /// Codes that are no number.
@@ -157,9 +160,15 @@ pub fn read_chunk(
     if let Some(zero_points) = tensor(layer.parts.zero_points) {
         let bits = scheme.element.bits();
         let across = scheme.scope.across(columns);
-        let word_row = |row: usize| (row * usize::from(bits)).div_ceil(32) * across * 4;
-        let packed = read(zero_points, word_row(first)..word_row(end))?;
-        let unpacked = unpack_zero_points(&packed, end - first, across, bits);
+        let unpacked = if layer.dialect.zero_points_in_rows() {
+            let row_bytes = (across * usize::from(bits)).div_ceil(8);
+            let packed = read(zero_points, first * row_bytes..end * row_bytes)?;
+            unpack_zero_points_in_rows(&packed, across, bits)
+        } else {
+            let word_row = |row: usize| (row * usize::from(bits)).div_ceil(32) * across * 4;
+            let packed = read(zero_points, word_row(first)..word_row(end))?;
+            unpack_zero_points(&packed, end - first, across, bits)
+        };
         for (scale, zero_point) in scales.iter_mut().zip(unpacked) {
             scale.zero_point = zero_point;
         }
@@ -197,7 +206,7 @@ pub fn places(
 /// What the global scale of a dialect means.
 pub fn nvfp4_rule(dialect: Dialect) -> Rule {
     match dialect {
-        Dialect::Modelopt => Rule::Dynamic,
+        Dialect::Modelopt | Dialect::Onnx => Rule::Dynamic,
         Dialect::CompressedTensors => Rule::CompressedTensors,
     }
 }

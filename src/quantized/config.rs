@@ -193,7 +193,9 @@ impl Stated {
     pub fn expects(&self, module: &str) -> Option<Option<Format>> {
         match self.dialect {
             _ if self.foreign.is_some() => self.all,
-            Dialect::Modelopt => self.all.or_else(|| self.layers.get(module).copied()),
+            Dialect::Modelopt | Dialect::Onnx => {
+                self.all.or_else(|| self.layers.get(module).copied())
+            }
             Dialect::CompressedTensors => {
                 let role = role_of(&format!("{module}.weight"), &[1, 1]);
                 let matches = |group: &&Group| {

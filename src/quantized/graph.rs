@@ -37,6 +37,35 @@ pub fn find(checkpoint: &Checkpoint, source: Option<&Checkpoint>) -> Vec<Layer> 
     layers
 }
 
+/// Nodes that multiply by the codes of a table, each with the name of the table's codes.
+pub fn shared_tables(checkpoint: &Checkpoint) -> Vec<(String, String)> {
+    let Some(graph) = &checkpoint.onnx else { return Vec::new() };
+    let links = Links::new(&graph.document);
+    // Two tensors may be one range of bytes.
+    let place = |node: &Node, inputs: &Inputs| {
+        let codes = part(graph, &links, node, inputs.codes)?;
+        let tensor = &checkpoint.tensors[codes];
+        Some((tensor.file, tensor.offset))
+    };
+    let nodes = || {
+        let nodes = graph.document.nodes.iter();
+        nodes.filter_map(|node| {
+            let inputs = Inputs::of(node)?;
+            Some((node, inputs.is_table, place(node, &inputs)?))
+        })
+    };
+    let table_at = |at: (usize, u64)| {
+        nodes().find(|(_, is_table, other)| *is_table && *other == at).map(|(node, ..)| node)
+    };
+    nodes()
+        .filter(|(_, is_table, _)| !is_table)
+        .filter_map(|(node, _, at)| {
+            let codes = table_at(at)?.input(0)?;
+            Some((name_of(node).to_owned(), weight_of_codes(codes)))
+        })
+        .collect()
+}
+
 /// The weight of each layer of a float model, by the value that the layer gives.
 fn weights_by_output(source: &Checkpoint) -> HashMap<String, String> {
     let model = Model::new(source, FusedExperts::Packed);
@@ -78,14 +107,7 @@ fn read(
     node: &Node,
     inputs: Inputs,
 ) -> Layer {
-    let part = |input: usize| {
-        let value = node.input(input)?;
-        graph.index_of(links, value).or_else(|| {
-            // The codes of a table, in the shape of a matrix.
-            let reshape = &graph.document.nodes[links.producer(value)?];
-            reshape.is("", "Reshape").then(|| graph.index_of(links, reshape.input(0)?))?
-        })
-    };
+    let part = |input: usize| part(graph, links, node, input);
     let parts = Parts {
         codes: part(inputs.codes),
         scales: part(inputs.scales),
@@ -110,6 +132,15 @@ fn read(
         Err(problem) => layer.problem = Some(format!("{}: {problem}", name_of(node))),
     }
     layer
+}
+
+/// The tensor that a node takes, also in another shape: the codes of a table as those of a matrix.
+fn part(graph: &Onnx, links: &Links<'_>, node: &Node, input: usize) -> Option<usize> {
+    let value = node.input(input)?;
+    graph.index_of(links, value).or_else(|| {
+        let reshape = &graph.document.nodes[links.producer(value)?];
+        reshape.is("", "Reshape").then(|| graph.index_of(links, reshape.input(0)?))?
+    })
 }
 
 fn name_of(node: &Node) -> &str {

@@ -9,6 +9,7 @@ mod ignore;
 mod mend;
 mod plan;
 mod run;
+mod settle;
 mod store;
 
 use crate::checkpoint::{Checkpoint, Tensor};
@@ -20,10 +21,12 @@ use crate::format::packing::Packing;
 pub use chunk::{Chunk, global_scale, is_sound, nvfp4_rule, read_chunk};
 pub use config::{Foreign, Stated, dialect_of, format_of_group};
 pub use find::find;
+pub use graph::shared_tables;
 pub use ignore::IgnoreList;
 pub use mend::{Mended, global_scale_of_zeros};
 pub use plan::{Outputs, float_type, plan, scales_activations};
 pub use run::{floats, run, run_entries};
+pub use settle::settle_tie;
 pub use store::{StoredRows, store};
 
 /// A quantized layer: the parts of it that are there, and what is wrong with them.
@@ -118,7 +121,10 @@ impl Layer {
 
     /// How its codes are packed.
     pub fn packing(&self) -> Option<Packing> {
-        self.dialect.stored_packing(self.format?)
+        match (self.is_table, self.format?) {
+            (true, Format::Int { bits, .. }) => Some(Packing::Blocks { bits, len: 1 }),
+            (_, format) => self.dialect.stored_packing(format),
+        }
     }
 
     /// The part that holds its codes.

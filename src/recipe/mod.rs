@@ -18,6 +18,7 @@ pub use patterns::patterns;
 pub use rule::{Action, Rule, RuleSet, SourcedRule};
 pub use rules::{exclude_source, include_source};
 
+use crate::checkpoint::Checkpoint;
 use crate::dialect::Dialect;
 use crate::format::{Format, ScaleSearch};
 

@@ -178,7 +178,7 @@ fn planned(plan: &Plan, entry: &Entry) -> Row {
         format: entry.format().map_or(KEPT, |format| format.name()).to_owned(),
         reason: match &entry.decision {
             Decision::Quantize { rule, .. } => rule.clone(),
-            Decision::Shared { name, .. } => format!("reads the codes of {name}"),
+            Decision::Shared { table, .. } => format!("reads the codes of {}", table.name),
             Decision::Stored(_) => "stored so".to_owned(),
             Decision::Keep(reason) => reason.to_string(),
         },

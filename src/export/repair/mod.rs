@@ -89,6 +89,11 @@ pub fn repair(
         );
         return Err(ExportError::NotVerifiable { path: path.to_owned(), problem }.into());
     }
+    if opened.checkpoint.onnx.is_some() {
+        let problem = "ONNX models are verified, but not repaired: quantize the float model again";
+        let (path, problem) = (path.to_owned(), problem.to_owned());
+        return Err(ExportError::NotVerifiable { path, problem }.into());
+    }
     check_target(options.out, path, options.overwrite)?;
     stage(RepairStage::Examine, opened.bytes());
     let verification = opened.verify(resources)?;
@@ -104,7 +109,7 @@ pub fn repair(
     let needed = plan.bytes_after + companions.bytes;
     let staging = Staging::create(options.out, path, options.overwrite, needed)?;
     stage(RepairStage::Repair, plan.bytes_before);
-    let writer = Writer::create(staging.path(), &plan)?;
+    let writer = Writer::create(staging.path(), &plan, checkpoint)?;
     let rescaled = write::write(&opened, &diagnosis, &plan, &writer, resources)?;
     writer.finish()?;
     let mut repairs = repairs(&opened, &diagnosis, &plan, &rescaled);

@@ -9,7 +9,7 @@ use super::{Irreparable, NotRepaired, Rescaled};
 use crate::checkpoint::Dtype;
 use crate::dialect::{Output, Part};
 use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, Sink, in_order, steps};
-use crate::plan::{Decision, Plan, PlannedFile, Reason, Sharding, layout};
+use crate::plan::{Decision, Plan, Reason, Sharding, layout};
 use crate::quantized::{self, Layer, Outputs, floats, global_scale, read_chunk, store};
 use crate::stats::{ErrorSums, WeightSums};
 
@@ -34,7 +34,7 @@ pub fn plan(opened: &Opened<'_>, diagnosis: &Diagnosis, sharding: Sharding) -> P
         }
     }
     plan.files = layout(&plan.entries, checkpoint, sharding);
-    plan.bytes_after = plan.files.iter().map(PlannedFile::bytes).sum();
+    plan.bytes_after = plan.files.iter().map(|file| file.bytes).sum();
     plan
 }
 

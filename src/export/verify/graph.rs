@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::{Check, Opened, check};
 use crate::checkpoint::{Checkpoint, Onnx};
 use crate::onnx::{Document, Links, MICROSOFT, Node, TensorOwner};
+use crate::quantized::shared_tables;
 use crate::units::count;
 
 /// All checks that need no weights.
@@ -81,23 +82,15 @@ fn name(node: &Node) -> String {
     }
 }
 
-/// Which layers read the codes of a table.
+/// Which nodes read the codes of a table.
 fn ties(opened: &Opened<'_>) -> String {
-    let place = |i: usize| {
-        let tensor = &opened.checkpoint.tensors[i];
-        (tensor.file, tensor.offset)
-    };
-    let codes = |table: bool| {
-        let layers = opened.layers.iter().filter(move |layer| layer.is_table == table);
-        layers.filter_map(move |layer| Some((&layer.weight, place(layer.parts.codes?))))
-    };
-    let tables: Vec<_> = codes(true).collect();
-    let of_table = |at: (usize, u64)| tables.iter().find(|(_, other)| *other == at);
-    let shared: Vec<String> = codes(false)
-        .filter_map(|(_, at)| of_table(at))
-        .map(|(table, _)| format!("the head reads the codes of {table}"))
-        .collect();
-    if shared.is_empty() { "no table is shared".to_owned() } else { shared.join(", ") }
+    let shared = shared_tables(&opened.checkpoint);
+    let said = shared.iter().map(|(node, table)| format!("{node} reads the codes of {table}"));
+    if shared.is_empty() {
+        "no table is shared".to_owned()
+    } else {
+        said.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// What callers of the source would miss.

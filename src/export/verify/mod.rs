@@ -136,13 +136,13 @@ impl<'a> Opened<'a> {
 
 fn derived(source: &Checkpoint) -> BTreeMap<String, Tensor> {
     let model = Model::new(source, FusedExperts::Split);
+    let is_model = source.onnx.is_some();
     let head = match &model.tie {
         Tie::HeadAbsent { embedding, head_name } if !is_model => {
             Some((head_name.clone(), source.tensors[*embedding].clone()))
         }
         _ => None,
     };
-    let is_model = source.onnx.is_some();
     let members =
         model.members.into_iter().map(|member| (member.tensor.name.clone(), member.tensor));
     let parts = members.filter(|(name, _)| is_model || source.tensor(name).is_none());

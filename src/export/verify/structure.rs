@@ -62,7 +62,7 @@ fn config(opened: &Opened<'_>) -> Check {
             Dialect::Modelopt => {
                 format!("neither config.json nor {QUANT_CONFIG_FILE} describes the quantization")
             }
-            Dialect::CompressedTensors => {
+            Dialect::CompressedTensors | Dialect::Onnx => {
                 "config.json does not describe the quantization".to_owned()
             }
         });

@@ -8,7 +8,7 @@ use super::preview::Preview;
 use super::task::{discard, take};
 use super::{Analysis, Document, History, Notify, Task};
 use crate::device::Device;
-use crate::engine::{EngineError, Method, Progress, Resources, settle_tie};
+use crate::engine::{EngineError, Method, Progress, Resources};
 use crate::model::Model;
 use crate::model::ties::Tie;
 use crate::plan::{Plan, Sharding};
@@ -204,10 +204,11 @@ impl Planning {
 /// Under which name the tie is remembered that a plan depends on: how its table is quantized.
 pub fn tie_name(plan: &Plan, tie: &Tie) -> String {
     let table = match tie {
-        Tie::Untied => None,
+        Tie::Untied | Tie::OfCodes { .. } => None,
         Tie::HeadAbsent { embedding, .. }
         | Tie::HeadStored { embedding, .. }
         | Tie::HeadMatches { embedding, .. }
+        | Tie::Apart { embedding, .. }
         | Tie::Unknown { embedding, .. } => Some(*embedding),
     };
     let entry = plan.entries.iter().find(|entry| Some(entry.member.index) == table);

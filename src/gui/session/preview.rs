@@ -47,9 +47,9 @@ fn outcomes(document: &Document, analysis: &Analysis, sharding: Sharding) -> Vec
     let with = |quantize_embeddings, tied| Recipe { quantize_embeddings, tied, ..recipe.clone() };
     let mut choices = vec![("float", with(false, recipe.tied))];
     if analysis.is_tied() {
-        choices.push(("opted in; tied, so float", with(true, TiedOutcome::Keep)));
-        choices.push(("untied: float head", with(true, TiedOutcome::Untie)));
-        choices.push(("one table for both", with(true, TiedOutcome::Share)));
+        choices.push(("opted in; tied, so float", with(true, Some(TiedOutcome::Keep))));
+        choices.push(("untied: float head", with(true, Some(TiedOutcome::Untie))));
+        choices.push(("one table for both", with(true, Some(TiedOutcome::Share))));
     } else {
         choices.push(("quantized", with(true, recipe.tied)));
     }
