@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Tensor, backends, bytes, load};
-use quantscope::backend::Grouped;
-use quantscope::format::packing::{Packing, pack_zero_points_in_rows};
-use quantscope::format::{Arithmetic, Coder, Format};
+use common::{Tensor, backends, bytes, data, load};
+use quantscope::backend::{Grouped, GroupedChunk};
+use quantscope::format::packing::{Packing, pack_zero_points_in_rows, unpack_zero_points_in_rows};
+use quantscope::format::{Arithmetic, Coder, Format, GroupScale};
 use quantscope::numeric::FloatKind;
 
 /// A matrix `[columns, rows]` of elements of so many bytes, row by row.
@@ -20,6 +20,12 @@ fn kind_of(name: &str) -> FloatKind {
         Some("f32") => FloatKind::F32,
         _ => panic!("{name} begins with its type"),
     }
+}
+
+/// Values of stored floats.
+fn values(kind: FloatKind, bytes: &[u8]) -> Vec<f32> {
+    let pattern = |bytes: &[u8]| bytes.iter().rev().fold(0, |all, b| all << 8 | u32::from(*b));
+    bytes.chunks(kind.bytes()).map(|bytes| kind.widen(pattern(bytes))).collect()
 }
 
 fn coder(bits: u8, group: u16, symmetric: bool, kind: FloatKind) -> Coder {
@@ -80,4 +86,52 @@ fn every_matrix_of_the_quantizer_is_reproduced() {
         compared += 1;
     }
     assert_eq!((compared, of_2_bits), (192, 24));
+}
+
+#[test]
+fn heads_that_are_the_table_are_told_from_others() {
+    let golden = load("onnxruntime/gate_goldens.safetensors");
+    let cases = std::fs::read(data("onnxruntime/gate_goldens.json")).unwrap();
+    let cases: serde_json::Value = serde_json::from_slice(&cases).unwrap();
+    let cases = cases.as_array().unwrap();
+    assert_eq!(cases.len(), 64);
+    let backends = backends();
+    for case in cases {
+        let name = case["key"].as_str().unwrap();
+        // Type, symmetry and bits, what the head is.
+        let parts: Vec<&str> = name.split('.').collect();
+        let (kind, table, head) = (kind_of(name), parts[1], parts[2..].join("."));
+        let (symmetric, bits) = match table {
+            "sym4" => (true, 4),
+            "sym8" => (true, 8),
+            "asym4" => (false, 4),
+            "asym8" => (false, 8),
+            _ => panic!("{name}"),
+        };
+        let scheme = coder(bits, 32, symmetric, kind).scheme;
+        let head = format!("{}.{head}.head", parts[0]);
+        let columns = golden[&head].0[1];
+        let across = scheme.scope.across(columns);
+
+        let packing = Packing::Blocks { bits, len: 32 };
+        let codes = packing.unpack(&bytes(&golden, &format!("{name}.q")), columns, true);
+        let scales = values(kind, &bytes(&golden, &format!("{name}.s")));
+        let zero_points = match symmetric {
+            true => vec![0; scales.len()],
+            false => {
+                unpack_zero_points_in_rows(&bytes(&golden, &format!("{name}.z")), across, bits)
+            }
+        };
+        let groups = scales.into_iter().zip(zero_points);
+        let scales: Vec<_> =
+            groups.map(|(scale, zero_point)| GroupScale { scale, zero_point }).collect();
+        let chunk = GroupedChunk { columns, codes: &codes, scales: &scales };
+        let head = Tensor::from_bytes(name, kind, &bytes(&golden, &head));
+        for backend in &backends {
+            let found = backend.grouped_match(head.weights(), chunk, &scheme, kind).unwrap();
+            let what = format!("{name} on {}: {found:?}", backend.name());
+            assert_eq!(found.weights as usize, codes.len(), "{what}");
+            assert_eq!(found.apart == 0, case["tied"].as_bool().unwrap(), "{what}");
+        }
+    }
 }

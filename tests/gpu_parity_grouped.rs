@@ -9,13 +9,19 @@ use quantscope::format::{Arithmetic, Coder, Extent, Format, GroupScale, Quotient
 use quantscope::gpu::Gpu;
 use quantscope::numeric::FloatKind;
 
-/// Every arithmetic of every format, under both kinds of quotients.
+/// Every arithmetic of every format, under both kinds of quotients where there are any.
 fn schemes() -> Vec<(String, Scheme)> {
     let mut schemes = Vec::new();
     for format in Format::all() {
-        for arithmetic in [Arithmetic::ModelOpt, Arithmetic::CompressedTensors] {
+        for arithmetic in Arithmetic::ALL {
             let Some(scheme) = format.scheme(arithmetic) else { continue };
-            for quotient in [Quotient::F32, Quotient::Own] {
+            let quotients = match (arithmetic, format) {
+                (Arithmetic::OnnxRuntime, Format::Int { .. }) => &[Quotient::Reciprocal][..],
+                // It has no others.
+                (Arithmetic::OnnxRuntime, _) => &[],
+                _ => &[Quotient::F32, Quotient::Own],
+            };
+            for &quotient in quotients {
                 let name = format!("{format} {arithmetic:?} {quotient:?}");
                 schemes.push((name, Scheme { quotient, ..scheme }));
             }
@@ -33,7 +39,8 @@ fn compare(gpu: &Gpu, tensor: &Tensor, columns: usize, (name, scheme): &(String,
     let expected = Cpu.grouped_quantize(weights, columns, &coder).unwrap();
     let got = gpu.grouped_quantize(weights, columns, &coder).unwrap();
     assert_eq!(got.amax, expected.amax, "{what}");
-    assert!(got.scales == expected.scales, "{what}: scales");
+    let bits = |group: &GroupScale| (group.scale.to_bits(), group.zero_point);
+    assert!(got.scales.iter().map(bits).eq(expected.scales.iter().map(bits)), "{what}: scales");
     let differs = (0..got.codes.len()).find(|&i| got.codes[i] != expected.codes[i]);
     if let Some(i) = differs {
         let (got, expected) = (got.codes[i], expected.codes[i]);
@@ -61,10 +68,26 @@ fn compare_chunk(gpu: &Gpu, tensor: &Tensor, chunk: GroupedChunk<'_>, scheme: &S
     assert_eq!(got.len(), expected.len(), "{what}");
     let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
     assert!(got.iter().zip(&expected).all(same), "{what}: values");
+    compare_matches(gpu, tensor, chunk, scheme, what);
+}
 
+fn compare_matches(
+    gpu: &Gpu,
+    tensor: &Tensor,
+    chunk: GroupedChunk<'_>,
+    scheme: &Scheme,
+    what: &str,
+) {
     let weights = tensor.weights();
-    let expected = Cpu.grouped_match(weights, chunk, scheme).unwrap();
-    assert_eq!(gpu.grouped_match(weights, chunk, scheme).unwrap(), expected, "{what}");
+    for made_of in KINDS {
+        let expected = Cpu.grouped_match(weights, chunk, scheme, made_of).unwrap();
+        let got = gpu.grouped_match(weights, chunk, scheme, made_of).unwrap();
+        assert_eq!(got, expected, "{what} made of {made_of:?}");
+        if scheme.quotient != Quotient::Reciprocal {
+            // Nothing else depends on it.
+            break;
+        }
+    }
 }
 
 /// Weights at, just below and just above what lies between two codes, in groups of every scale.
@@ -153,7 +176,11 @@ fn shapes_at_every_edge_are_the_same_on_every_adapter() {
                 for (rows, columns) in
                     [(1, 1usize), (3, 5), (7, 17), (129, 131), (260, 20), (2, 513)]
                 {
-                    let columns = if group > 1 { columns.div_ceil(group) * group } else { columns };
+                    let columns = match scheme.1.quotient {
+                        // Groups may be short at the ends of rows.
+                        Quotient::Reciprocal => columns,
+                        _ => columns.div_ceil(group) * group,
+                    };
                     let random = &mut Random(seed);
                     let end = kind.pattern(8.0);
                     let patterns: Vec<_> =
@@ -185,10 +212,63 @@ fn matrices_of_several_pieces_are_the_same_on_every_adapter() {
             ("mxfp4", modelopt),
             ("int4-asym-g32", other),
             ("fp8-channel", other),
+            ("int4-g16", Arithmetic::OnnxRuntime),
+            ("int8-asym-g32", Arithmetic::OnnxRuntime),
         ] {
             let format: Format = name.parse().unwrap();
             let scheme = format.scheme(arithmetic).unwrap();
             compare(&gpu, &tensor, columns, &(name.to_owned(), scheme));
+        }
+    }
+}
+
+#[test]
+fn rows_of_the_most_groups_there_can_be_fit() {
+    let format: Format = "int4-asym-g16".parse().unwrap();
+    let scheme = ("short groups".to_owned(), format.scheme(Arithmetic::OnnxRuntime).unwrap());
+    let (kind, random) = (FloatKind::F16, &mut Random(13));
+    let end = kind.pattern(1.0);
+    let patterns: Vec<_> = (0..17 * 300_000).map(|_| random.pattern(kind, end)).collect();
+    let tensor = Tensor::new("many short groups", kind, &patterns);
+    for gpu in gpus() {
+        compare(&gpu, &tensor, 17, &scheme);
+    }
+}
+
+#[test]
+fn scales_of_every_kind_match_the_same() {
+    let nasty = [0.0, -0.0, -1.0, 1e-45, -1e-45, 1e-40, -3e-39, 1e38, f32::MAX, -f32::MAX, 0.3];
+    let damaged = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+    let random = &mut Random(17);
+    for scales in [&nasty[..], &[&nasty[..], &damaged].concat()] {
+        for (bits, symmetric) in [(4, true), (4, false), (8, true), (8, false)] {
+            let format = Format::Int { bits, group: Some(32), symmetric };
+            let scheme = format.scheme(Arithmetic::OnnxRuntime).unwrap();
+            let mut groups = Vec::new();
+            for _ in 0..20 {
+                for &scale in scales {
+                    let zero_point = (random.bits() as i8) >> (8 - bits);
+                    let zero_point = if symmetric { 0 } else { zero_point };
+                    groups.push(GroupScale { scale, zero_point });
+                }
+            }
+            let mut codes = Vec::new();
+            let mut patterns = Vec::new();
+            for (i, group) in groups.iter().flat_map(|group| [*group; 32]).enumerate() {
+                let code = ((random.bits() as i8) >> (8 - bits)) as u8;
+                let steps = [0.0, 0.5, 0.51, 0.52, 1.0, 1.01, 1.5, 9.0][i % 8];
+                let near = scheme.decode(code, group) + steps * group.scale;
+                let any = f32::from_bits(random.bits() as u32);
+                let weight = if random.below(8) == 0 { any } else { near };
+                let by = random.below(3) as u32;
+                patterns.push(weight.to_bits().wrapping_add(by).wrapping_sub(1));
+                codes.push(code);
+            }
+            let tensor = Tensor::new("around codes", FloatKind::F32, &patterns);
+            let chunk = GroupedChunk { columns: 32, codes: &codes, scales: &groups };
+            for gpu in gpus() {
+                compare_matches(&gpu, &tensor, chunk, &scheme, &format!("{format} {scales:?}"));
+            }
         }
     }
 }
