@@ -197,7 +197,8 @@ mod tests {
             scale_search: ScaleSearch::FourOverSix,
             quantize_embeddings: true,
             expert_scale: ExpertScale::Joint,
-            tied: TiedOutcome::Untie,
+            tied: Some(TiedOutcome::Untie),
+            external_data: true,
             indivisible: Indivisible::Smaller,
             unserved: true,
             rules: Vec::new(),
@@ -217,7 +218,11 @@ mod tests {
         recipes
             .extend(ScaleSearch::ALL.map(|scale_search| Recipe { scale_search, ..full.clone() }));
         for tied in [TiedOutcome::Keep, TiedOutcome::Share] {
-            recipes.push(Recipe { tied, indivisible: Indivisible::Pad, ..full.clone() });
+            recipes.push(Recipe {
+                tied: Some(tied),
+                indivisible: Indivisible::Pad,
+                ..full.clone()
+            });
         }
         recipes
     }

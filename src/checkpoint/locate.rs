@@ -117,8 +117,7 @@ fn safetensors_files(folder: &Path) -> Result<Vec<String>, CheckpointError> {
 
 /// Weights in a form that is not read, to say so.
 fn other_weights(folder: &Path) -> String {
-    let others =
-        ["pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth"];
+    let others = ["pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth"];
     match others.iter().find(|name| folder.join(name).exists()) {
         Some(name) => format!(" ({name} is: convert it to safetensors first)"),
         None => String::new(),

@@ -8,9 +8,7 @@ use memmap2::Mmap;
 use prost::bytes::{Bytes, BytesMut};
 
 use super::{Checkpoint, CheckpointError, Dtype, Tensor, TensorFile, lies_within};
-use crate::onnx::{
-    self, Document, ElementType, Links, MICROSOFT, OnnxProblem, Place, TensorOwner,
-};
+use crate::onnx::{self, Document, ElementType, Links, MICROSOFT, OnnxProblem, Place, TensorOwner};
 
 /// The name of a model in a folder of its own.
 pub const ONNX_FILE: &str = "model.onnx";
@@ -85,7 +83,12 @@ pub fn open(path: &Path, model: &Path) -> Result<Checkpoint, CheckpointError> {
     let folder = model.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new(".")).to_owned();
     let name = model.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut files = Files { model: model.to_owned(), folder: folder.clone(), by_name: HashMap::new(), files: Vec::new() };
+    let mut files = Files {
+        model: model.to_owned(),
+        folder: folder.clone(),
+        by_name: HashMap::new(),
+        files: Vec::new(),
+    };
     files.add(model, &name)?;
     let names = names(&document);
     let (mut tensors, mut memory) = (Vec::new(), BytesMut::new());
@@ -266,9 +269,11 @@ fn name_by_use(document: &Document, links: &Links<'_>, value: &str) -> Option<St
     let node = &document.nodes[taken.node];
     let parameter = match (node.op_type.as_str(), taken.input) {
         ("MatMulNBits" | "Gemm", 2) | ("Add", _) => "bias",
-        ("MatMul" | "Gemm" | "Conv" | "MatMulNBits", 1) | ("Gather" | "GatherBlockQuantized", 0) => "weight",
+        ("MatMul" | "Gemm" | "Conv" | "MatMulNBits", 1)
+        | ("Gather" | "GatherBlockQuantized", 0) => "weight",
         _ => return None,
     };
     let (module, last) = node.name.trim_matches('/').rsplit_once('/')?;
-    last.starts_with(node.op_type.as_str()).then(|| format!("{}.{parameter}", module.replace('/', ".")))
+    last.starts_with(node.op_type.as_str())
+        .then(|| format!("{}.{parameter}", module.replace('/', ".")))
 }

@@ -96,7 +96,9 @@ impl Dialect {
     pub fn rows_together(self, format: Format) -> u64 {
         let packed = self.stored_packing(format).map_or(1, Packing::rows);
         let scaled = match format.scheme(self.arithmetic()) {
-            Some(scheme) if scheme.zero_points && self != Self::Onnx => 32 / usize::from(scheme.element.bits()),
+            Some(scheme) if scheme.zero_points && self != Self::Onnx => {
+                32 / usize::from(scheme.element.bits())
+            }
             Some(scheme) => scheme.scope.rows().unwrap_or(1),
             None => 1,
         };
@@ -177,7 +179,8 @@ impl Dialect {
             bytes: 2 * LENGTH * LENGTH,
             strides: None,
         };
-        let bytes: u64 = self.outputs(&weight, Role::Linear, format).iter().map(Output::bytes).sum();
+        let bytes: u64 =
+            self.outputs(&weight, Role::Linear, format).iter().map(Output::bytes).sum();
         8.0 * bytes as f64 / (LENGTH * LENGTH) as f64
     }
 
@@ -291,12 +294,13 @@ mod tests {
     fn every_format_of_a_dialect_has_outputs_and_only_mxfp4_of_modelopt_no_runtime() {
         for dialect in Dialect::ALL {
             for format in Format::all() {
-                let outputs =
-                    || dialect.outputs(
+                let outputs = || {
+                    dialect.outputs(
                         &weight("x.weight", Dtype::BF16, &[128, 256]),
                         Role::Linear,
                         format,
-                    );
+                    )
+                };
                 match dialect.packing(format) {
                     None => assert!(dialect.runtimes(format).is_empty(), "{dialect} {format}"),
                     Some(_) => {

@@ -8,8 +8,8 @@ use super::workers::in_order;
 use super::{ChunkBuffer, EngineError, Resources};
 use crate::backend::{Backend, GroupedChunk, Nvfp4Chunk, TieMatch, Weights};
 use crate::checkpoint::{Checkpoint, Tensor};
-use crate::format::{Nvfp4Tables, Scheme};
 use crate::format::nvfp4::Scaling;
+use crate::format::{Nvfp4Tables, Scheme};
 use crate::model::ties::TieDistance;
 use crate::numeric::FloatKind;
 
@@ -97,7 +97,8 @@ impl Comparison {
             let value = scheme.decode(chunk.codes[at], group);
             f64::from((weights.get(at) - value).abs()) / f64::from(group.scale.abs())
         });
-        let hundredths = steps.filter(|steps| steps.is_finite()).map(|steps| (steps * 100.0) as u64);
+        let hundredths =
+            steps.filter(|steps| steps.is_finite()).map(|steps| (steps * 100.0) as u64);
         Ok(Self { found, hundredths })
     }
 

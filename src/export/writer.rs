@@ -22,11 +22,7 @@ pub struct Writer {
 
 impl Writer {
     /// Creates the files of a plan in a folder.
-    pub fn create(
-        folder: &Path,
-        plan: &Plan,
-        source: &Checkpoint,
-    ) -> Result<Self, ExportError> {
+    pub fn create(folder: &Path, plan: &Plan, source: &Checkpoint) -> Result<Self, ExportError> {
         let mut places: Vec<Vec<Option<(usize, u64)>>> =
             plan.entries.iter().map(|entry| vec![None; entry.outputs.len()]).collect();
         let mut files = Vec::new();

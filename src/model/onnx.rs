@@ -1,7 +1,7 @@
 //! What the tensors of an ONNX model are: told from the nodes that take them.
 
 use super::ties::{CodesTable, Tie};
-use super::{InputAxis, Member, Role, natural_order};
+use super::{InputAxis, Member, Role, natural_order, role_of};
 use crate::checkpoint::{Checkpoint, Dtype, Onnx, Tensor};
 use crate::onnx::{Document, Links, MICROSOFT, Node};
 
@@ -166,10 +166,12 @@ pub fn members(checkpoint: &Checkpoint, graph: &Onnx) -> (Vec<Member>, Vec<Tenso
         let outputs = view.shape[0];
         let member = Member::of(index, view, Some(InputAxis::Last));
         let ends = || uses.layers.iter().any(|layer| reaches_output(document, &links, layer.node));
-        let role = match member.role {
+        let role = match role_of(&module_weight(&stored.name), &member.tensor.shape) {
             Role::Position => Role::Position,
             _ if uses.is_table() => Role::Embedding,
-            Role::Other | Role::Embedding if vocabularies.contains(&outputs) && ends() => Role::Head,
+            Role::Other | Role::Embedding if vocabularies.contains(&outputs) && ends() => {
+                Role::Head
+            }
             Role::Other | Role::Embedding | Role::Norm | Role::Bias => Role::Linear,
             role => role,
         };
@@ -178,6 +180,14 @@ pub fn members(checkpoint: &Checkpoint, graph: &Onnx) -> (Vec<Member>, Vec<Tenso
     let mut members: Vec<Member> = uses.iter().enumerate().map(member).collect();
     members.sort_by(|a, b| natural_order(&a.tensor.name, &b.tensor.name));
     (members, uses)
+}
+
+/// The name that a weight has in the checkpoints that models are exported from: exporters add what the
+/// graph does with it, as in `q_proj.weight_t` and `q_proj.MatMul.weight`.
+fn module_weight(name: &str) -> String {
+    let module = name.find(".weight").map_or(name, |end| &name[..end]);
+    let module = module.strip_suffix(".MatMul").unwrap_or(module);
+    format!("{}.weight", module.replace('/', "."))
 }
 
 /// A stored matrix `[inputs, outputs]` as `[outputs, inputs]`.
@@ -208,12 +218,7 @@ fn reaches_output(document: &Document, links: &Links<'_>, node: usize) -> bool {
 }
 
 /// How embedding and head belong together, as far as the graph tells.
-pub fn tie(
-    checkpoint: &Checkpoint,
-    graph: &Onnx,
-    members: &[Member],
-    uses: &[TensorUses],
-) -> Tie {
+pub fn tie(checkpoint: &Checkpoint, graph: &Onnx, members: &[Member], uses: &[TensorUses]) -> Tie {
     let tables = || members.iter().filter(|member| member.role == Role::Embedding);
     let shared = tables().find(|member| uses[member.index].is_matrix());
     if let Some(table) = shared {
@@ -234,10 +239,37 @@ pub fn tie(
     codes_tables(checkpoint, graph)
         .find_map(|table| {
             let fits = |member: &&Member| member.is_weight && member.tensor.shape == table.shape;
-            let head = members.iter().find(fits)?.index;
-            Some(Tie::OfCodes { table, head, matches: None })
+            let head = members.iter().find(fits);
+            let of_floats = |head: &Member| Tie::OfCodes { table, head: head.index, matches: None };
+            head.map(of_floats).or_else(|| both_codes(checkpoint, graph, table))
         })
         .unwrap_or(Tie::Untied)
+}
+
+/// A head that is quantized in the form of a table, and has codes of its own.
+fn both_codes(checkpoint: &Checkpoint, graph: &Onnx, table: CodesTable) -> Option<Tie> {
+    let links = Links::new(&graph.document);
+    let lengths = [("N", table.shape[0]), ("K", table.shape[1])];
+    let numbers = [("bits", u64::from(table.bits), 4), ("block_size", table.group.into(), 0)];
+    graph.document.nodes.iter().find_map(|node| {
+        let is = |name: &str, value: u64, usual: i64| {
+            u64::try_from(node.int(name).unwrap_or(usual)) == Ok(value)
+        };
+        let fits = node.is(MICROSOFT, "MatMulNBits")
+            && lengths.iter().all(|(name, length)| is(name, *length, 0))
+            && numbers.iter().all(|(name, value, usual)| is(name, *value, *usual))
+            && node.input(4).is_none();
+        let part = |input: usize| graph.index_of(&links, node.input(input)?);
+        let (codes, scales) = (part(1).filter(|_| fits)?, part(2)?);
+        let tensors = &checkpoint.tensors;
+        let is_own = (tensors[codes].file, tensors[codes].offset)
+            != (tensors[table.codes].file, tensors[table.codes].offset);
+        let same_type = tensors[scales].dtype == tensors[table.scales].dtype;
+        let others = std::iter::once(scales).chain(part(3)).collect();
+        let has_parts = part(3).is_some() || node.input(3).is_none();
+        let tie = Tie::BothCodes { table, codes, others, matches: None };
+        (is_own && same_type && has_parts).then_some(tie)
+    })
 }
 
 /// The tables that are quantized already and whose bytes are those of a matrix.
@@ -253,7 +285,8 @@ fn codes_tables<'a>(
         let part = |input: usize| graph.index_of(&links, node.input(input)?);
         let (codes, scales) = (part(0)?, part(2)?);
         let zero_points = part(3);
-        let bits = u8::try_from(node.int("bits").unwrap_or(4)).ok().filter(|b| [4, 8].contains(b))?;
+        let bits =
+            u8::try_from(node.int("bits").unwrap_or(4)).ok().filter(|b| [4, 8].contains(b))?;
         let group = u16::try_from(node.int("block_size").unwrap_or(128)).ok()?;
         let stored = &checkpoint.tensors[codes];
         let [rows, bytes] = stored.shape[..] else { return None };

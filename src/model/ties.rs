@@ -55,6 +55,17 @@ pub enum Tie {
         /// `None` before that was looked at.
         matches: Option<bool>,
     },
+    /// Table and head are quantized already, in one form.
+    BothCodes {
+        /// The table.
+        table: CodesTable,
+        /// The codes of the head, an index in [`Checkpoint::tensors`].
+        codes: usize,
+        /// The other parts of the head, likewise.
+        others: Vec<usize>,
+        /// Whether all parts of the head equal those of the table; `None` before that was looked at.
+        matches: Option<bool>,
+    },
     /// Config says untied, but the stored head may equal the table: only its bytes can tell.
     Unknown {
         /// The table, an index in [`Checkpoint::tensors`].
@@ -112,7 +123,9 @@ impl Tie {
     /// The table, an index in [`Checkpoint::tensors`].
     pub const fn embedding(&self) -> Option<usize> {
         match self {
-            Self::Untied | Self::OfCodes { .. } | Self::Apart { .. } => None,
+            Self::Untied | Self::OfCodes { .. } | Self::BothCodes { .. } | Self::Apart { .. } => {
+                None
+            }
             Self::HeadAbsent { embedding, .. }
             | Self::HeadStored { embedding, .. }
             | Self::HeadMatches { embedding, .. }

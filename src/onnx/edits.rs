@@ -9,6 +9,8 @@ use super::tensor::ElementType;
 pub struct Edits {
     /// What takes the place of nodes; nothing for those that go.
     pub nodes: BTreeMap<usize, Vec<NewNode>>,
+    /// Other inputs for nodes that else stay as they are.
+    pub inputs: BTreeMap<usize, Vec<String>>,
     /// Nodes before all others of the model's graph.
     pub first_nodes: Vec<NewNode>,
     /// What takes the place of tensors; nothing for those that go.

@@ -4,7 +4,9 @@ use crate::onnx::MAX_MESSAGE_BYTES;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OnnxProblem {
     /// Not a protobuf message, or a damaged one.
-    #[error("byte {at} is no valid protobuf ({message}). This is no ONNX file, or it is damaged: export the model again")]
+    #[error(
+        "byte {at} is no valid protobuf ({message}). This is no ONNX file, or it is damaged: export the model again"
+    )]
     Damaged {
         /// Where the field begins that cannot be read.
         at: usize,
@@ -12,28 +14,38 @@ pub enum OnnxProblem {
         message: String,
     },
     /// A message without a graph.
-    #[error("there is no graph in it. This is no ONNX model, or it is cut off: export the model again")]
+    #[error(
+        "there is no graph in it. This is no ONNX model, or it is cut off: export the model again"
+    )]
     NoGraph,
     /// Larger than a protobuf message may be.
-    #[error("it has {bytes} bytes, and no protobuf message may have more than {MAX_MESSAGE_BYTES}. Write the model with external data")]
+    #[error(
+        "it has {bytes} bytes, and no protobuf message may have more than {MAX_MESSAGE_BYTES}. Write the model with external data"
+    )]
     TooLarge {
         /// Bytes of the file.
         bytes: u64,
     },
     /// Graphs within graphs without end.
-    #[error("messages are nested more than {levels} deep, as in no model. The file is damaged: export the model again")]
+    #[error(
+        "messages are nested more than {levels} deep, as in no model. The file is damaged: export the model again"
+    )]
     TooDeep {
         /// How deep they may be.
         levels: usize,
     },
     /// Two initializers of one graph have one name.
-    #[error("two initializers are called {name:?}. Which one is meant cannot be known: export the model again")]
+    #[error(
+        "two initializers are called {name:?}. Which one is meant cannot be known: export the model again"
+    )]
     SameName {
         /// The name.
         name: String,
     },
     /// Dimensions that no tensor has.
-    #[error("tensor {tensor:?} has the dimensions {dims:?}. The file is damaged: export the model again")]
+    #[error(
+        "tensor {tensor:?} has the dimensions {dims:?}. The file is damaged: export the model again"
+    )]
     Dimensions {
         /// The tensor.
         tensor: String,
@@ -41,7 +53,9 @@ pub enum OnnxProblem {
         dims: Vec<i64>,
     },
     /// More or fewer bytes than the dimensions say.
-    #[error("tensor {tensor:?} has {found} bytes, but its type and dimensions take {needed}. The file is damaged: export the model again")]
+    #[error(
+        "tensor {tensor:?} has {found} bytes, but its type and dimensions take {needed}. The file is damaged: export the model again"
+    )]
     WrongSize {
         /// The tensor.
         tensor: String,
@@ -51,7 +65,9 @@ pub enum OnnxProblem {
         needed: u64,
     },
     /// A reference to external data that says nothing, or that leaves the folder.
-    #[error("tensor {tensor:?} is in the external file {location:?}, which is {why}. Put the file beside the model, or export the model again")]
+    #[error(
+        "tensor {tensor:?} is in the external file {location:?}, which is {why}. Put the file beside the model, or export the model again"
+    )]
     External {
         /// The tensor.
         tensor: String,
@@ -61,7 +77,9 @@ pub enum OnnxProblem {
         why: String,
     },
     /// A type that is not known.
-    #[error("tensor {tensor:?} has the unknown element type {data_type}. It was written by a newer version of ONNX than this program knows")]
+    #[error(
+        "tensor {tensor:?} has the unknown element type {data_type}. It was written by a newer version of ONNX than this program knows"
+    )]
     UnknownType {
         /// The tensor.
         tensor: String,

@@ -58,7 +58,8 @@ impl<'a> Links<'a> {
             }
         }
         for (id, node) in document.nodes.iter().enumerate() {
-            for (input, name) in node.inputs.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            for (input, name) in node.inputs.iter().enumerate().filter(|(_, name)| !name.is_empty())
+            {
                 links.uses.entry(name).or_default().push(Use { node: id, input });
             }
             for name in node.outputs.iter().filter(|name| !name.is_empty()) {

@@ -18,6 +18,7 @@ use super::wire::{fields, prefix};
 mod number {
     pub const MODEL_OPSET: u32 = 8;
     pub const GRAPH_NODE: u32 = 1;
+    pub const NODE_INPUT: u32 = 1;
     pub const GRAPH_INITIALIZER: u32 = 5;
     pub const TENSOR_RAW_DATA: u32 = 9;
     /// Fields of a tensor that say where its elements are, or that are the elements.
@@ -128,6 +129,15 @@ impl Document {
                 Item::Node { number, id, items } => match edits.nodes.get(id) {
                     Some(others) => {
                         others.iter().for_each(|node| out.field(*number, self.node(node)));
+                    }
+                    None if edits.inputs.contains_key(id) => {
+                        let input = edits.inputs[id].clone();
+                        let mut node = Skeleton::default();
+                        let proto = NodeProto { input, ..NodeProto::default() };
+                        node.push(Piece::Bytes(proto.encode_to_vec()));
+                        let message = self.nodes[*id].message.clone();
+                        self.copy_fields(message, &[number::NODE_INPUT], &mut node);
+                        out.field(*number, node);
                     }
                     None => out.field(*number, self.written(items, edits)),
                 },

@@ -8,7 +8,6 @@ use super::OnnxProblem;
 use super::proto::tensor_proto::{DataLocation, DataType};
 use super::proto::{StringStringEntryProto, TensorProto};
 
-
 /// A type of elements.
 pub type ElementType = DataType;
 
@@ -58,10 +57,11 @@ pub fn shape(proto: &TensorProto) -> Result<(Vec<u64>, Option<u64>), OnnxProblem
     let dims: Option<Vec<u64>> = proto.dims.iter().map(|&n| u64::try_from(n).ok()).collect();
     let dims = dims.ok_or_else(dimensions)?;
     let number = proto.data_type.unwrap_or(0);
-    let data_type = DataType::try_from(number)
-        .ok()
-        .filter(|known| *known != DataType::Undefined)
-        .ok_or_else(|| OnnxProblem::UnknownType { tensor: tensor(), data_type: number })?;
+    let data_type =
+        DataType::try_from(number)
+            .ok()
+            .filter(|known| *known != DataType::Undefined)
+            .ok_or_else(|| OnnxProblem::UnknownType { tensor: tensor(), data_type: number })?;
     let bytes = match bits(data_type) {
         None => None,
         Some(bits) => {
@@ -130,7 +130,9 @@ fn external(proto: &TensorProto, needed: Option<u64>) -> Result<Place, OnnxProbl
 fn typed(proto: &TensorProto) -> Bytes {
     let data_type = DataType::try_from(proto.data_type.unwrap_or(0)).unwrap_or_default();
     let bytes: Vec<u8> = match data_type {
-        DataType::String => proto.string_data.iter().flat_map(|text| text.iter().copied()).collect(),
+        DataType::String => {
+            proto.string_data.iter().flat_map(|text| text.iter().copied()).collect()
+        }
         DataType::Float | DataType::Complex64 => {
             proto.float_data.iter().flat_map(|value| value.to_le_bytes()).collect()
         }

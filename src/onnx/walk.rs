@@ -6,11 +6,11 @@ use std::ops::Range;
 use prost::Message;
 use prost::bytes::Bytes;
 
+use super::OnnxProblem;
 use super::document::{Graph, Node, Tensor, TensorOwner};
 use super::proto::{AttributeProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
 use super::tensor::{ElementType, place, shape};
 use super::wire::{Field, fields};
-use super::OnnxProblem;
 
 /// Deepest nesting of messages that is followed; models have a few levels.
 const MAX_LEVELS: usize = 64;
@@ -205,11 +205,7 @@ impl Walk {
         Ok(self.nodes.len() - 1)
     }
 
-    fn tensor(
-        &mut self,
-        message: Range<usize>,
-        owner: TensorOwner,
-    ) -> Result<usize, OnnxProblem> {
+    fn tensor(&mut self, message: Range<usize>, owner: TensorOwner) -> Result<usize, OnnxProblem> {
         let proto: TensorProto = self.decode(message.clone())?;
         let (dims, bytes) = shape(&proto)?;
         let place = place(&proto, bytes, &self.file)?;

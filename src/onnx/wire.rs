@@ -25,7 +25,8 @@ pub fn fields(file: &[u8], range: Range<usize>) -> Result<Vec<Field>, OnnxProble
     let mut fields = Vec::new();
     while rest.has_remaining() {
         let begin = range.end - rest.remaining();
-        let damaged = |e: prost::DecodeError| OnnxProblem::Damaged { at: begin, message: e.to_string() };
+        let damaged =
+            |e: prost::DecodeError| OnnxProblem::Damaged { at: begin, message: e.to_string() };
         let (number, wire_type) = decode_key(&mut rest).map_err(damaged)?;
         let mut payload = None;
         if wire_type == WireType::LengthDelimited {

@@ -16,10 +16,13 @@ pub struct Decided {
     pub findings: Vec<Finding>,
     /// Whether embedding and head, tied in the source, are on their own in the export.
     pub untied: bool,
+    /// Whether what is stored depends on a tie that only weights can tell.
+    pub tie_is_open: bool,
 }
 
 pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dialect) -> Decided {
-    let mut decided = Decided { entries: Vec::new(), findings: Vec::new(), untied: false };
+    let (entries, findings) = (Vec::new(), Vec::new());
+    let mut decided = Decided { entries, findings, untied: false, tie_is_open: false };
     let by_rules = |member| by_rules(model, member, recipe, rules, dialect);
     let decisions = model.members.iter().map(by_rules);
     for (member, mut decision) in whole_where_kept(model, decisions.collect()) {
@@ -85,8 +88,7 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
         };
         decided.entries.push(Entry { member, decision, outputs });
     }
-    let shared = share(model, recipe, dialect, &mut decided.entries);
-    decided.findings.extend(shared);
+    share(model, recipe, dialect, &mut decided);
     decided.findings = Finding::merged(decided.findings);
     decided
 }
@@ -285,12 +287,7 @@ enum TieEffect {
     FloatHead,
 }
 
-fn tie_of(
-    model: &Model<'_>,
-    member: &Member,
-    recipe: &Recipe,
-    dialect: Dialect,
-) -> TieEffect {
+fn tie_of(model: &Model<'_>, member: &Member, recipe: &Recipe, dialect: Dialect) -> TieEffect {
     let outcome = recipe.tied_in(dialect);
     if dialect.shares_tables() {
         return match (&model.tie, outcome) {
@@ -329,40 +326,83 @@ fn as_stored(model: &Model<'_>, member: Member) -> Member {
     }
 }
 
-/// Makes a head that is stored on its own read the codes of the table that it equals, unless a rule
-/// says otherwise of it. Its floats stay where something else needs them.
-fn share(
-    model: &Model<'_>,
-    recipe: &Recipe,
-    dialect: Dialect,
-    entries: &mut [Entry],
-) -> Option<Finding> {
+/// Stores what head and table have in common once, if that is what is wanted: the head reads the codes
+/// of the table that it equals, unless a rule says otherwise of it, or what the table is made of. Its
+/// own floats stay where something else needs them.
+fn share(model: &Model<'_>, recipe: &Recipe, dialect: Dialect, decided: &mut Decided) {
     let shares = dialect.shares_tables() && recipe.tied_in(dialect) == TiedOutcome::Share;
-    let (head, format, table) = match &model.tie {
-        Tie::HeadStored { embedding, head, .. } | Tie::HeadMatches { embedding, head } => {
-            let entry = entries.iter().find(|entry| entry.member.index == *embedding)?;
-            (*head, entry.format()?, SharedTable::of(&entry.member.tensor, &entry.outputs))
-        }
-        Tie::OfCodes { table, head, matches } if *matches != Some(false) && recipe.format.is_some() => {
-            (*head, format_of(table), parts_of(model, table))
-        }
-        _ => return None,
+    if !shares || recipe.formats().next().is_none() {
+        return;
+    }
+    let entries = &mut decided.entries;
+    let position = |entries: &[Entry], index: usize| {
+        entries.iter().position(|entry| entry.member.index == index)
     };
-    let entry = entries.iter_mut().find(|entry| entry.member.index == head)?;
-    if !shares || matches!(entry.decision, Decision::Keep(Reason::Rule(_))) {
-        return None;
+    match &model.tie {
+        Tie::Unknown { embedding, .. } => {
+            let table = position(entries, *embedding).map(|i| &entries[i]);
+            decided.tie_is_open = table.is_some_and(|table| table.format().is_none());
+        }
+        Tie::HeadStored { embedding, head, .. } | Tie::HeadMatches { embedding, head } => {
+            let Some(table) = position(entries, *embedding).map(|i| entries[i].clone()) else {
+                return;
+            };
+            match table.format() {
+                Some(format) => {
+                    let table = SharedTable::of(&table.member.tensor, &table.outputs);
+                    share_codes(model, entries, *head, format, table);
+                }
+                None if matches!(model.tie, Tie::HeadStored { .. }) => {
+                    let name = table.member.tensor.name;
+                    store_once(entries, *head, name);
+                }
+                None => {}
+            }
+        }
+        Tie::OfCodes { table, head, matches: Some(true) } => {
+            share_codes(model, entries, *head, format_of(table), parts_of(model, table));
+        }
+        Tie::BothCodes { table, codes, others, matches: Some(true) } => {
+            share_codes(model, entries, *codes, format_of(table), parts_of(model, table));
+            others.iter().for_each(|part| store_once(entries, *part, parts_of(model, table).name));
+        }
+        Tie::OfCodes { matches: None, .. } | Tie::BothCodes { matches: None, .. } => {
+            decided.tie_is_open = true;
+        }
+        _ => {}
+    }
+}
+
+/// Makes a head, or its codes, read those of a table.
+fn share_codes(
+    model: &Model<'_>,
+    entries: &mut [Entry],
+    head: usize,
+    format: Format,
+    table: SharedTable,
+) {
+    let Some(entry) = entries.iter_mut().find(|entry| entry.member.index == head) else { return };
+    if matches!(entry.decision, Decision::Keep(Reason::Rule(_))) {
+        return;
     }
     let stored = &model.checkpoint.tensors[head];
-    if matches!(model.tie, Tie::OfCodes { matches: None, .. }) {
-        return Some(Finding::about(FindingKind::TieUnknown, &stored.name, stored.bytes));
-    }
-    let other_use = model.uses.get(head).is_some_and(|uses| uses.other.is_some());
+    let other_use = model.uses.get(head).is_some_and(|uses| uses.other.is_some() && !uses.is_part);
     entry.outputs = if other_use { vec![Output::verbatim(stored)] } else { Vec::new() };
     if !other_use {
         entry.member.tensor = model.tensor(head).clone();
     }
     entry.decision = Decision::Shared { format, table };
-    None
+}
+
+/// Makes a kept tensor no more than another name for one that it equals.
+fn store_once(entries: &mut [Entry], index: usize, name: String) {
+    let kept = |entry: &&mut Entry| {
+        entry.member.index == index && matches!(entry.decision, Decision::Keep(_))
+    };
+    if let Some(entry) = entries.iter_mut().find(kept) {
+        entry.outputs.clear();
+        entry.decision = Decision::Keep(Reason::StoredOnce(name));
+    }
 }
 
 fn format_of(table: &CodesTable) -> Format {

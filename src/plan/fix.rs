@@ -365,7 +365,8 @@ mod tests {
         let labels = settle(&stored, &asked, "are one matrix");
         assert_eq!(labels, ["Untie: let table and head be on their own", "Leave them float"]);
 
-        let untied = Recipe { quantize_embeddings: true, tied: Some(TiedOutcome::Untie), ..nvfp4() };
+        let untied =
+            Recipe { quantize_embeddings: true, tied: Some(TiedOutcome::Untie), ..nvfp4() };
         let mut model = Model::new(&stored.checkpoint, Dialect::Modelopt.fused_experts());
         let Tie::HeadStored { differs, .. } = &mut model.tie else { panic!("{:?}", model.tie) };
         *differs = true;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::layout::{Contents, PlannedFile};
-use super::{Decision, Entry, SharedTable};
+use super::{Decision, Entry, Reason, SharedTable};
 use crate::checkpoint::header::HeaderEntry;
 use crate::checkpoint::{Checkpoint, Onnx};
 use crate::dialect::onnx::{EXTERNAL_BYTES, OPSET};
@@ -48,8 +48,8 @@ pub fn files(
         data_end: 0,
     };
     // Who shares a table needs its place.
-    let (shared, own): (Vec<usize>, Vec<usize>) = (0..entries.len())
-        .partition(|i| matches!(entries[*i].decision, Decision::Shared { .. }));
+    let (shared, own): (Vec<usize>, Vec<usize>) =
+        (0..entries.len()).partition(|i| matches!(entries[*i].decision, Decision::Shared { .. }));
     own.into_iter().chain(shared).for_each(|entry| build.entry(entry));
     build.drop_transposes();
     let skeleton = onnx.document.edited(&build.edits);
@@ -100,8 +100,10 @@ impl Build<'_> {
                 }
                 let names = Names { is_table: true, parts: table.clone() };
                 self.rewrite(index, &names, *format, false);
+                self.take_codes_of(id, &names);
                 self.add_blocks(&names, *format);
             }
+            Decision::Keep(Reason::StoredOnce(table)) => self.store_once(index, table),
             Decision::Keep(_) | Decision::Stored(_) => {}
         }
         if entry.outputs.iter().any(|output| output.part == Part::Verbatim) {
@@ -140,6 +142,43 @@ impl Build<'_> {
         new.collect()
     }
 
+    /// Makes a tensor another name for the table that it equals. Parts of layers need none.
+    fn store_once(&mut self, index: usize, table: &str) {
+        let id = self.onnx.ids[index];
+        let name = self.onnx.document.tensors[id].name.clone();
+        self.replace(id, Vec::new());
+        let uses = &self.uses[index];
+        let of_table = |entry: &&Entry| entry.member.tensor.name == table;
+        let table = self.entries.iter().find(of_table).map(|entry| entry.member.index);
+        if let (false, Some(table)) = (uses.is_part, table) {
+            self.edits.first_nodes.push(NewNode {
+                like: None,
+                name: format!("{name}_stored_once"),
+                // Without a permutation the two dimensions change places.
+                op_type: if uses.inputs_first { "Transpose" } else { "Identity" },
+                domain: "",
+                inputs: vec![self.onnx.initializer(table).name.clone()],
+                outputs: vec![name],
+                attributes: Vec::new(),
+            });
+        }
+    }
+
+    /// Makes nodes that multiply by codes take those of a table.
+    fn take_codes_of(&mut self, id: usize, names: &Names) {
+        let codes = &self.onnx.document.tensors[id].name;
+        for (number, node) in self.onnx.document.nodes.iter().enumerate() {
+            if node.is(MICROSOFT, "MatMulNBits") && node.input(1) == Some(codes) {
+                let mut inputs = node.inputs.clone();
+                inputs.resize(inputs.len().max(4), String::new());
+                inputs[1] = names.blocks();
+                inputs[2] = names.parts.scales.clone();
+                inputs[3] = names.parts.zero_points.clone().unwrap_or_default();
+                self.edits.inputs.insert(number, inputs);
+            }
+        }
+    }
+
     /// A place for an output.
     fn place(&mut self, entry: usize, output: usize) -> Data {
         let planned = &self.entries[entry].outputs[output];
@@ -163,21 +202,20 @@ impl Build<'_> {
                 self.edits.nodes.insert(node, Vec::new());
                 self.edits.initializers.extend(tensors);
             }
-            _ => {
+            TensorOwner::Graph(0) => {
                 self.edits.tensors.insert(id, tensors);
+            }
+            // Nodes of the model's graph do not see into those of others.
+            _ => {
+                self.edits.tensors.insert(id, Vec::new());
+                self.edits.initializers.extend(tensors);
             }
         }
         self.edits.gone.insert(old.name.clone());
     }
 
     /// Rewrites the nodes that take a tensor. Whether any takes the codes of a table as a matrix.
-    fn rewrite(
-        &mut self,
-        index: usize,
-        names: &Names,
-        format: Format,
-        gathers_only: bool,
-    ) -> bool {
+    fn rewrite(&mut self, index: usize, names: &Names, format: Format, gathers_only: bool) -> bool {
         let mut as_matrix = false;
         for layer in &self.uses[index].layers {
             match layer.operator {

@@ -65,6 +65,8 @@ pub struct Plan {
     pub bytes_before: u64,
     /// Bytes of the planned weight files, headers included.
     pub bytes_after: u64,
+    /// Whether what is stored depends on a tie that only weights can tell.
+    pub tie_is_open: bool,
     /// Whether tensors of an ONNX model are to be in a file of their own.
     pub external_data: bool,
 }
@@ -229,6 +231,7 @@ impl Plan {
             rules,
             bytes_before: model.checkpoint.file_bytes(),
             bytes_after: files.iter().map(|file| file.bytes).sum(),
+            tie_is_open: decided.tie_is_open,
             external_data: recipe.external_data,
             entries,
             files,

@@ -29,6 +29,8 @@ pub enum Reason {
     FusedExperts,
     /// It is a matrix that is no module's weight.
     NotWeight,
+    /// It equals that tensor, which stands for both.
+    StoredOnce(String),
     /// It is a part of a layer that is quantized already.
     Part,
     /// No node of the graph takes it as the weight of a layer.
@@ -83,9 +85,7 @@ impl fmt::Display for Reason {
             Self::Default(Role::Mtp) => f.write_str("multi-token prediction is kept by default"),
             Self::Default(
                 Role::Attention | Role::Mlp | Role::Expert | Role::Linear | Role::Other,
-            ) => {
-                f.write_str("no rule matches it")
-            }
+            ) => f.write_str("no rule matches it"),
             Self::Rule(source) => write!(f, "{source}"),
             Self::NoFormat => f.write_str("no format is chosen (--format)"),
             Self::NotFloat(dtype) => write!(f, "{dtype} is no float type to quantize from"),
@@ -96,6 +96,7 @@ impl fmt::Display for Reason {
                 f.write_str("its experts are fused in a layout that is not known")
             }
             Self::NotWeight => f.write_str("its name does not end in .weight"),
+            Self::StoredOnce(other) => write!(f, "equals {other}, which is stored once for both"),
             Self::Part => f.write_str("part of a layer that is quantized already"),
             Self::NoLayer => f.write_str("no MatMul, Gemm or Gather takes it as a matrix"),
             Self::OtherUse(other) => write!(f, "its floats are also needed by {other}"),

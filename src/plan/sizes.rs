@@ -92,7 +92,7 @@ mod tests {
             format: Some(format.parse().unwrap()),
             export: Some(export),
             quantize_embeddings: true,
-            tied,
+            tied: Some(tied),
             ..Default::default()
         }
     }

@@ -73,9 +73,8 @@ impl Chunk {
             Self::Grouped { .. } => 1.0,
         };
         let signed = matches!(self, Self::Grouped { scheme, .. } if scheme.has_signed_scales());
-        let sound = |scale: &f32| {
-            is_sound(*scale) || *scale == 0.0 || (signed && scale.is_finite())
-        };
+        let sound =
+            |scale: &f32| is_sound(*scale) || *scale == 0.0 || (signed && scale.is_finite());
         is_sound(global) && self.scales().iter().all(sound)
     }
 

@@ -29,7 +29,8 @@ pub fn find(checkpoint: &Checkpoint, source: Option<&Checkpoint>) -> Vec<Layer> 
         }
         layer.module = module_of(&layer.weight).to_owned();
         // A table that several nodes take, or a matrix, is one layer.
-        if !layers.iter().any(|other| (&other.weight, other.parts) == (&layer.weight, layer.parts)) {
+        if !layers.iter().any(|other| (&other.weight, other.parts) == (&layer.weight, layer.parts))
+        {
             layers.push(layer);
         }
     }
@@ -135,7 +136,7 @@ fn read(
 }
 
 /// The tensor that a node takes, also in another shape: the codes of a table as those of a matrix.
-fn part(graph: &Onnx, links: &Links<'_>, node: &Node, input: usize) -> Option<usize> {
+pub fn part(graph: &Onnx, links: &Links<'_>, node: &Node, input: usize) -> Option<usize> {
     let value = node.input(input)?;
     graph.index_of(links, value).or_else(|| {
         let reshape = &graph.document.nodes[links.producer(value)?];
@@ -156,11 +157,7 @@ fn weight_of_codes(name: &str) -> String {
 }
 
 /// Format and shape of the weight of a node, or what is wrong with it.
-fn told(
-    checkpoint: &Checkpoint,
-    node: &Node,
-    layer: &Layer,
-) -> Result<(Format, Vec<u64>), String> {
+fn told(checkpoint: &Checkpoint, node: &Node, layer: &Layer) -> Result<(Format, Vec<u64>), String> {
     let tensor = |index: Option<usize>| index.map(|i| &checkpoint.tensors[i]);
     let codes = tensor(layer.parts.codes).ok_or("its codes are no initializer")?;
     let scales = tensor(layer.parts.scales).ok_or("its scales are no initializer")?;
@@ -170,7 +167,9 @@ fn told(
     let bits = node.int("bits").unwrap_or(4);
     let block = node.int("block_size").unwrap_or(if layer.is_table { 128 } else { 0 });
     let (Ok(bits @ (4 | 8)), Ok(group)) = (u8::try_from(bits), u16::try_from(block)) else {
-        return Err(format!("its codes have {bits} bits in blocks of {block}, and are not read here"));
+        return Err(format!(
+            "its codes have {bits} bits in blocks of {block}, and are not read here"
+        ));
     };
     if !(16..=1024).contains(&group) || !group.is_power_of_two() {
         return Err(format!("its blocks have {group} codes, where 16 to 1024 may be"));
@@ -182,13 +181,16 @@ fn told(
         (true, [rows, bytes]) => vec![*rows, bytes * 8 / u64::from(bits)],
         (true, shape) => return Err(format!("its codes are {shape:?}, no matrix")),
         (false, _) => {
-            let length = |name| node.int(name).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
+            let length =
+                |name| node.int(name).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
             let rows = length("N").ok_or("it has no N")?;
             vec![rows, length("K").ok_or("it has no K")?]
         }
     };
     let symmetric = match tensor(layer.parts.zero_points) {
-        None if node.input(3).is_some() => return Err("its zero points are no initializer".to_owned()),
+        None if node.input(3).is_some() => {
+            return Err("its zero points are no initializer".to_owned());
+        }
         None => true,
         Some(zero_points) if zero_points.dtype != Dtype::U8 => {
             return Err(format!("its zero points are {}, not U8", zero_points.dtype));
@@ -225,7 +227,7 @@ fn layer_packing(layer: &Layer, format: Format, shape: &[u64]) -> u64 {
 }
 
 /// Whether all zero points are 2^(bits − 1), as of a weight that has none.
-fn are_in_the_middle(checkpoint: &Checkpoint, zero_points: &Tensor, bits: u8) -> bool {
+pub fn are_in_the_middle(checkpoint: &Checkpoint, zero_points: &Tensor, bits: u8) -> bool {
     const CHUNK_BYTES: u64 = 1 << 20;
     let middle = if bits == 4 { 0x88 } else { 0x80 };
     let mut buffer = Vec::new();

@@ -21,12 +21,12 @@ use crate::format::packing::Packing;
 pub use chunk::{Chunk, global_scale, is_sound, nvfp4_rule, read_chunk};
 pub use config::{Foreign, Stated, dialect_of, format_of_group};
 pub use find::find;
-pub use graph::shared_tables;
+pub use graph::{part, shared_tables};
 pub use ignore::IgnoreList;
 pub use mend::{Mended, global_scale_of_zeros};
 pub use plan::{Outputs, float_type, plan, scales_activations};
 pub use run::{floats, run, run_entries};
-pub use settle::settle_tie;
+pub use settle::{equal_bytes, settle_tie};
 pub use store::{StoredRows, store};
 
 /// A quantized layer: the parts of it that are there, and what is wrong with them.

@@ -51,6 +51,7 @@ pub fn plan(
         tie_word_embeddings: None,
         findings: Vec::new(),
         rules: Vec::new(),
+        tie_is_open: false,
         external_data: false,
         bytes_before: checkpoint.file_bytes(),
         bytes_after: files.iter().map(|file| file.bytes).sum(),

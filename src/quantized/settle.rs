@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::{Chunk, find, read_chunk};
+use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
 use crate::dialect::{Dialect, ExcludeList};
 use crate::engine::{
     self, CHUNK_BYTES, ChunkBuffer, Comparison, EngineError, Resources, in_order, steps,
@@ -18,8 +19,14 @@ pub fn settle_tie(
     plan: &Plan,
     resources: &Resources<'_>,
 ) -> Result<Tie, EngineError> {
-    let Tie::OfCodes { table, head, matches: None } = model.tie else {
-        return engine::settle_tie(model, plan, resources);
+    let (table, head) = match &model.tie {
+        Tie::OfCodes { table, head, matches: None } => (*table, *head),
+        Tie::BothCodes { table, codes, others, matches: None } => {
+            let matches = equal_parts(model.checkpoint, table, *codes, others)?;
+            let (table, codes, others) = (*table, *codes, others.clone());
+            return Ok(Tie::BothCodes { table, codes, others, matches: Some(matches) });
+        }
+        _ => return engine::settle_tie(model, plan, resources),
     };
     let comparison = compare(model, table, head, resources)?;
     Ok(match comparison {
@@ -33,6 +40,48 @@ pub fn settle_tie(
         },
         None => Tie::OfCodes { table, head, matches: Some(false) },
     })
+}
+
+/// Whether the parts of a quantized head are those of a table.
+fn equal_parts(
+    checkpoint: &Checkpoint,
+    table: &CodesTable,
+    codes: usize,
+    others: &[usize],
+) -> Result<bool, CheckpointError> {
+    let tensor = |index: usize| &checkpoint.tensors[index];
+    let equal = |a: usize, b: usize| equal_bytes(checkpoint, tensor(a), checkpoint, tensor(b));
+    let zero_points = match (others.get(1), table.zero_points) {
+        (Some(own), Some(of_table)) => equal(*own, of_table)?,
+        (None, Some(of_table)) => {
+            super::graph::are_in_the_middle(checkpoint, tensor(of_table), table.bits)
+        }
+        (own, None) => own.is_none(),
+    };
+    Ok(zero_points && equal(codes, table.codes)? && equal(others[0], table.scales)?)
+}
+
+/// Whether two tensors have the same bytes, whatever their dimensions are.
+pub fn equal_bytes(
+    a_in: &Checkpoint,
+    a: &Tensor,
+    b_in: &Checkpoint,
+    b: &Tensor,
+) -> Result<bool, CheckpointError> {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for range in steps(a.bytes, CHUNK_BYTES) {
+        if a.bytes != b.bytes {
+            return Ok(false);
+        }
+        ours.resize((range.end - range.start) as usize, 0);
+        theirs.resize(ours.len(), 0);
+        a_in.read_at(a, &mut ours, range.start)?;
+        b_in.read_at(b, &mut theirs, range.start)?;
+        if ours != theirs {
+            return Ok(false);
+        }
+    }
+    Ok(a.bytes == b.bytes)
 }
 
 /// `None` if the table cannot be read.
@@ -65,8 +114,7 @@ fn compare(
             else {
                 return Ok(());
             };
-            let chunk =
-                crate::backend::GroupedChunk { columns, codes: &codes, scales: &scales };
+            let chunk = crate::backend::GroupedChunk { columns, codes: &codes, scales: &scales };
             let part = Comparison::of(resources.backend, weights, chunk, &scheme, kind)?;
             found.lock().unwrap_or_else(PoisonError::into_inner).push((number, part));
             Ok(())

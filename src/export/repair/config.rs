@@ -59,7 +59,7 @@ pub fn write(folder: &Path, opened: &Opened<'_>, plan: &Plan) -> Result<Vec<Repa
         repairs = files.repairs;
         let written = Opened::new(folder, None)?;
         let is_about_config = |name: &str| ["config", "ignore list"].contains(&name);
-        if written.structure().iter().all(|check| check.passed || !is_about_config(check.name)) {
+        if written.structure()?.iter().all(|check| check.passed || !is_about_config(check.name)) {
             break;
         }
     }

@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 
 use super::{Check, Opened, check};
-use crate::checkpoint::{Checkpoint, Onnx};
+use crate::checkpoint::{Checkpoint, CheckpointError, Onnx, Tensor};
 use crate::onnx::{Document, Links, MICROSOFT, Node, TensorOwner};
-use crate::quantized::shared_tables;
+use crate::quantized::{equal_bytes, part, shared_tables};
 use crate::units::count;
 
-/// All checks that need no weights.
-pub fn checks(opened: &Opened<'_>) -> Vec<Check> {
+/// All checks that need no weights, those aside of tensors that others stand for.
+pub fn checks(opened: &Opened<'_>) -> Result<Vec<Check>, CheckpointError> {
     let checkpoint = &opened.checkpoint;
-    let Some(onnx) = &checkpoint.onnx else { return Vec::new() };
+    let Some(onnx) = &checkpoint.onnx else { return Ok(Vec::new()) };
     let broken = opened.layers.iter().filter_map(|layer| layer.problem.clone()).collect();
     let layers = count(opened.layers.len() as u64, "layer");
     let files = checkpoint.files.iter().filter(|file| file.file_bytes > 0).count() as u64;
@@ -20,7 +20,11 @@ pub fn checks(opened: &Opened<'_>) -> Vec<Check> {
     let mut checks = vec![
         check("files", Vec::new(), files),
         check("layers", broken, format!("{layers} with codes and scales")),
-        check("graph", graph(onnx), format!("{nodes}, each after those whose values it takes")),
+        check(
+            "graph",
+            graph(onnx, opened.source.and_then(|s| s.onnx.as_ref())),
+            format!("{nodes}, each after those whose values it takes"),
+        ),
         check("ties", Vec::new(), ties(opened)),
     ];
     if let Some((source, graph)) = opened.source.zip(opened.source.and_then(|s| s.onnx.as_ref())) {
@@ -29,14 +33,14 @@ pub fn checks(opened: &Opened<'_>) -> Vec<Check> {
             interface(&graph.document, &onnx.document),
             "inputs, outputs, operator sets and functions of the source",
         ));
-        checks.push(complete(opened, source));
+        checks.push(complete(opened, source)?);
         checks.push(super::structure::size(checkpoint, source));
     }
-    checks
+    Ok(checks)
 }
 
 /// What no runtime would load, or would load and get wrong.
-fn graph(onnx: &Onnx) -> Vec<String> {
+fn graph(onnx: &Onnx, source: Option<&Onnx>) -> Vec<String> {
     let document = &onnx.document;
     let links = Links::new(document);
     let mut problems = Vec::new();
@@ -49,10 +53,14 @@ fn graph(onnx: &Onnx) -> Vec<String> {
             // A graph within a node comes after it, and before those that follow.
             let late = links.producer(value).is_some_and(|producer| producer >= id);
             if late || !is_known(document, &links, value) {
-                problems.push(format!("{} takes {value:?}, which nothing before it gives", name(node)));
+                problems
+                    .push(format!("{} takes {value:?}, which nothing before it gives", name(node)));
             }
         }
-        if node.is(MICROSOFT, "GatherBlockQuantized") && node.input(3).is_none() {
+        let was_so = |source: &Onnx| source.document.nodes.iter().any(|other| other == node);
+        let lacks_zero_points =
+            node.is(MICROSOFT, "GatherBlockQuantized") && node.input(3).is_none();
+        if lacks_zero_points && !source.is_some_and(was_so) {
             problems.push(format!("{} has no zero points, which CUDA takes for 0", name(node)));
         }
     }
@@ -60,9 +68,12 @@ fn graph(onnx: &Onnx) -> Vec<String> {
         let in_graph = matches!(tensor.owner, TensorOwner::Graph(_));
         in_graph && links.uses(&tensor.name).is_empty() && !links.is_output(&tensor.name)
     });
-    let made_here = |name: &str| ["_Q4", "_Q8", "_scales", "_zero_points"].iter().any(|e| name.ends_with(e));
+    let made_here =
+        |name: &str| ["_Q4", "_Q8", "_scales", "_zero_points"].iter().any(|e| name.ends_with(e));
     problems.extend(
-        unused.filter(|tensor| made_here(&tensor.name)).map(|t| format!("nothing takes {}", t.name)),
+        unused
+            .filter(|tensor| made_here(&tensor.name))
+            .map(|t| format!("nothing takes {}", t.name)),
     );
     problems
 }
@@ -116,11 +127,71 @@ fn interface(source: &Document, document: &Document) -> Vec<String> {
     problems
 }
 
-/// Every tensor of the source is there, or a layer stands for it.
-fn complete(opened: &Opened<'_>, source: &Checkpoint) -> Check {
+/// Every tensor of the source is there, or a layer stands for it, or another tensor that it equals.
+fn complete(opened: &Opened<'_>, source: &Checkpoint) -> Result<Check, CheckpointError> {
     let weights: HashSet<&str> = opened.layers.iter().map(|layer| layer.weight.as_str()).collect();
     let has = |name: &str| opened.checkpoint.tensor(name).is_some() || weights.contains(name);
-    let lost = source.tensors.iter().filter(|tensor| !has(&tensor.name));
-    let problems = lost.map(|tensor| format!("{} of the source is missing", tensor.name)).collect();
-    check("complete", problems, format!("all {} tensors of the source", source.tensors.len()))
+    let mut problems = Vec::new();
+    for tensor in source.tensors.iter().filter(|tensor| !has(&tensor.name)) {
+        if !stands_elsewhere(opened, source, tensor)? {
+            problems.push(format!("{} of the source is missing", tensor.name));
+        }
+    }
+    Ok(check("complete", problems, format!("all {} tensors of the source", source.tensors.len())))
+}
+
+/// Whether every node that takes a tensor of the source takes one with the same elements now.
+fn stands_elsewhere(
+    opened: &Opened<'_>,
+    source: &Checkpoint,
+    tensor: &Tensor,
+) -> Result<bool, CheckpointError> {
+    let (Some(was), Some(is), Some(index)) =
+        (&source.onnx, &opened.checkpoint.onnx, source.index_of(&tensor.name))
+    else {
+        return Ok(false);
+    };
+    let value = &was.initializer(index).name;
+    let links = Links::new(&is.document);
+    // The value may be made of another tensor, by a node that only turns it round.
+    if let Some(node) = links.producer(value).map(|id| &is.document.nodes[id]) {
+        let other = node.input(0).and_then(|input| is.index_of(&links, input));
+        let Some(other) = other.map(|other| &opened.checkpoint.tensors[other]) else {
+            return Ok(false);
+        };
+        return match node.op_type.as_str() {
+            "Identity" => equal_bytes(source, tensor, &opened.checkpoint, other),
+            "Transpose" => transposes(source, tensor, &opened.checkpoint, other),
+            _ => Ok(false),
+        };
+    }
+    let was_links = Links::new(&was.document);
+    for taken in was_links.uses(value) {
+        let node = &was.document.nodes[taken.node];
+        let same_output = |other: &&Node| other.outputs == node.outputs;
+        let now = is.document.nodes.iter().find(same_output);
+        let part = now.and_then(|now| part(is, &links, now, taken.input));
+        let Some(part) = part else { return Ok(false) };
+        if !equal_bytes(source, tensor, &opened.checkpoint, &opened.checkpoint.tensors[part])? {
+            return Ok(false);
+        }
+    }
+    Ok(!was_links.uses(value).is_empty())
+}
+
+/// Whether a matrix of the source is another one with rows and columns changed.
+fn transposes(
+    source: &Checkpoint,
+    tensor: &Tensor,
+    checkpoint: &Checkpoint,
+    other: &Tensor,
+) -> Result<bool, CheckpointError> {
+    let ([rows, columns], [other_rows, other_columns]) = (&tensor.shape[..], &other.shape[..])
+    else {
+        return Ok(false);
+    };
+    let shape = vec![*columns, *rows];
+    let view = Tensor { shape, strides: Some(vec![1, *columns]), ..tensor.clone() };
+    let fits = (rows, columns, tensor.dtype) == (other_columns, other_rows, other.dtype);
+    Ok(fits && equal_bytes(source, &view, checkpoint, other)?)
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::ExportError;
-use crate::checkpoint::{Checkpoint, Tensor};
+use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
 use crate::engine::Resources;
 use crate::model::{FusedExperts, Model, ScaleGroup, scale_group, ties::Tie};
 use crate::plan::Coverage;
@@ -87,7 +87,9 @@ impl<'a> Opened<'a> {
             let method = checkpoint.existing_quantization();
             return Err(ExportError::not_quantized(path.to_owned(), method));
         }
-        if let Some(method) = source.and_then(Checkpoint::existing_quantization) {
+        // Of an ONNX model some layers may be quantized, and others not.
+        let float = source.filter(|source| source.onnx.is_none());
+        if let Some(method) = float.and_then(Checkpoint::existing_quantization) {
             let path = source.map_or(path, |source| &source.path).to_owned();
             let problem =
                 format!("already quantized ({method}). Pass the float checkpoint to compare with");
@@ -116,16 +118,16 @@ impl<'a> Opened<'a> {
     }
 
     /// What can be verified without reading weights.
-    pub(super) fn structure(&self) -> Vec<Check> {
+    pub(super) fn structure(&self) -> Result<Vec<Check>, CheckpointError> {
         match self.checkpoint.onnx {
             Some(_) => graph::checks(self),
-            None => structure::checks(self),
+            None => Ok(structure::checks(self)),
         }
     }
 
     /// Verifies. An error means that it could not be done; what does not hold is in the result.
     pub fn verify(&self, resources: &Resources<'_>) -> Result<Verification, ExportError> {
-        let mut checks = self.structure();
+        let mut checks = self.structure()?;
         let sound: Vec<&Layer> =
             self.layers.iter().filter(|layer| layer.problem.is_none()).collect();
         let compared: Compared = compare::compare(resources, self, &sound)?;

@@ -204,7 +204,7 @@ impl Planning {
 /// Under which name the tie is remembered that a plan depends on: how its table is quantized.
 pub fn tie_name(plan: &Plan, tie: &Tie) -> String {
     let table = match tie {
-        Tie::Untied | Tie::OfCodes { .. } => None,
+        Tie::Untied | Tie::OfCodes { .. } | Tie::BothCodes { .. } => None,
         Tie::HeadAbsent { embedding, .. }
         | Tie::HeadStored { embedding, .. }
         | Tie::HeadMatches { embedding, .. }
@@ -229,7 +229,7 @@ fn settle(
         let resources =
             Resources { backend, workers: device.workers(None), progress: &Silent, cancel };
         let model = Model::new(&document.checkpoint, analysis.plan.dialect.fused_experts());
-        let tie = settle_tie(&model, &analysis.plan, &resources)?;
+        let tie = crate::quantized::settle_tie(&model, &analysis.plan, &resources)?;
         let holds_always = matches!(tie, Tie::HeadStored { .. });
         let known = tie_name(&analysis.plan, &analysis.tie);
         let name = if holds_always { String::new() } else { known };

@@ -49,7 +49,7 @@ pub fn files_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
                 file_ui(ui, name, size, &chosen, &mut view.file);
             }
             for file in &analysis.plan.files {
-                file_ui(ui, &file.name, file.bytes(), &chosen, &mut view.file);
+                file_ui(ui, &file.name, file.bytes, &chosen, &mut view.file);
             }
         });
     });
@@ -100,7 +100,7 @@ fn tensors_ui(ui: &mut Ui, analysis: &Analysis, file: &PlannedFile) {
     let tensors = count(file.tensors.len() as u64, "tensor");
     caption(
         ui,
-        &format!("{tensors}, {} bytes, of which {} are header", file.bytes(), file.header_bytes),
+        &format!("{tensors}, {} bytes, of which {} are header", file.bytes, file.header_bytes()),
     );
     let muted = Theme::of(ui).muted;
     let height = ui.text_style_height(&TextStyle::Monospace);
