@@ -27,7 +27,9 @@ use crate::export::{check_target, run_findings};
 use crate::model::Model;
 use crate::plan::{Finding, Plan, Sharding};
 use crate::quantized::settle_tie;
-use crate::report::{GroupBy, Report, Row, check_file, formats, grouped, ordered, rows, terminal};
+use crate::report::{
+    GroupBy, Report, Row, check_file, formats, grouped, ordered, rows, terminal, tie_text,
+};
 use crate::stats::TensorStats;
 use crate::units;
 use progress::Progress;
@@ -137,6 +139,9 @@ impl Batch<'_> {
         }
         if !self.args.quiet {
             writeln!(out, "{}", terminal::headline(&model))?;
+            if let Some(tie) = tie_text(&model) {
+                writeln!(out, "tie       {tie}")?;
+            }
             if recipe.format.is_some() {
                 write!(out, "{}", terminal::summary(&plan))?;
             }

@@ -15,6 +15,7 @@ mod summary;
 pub mod svg;
 mod term;
 pub mod terminal;
+mod tie;
 mod value;
 
 pub use cell::{KEPT, NOTHING};
@@ -28,4 +29,5 @@ pub use repair::repaired;
 pub use row::{GroupBy, Row, grouped, rows, tensor_row, together};
 pub use scale::{Scale, Spread, linear_ticks, log_ticks, tick_text};
 pub use summary::Summary;
+pub use tie::tie_text;
 pub use value::Value;
