@@ -19,7 +19,7 @@ use crate::engine::Run;
 use crate::plan::{Entry, Finding, FindingKind, Plan};
 use crate::stats::TensorStats;
 use staging::Staging;
-pub use staging::{check_target, is_model};
+pub use staging::{check_target, data_of, is_model};
 use verify::{Opened, Verification};
 use writer::Writer;
 

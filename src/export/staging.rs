@@ -128,7 +128,7 @@ pub fn is_model(target: &Path) -> bool {
 }
 
 /// The file with the tensors of an ONNX file.
-fn data_of(target: &Path) -> PathBuf {
+pub fn data_of(target: &Path) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(".data");
     target.with_file_name(name)

@@ -18,34 +18,32 @@ impl App {
     pub(super) fn can(&self, command: Command) -> bool {
         let document = self.session.document.as_ref().map(|(_, document)| document);
         let is_open = document.is_some();
-        let is_float = document.is_some_and(|document| document.quantized.is_none());
+        let takes_recipe = document.is_some_and(|document| document.takes_recipe);
+        let is_stored = self.session.analysis().is_some_and(|analysis| analysis.is_stored);
         let history = &self.session.planning.recipe;
         let has_tables = !self.session.tables.rows.is_empty();
         match command {
-            Command::Undo => is_float && history.to_undo().is_some(),
-            Command::Redo => is_float && history.to_redo().is_some(),
+            Command::Undo => takes_recipe && history.to_undo().is_some(),
+            Command::Redo => takes_recipe && history.to_redo().is_some(),
             Command::SaveTableCsv
             | Command::SaveTableJson
             | Command::SaveTableMarkdown
             | Command::CopyRows
             | Command::SelectShown => has_tables,
             Command::ClearSelection => !self.session.selection.is_empty(),
-            Command::KeepSelection => is_float && self.session.chosen.tensors > 0,
+            Command::KeepSelection => takes_recipe && !is_stored && self.session.chosen.tensors > 0,
             Command::QuantizeSelection => {
-                is_float && self.session.chosen.tensors > 0 && self.recipe().format.is_some()
+                self.can(Command::KeepSelection) && self.recipe().format.is_some()
             }
             Command::ToggleEmbeddings
             | Command::ResetRecipe
             | Command::OpenRecipe
             | Command::SaveRecipe
-            | Command::CopyRecipe => is_float,
-            Command::CopyCommandLine => is_float && self.why_no_size().is_none(),
-            Command::Export => is_float && self.why_no_export().is_none(),
+            | Command::CopyRecipe => takes_recipe,
+            Command::CopyCommandLine => takes_recipe && self.why_no_size().is_none(),
+            Command::Export => takes_recipe && self.why_no_export().is_none(),
             Command::Verify => {
-                is_open
-                    && !is_float
-                    && self.session.exporting.is_none()
-                    && self.session.devices.open.is_some()
+                is_stored && self.session.exporting.is_none() && self.session.devices.open.is_some()
             }
             Command::Stop => self.session.exporting.is_some(),
             Command::CopyReport => {

@@ -42,7 +42,7 @@ pub(super) struct Asked {
     pub copy: Option<(String, String)>,
     /// A file to save: its name and contents.
     pub save: Option<(String, Vec<u8>)>,
-    /// To choose the folder to export to.
+    /// To choose where to export to.
     pub choose_out: bool,
     /// To choose the checkpoint to verify against.
     pub choose_against: bool,
@@ -87,6 +87,7 @@ impl App {
         let opened_before = self.session.document.as_ref().map(|(source, _)| source.clone());
         self.session.poll();
         self.greet(opened_before);
+        self.name_file(ui);
         self.take_answers();
         self.closing(ui);
         let mut asked = Asked::default();
@@ -147,6 +148,18 @@ impl App {
         self.views.turn_to(document, out);
     }
 
+    /// Tells the plan what its file is called, once nobody is typing it: an ONNX model says itself where
+    /// its tensors are.
+    fn name_file(&mut self, ui: &Ui) {
+        let Some((_, document)) = &self.session.document else { return };
+        let name = self.views.export.file_name().filter(|_| document.checkpoint.onnx.is_some());
+        let planning = &mut self.session.planning;
+        if planning.file_name != name && !ui.ctx().text_edit_focused() {
+            planning.file_name = name;
+            planning.ask();
+        }
+    }
+
     fn keys(&self, ui: &Ui, asked: &mut Asked) {
         if self.overlay.takes_keys() {
             return;
@@ -203,7 +216,9 @@ impl App {
             self.dialogs.export_into(&self.notify, name);
         }
         if asked.choose_against {
-            self.dialogs.compare_with(&self.notify);
+            let document = self.session.document.as_ref().map(|(_, document)| document);
+            let is_onnx = document.is_some_and(|document| document.checkpoint.onnx.is_some());
+            self.dialogs.compare_with(&self.notify, is_onnx);
         }
         if let Some(view) = asked.view {
             self.settings.view = view;

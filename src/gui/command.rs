@@ -131,12 +131,13 @@ impl Command {
         use Menu::{Edit, File, Help, Recipe, View};
         match self {
             Self::OpenFolder => {
-                (File, "Open folder…", "Open a Hugging Face checkpoint", Some((CTRL, Key::O)))
+                let help = "Open a Hugging Face checkpoint, or a folder with an ONNX model";
+                (File, "Open folder…", help, Some((CTRL, Key::O)))
             }
             Self::OpenFile => (
                 File,
                 "Open file…",
-                "Open one .safetensors file, with the config.json beside it",
+                "Open one .safetensors file, with the config.json beside it, or one .onnx file",
                 Some((CTRL_SHIFT, Key::O)),
             ),
             Self::OpenDemo => {

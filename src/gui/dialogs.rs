@@ -22,7 +22,7 @@ const NO_DIALOG: &str = "No file dialog came up. On Linux they need xdg-desktop-
 pub enum Answer {
     /// A checkpoint to open.
     Open(PathBuf),
-    /// A folder to put the export into.
+    /// Where to export to.
     Out(PathBuf),
     /// A checkpoint to compare with.
     Against(PathBuf),
@@ -50,20 +50,26 @@ impl Dialogs {
     /// Asks for a checkpoint's file.
     pub fn open_file(&mut self, notify: &Notify) {
         let dialog = AsyncFileDialog::new().set_title("Open a checkpoint");
-        let picked = dialog.add_filter("Weights", &["safetensors"]).pick_file();
+        let picked = dialog.add_filter("Weights", &["safetensors", "onnx"]).pick_file();
         self.ask(notify, picked, Answer::Open);
     }
 
-    /// Asks for the folder in which the export gets a folder called `name`.
+    /// Asks for the folder in which the export is to be, called `name`.
     pub fn export_into(&mut self, notify: &Notify, name: String) {
         let picked = AsyncFileDialog::new().set_title("Export into").pick_folder();
         self.ask(notify, picked, move |folder| Answer::Out(folder.join(name)));
     }
 
-    /// Asks for the checkpoint to compare with.
-    pub fn compare_with(&mut self, notify: &Notify) {
-        let picked = AsyncFileDialog::new().set_title("Compare with").pick_folder();
-        self.ask(notify, picked, Answer::Against);
+    /// Asks for the checkpoint to compare with: its folder, or for an ONNX model its file.
+    pub fn compare_with(&mut self, notify: &Notify, is_onnx: bool) {
+        let dialog = AsyncFileDialog::new().set_title("Compare with");
+        match is_onnx {
+            true => {
+                let picked = dialog.add_filter("ONNX", &["onnx"]).pick_file();
+                self.ask(notify, picked, Answer::Against);
+            }
+            false => self.ask(notify, dialog.pick_folder(), Answer::Against),
+        }
     }
 
     /// Asks for a recipe and reads it.

@@ -47,7 +47,7 @@ pub struct Draft {
     pub max_shard_bytes: Option<u64>,
     /// The tensors that were selected.
     pub selection: BTreeSet<String>,
-    /// The folder to export to.
+    /// Where to export to.
     pub out: String,
 }
 

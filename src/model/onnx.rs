@@ -184,7 +184,7 @@ pub fn members(checkpoint: &Checkpoint, graph: &Onnx) -> (Vec<Member>, Vec<Tenso
 
 /// The name that a weight has in the checkpoints that models are exported from: exporters add what the
 /// graph does with it, as in `q_proj.weight_t` and `q_proj.MatMul.weight`.
-fn module_weight(name: &str) -> String {
+pub fn module_weight(name: &str) -> String {
     let module = name.find(".weight").map_or(name, |end| &name[..end]);
     let module = module.strip_suffix(".MatMul").unwrap_or(module);
     format!("{}.weight", module.replace('/', "."))

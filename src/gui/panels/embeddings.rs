@@ -14,15 +14,24 @@ use crate::gui::widgets::heading;
 /// Draws the opt-in, and each outcome with its bytes.
 pub fn embeddings_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, analysis: &Analysis) {
     heading(ui, "Embeddings");
-    let mut is_opted_in = app.recipe().quantize_embeddings;
-    let toggle = ui.checkbox(&mut is_opted_in, "Quantize embeddings");
-    let toggle =
-        toggle.on_hover_text("Runtimes that look rows up in packed tables are few: opt in");
-    if toggle.changed() {
-        asked.commands.push(Command::ToggleEmbeddings);
+    if let Some(tie) = &analysis.tie_text {
+        ui.label(RichText::new(tie).small().color(Theme::of(ui).muted));
+    }
+    if analysis.has_table {
+        let mut is_opted_in = app.recipe().quantize_embeddings;
+        let toggle = ui.checkbox(&mut is_opted_in, "Quantize embeddings");
+        let toggle =
+            toggle.on_hover_text("Runtimes that look rows up in packed tables are few: opt in");
+        if toggle.changed() {
+            asked.commands.push(Command::ToggleEmbeddings);
+        }
     }
     if analysis.is_tied() && !app.session.planning.preview.outcomes.is_empty() {
-        ui.weak("The head shares the table. What can become of them, and the whole export:");
+        let text = match &analysis.tie_text {
+            Some(_) => "What can become of them, and the whole export:",
+            None => "The head shares the table. What can become of them, and the whole export:",
+        };
+        ui.weak(text);
     }
     let mut chosen = None;
     let is_old = app.session.planning.is_previewing() || !app.session.is_current();
@@ -35,7 +44,7 @@ pub fn embeddings_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, analysis: &A
                 let difference = i128::from(*bytes) - i128::from(analysis.plan.bytes_after);
                 let clicked = ui
                     .horizontal(|ui| {
-                        let radio = egui::RadioButton::new(is_chosen, outcome.label);
+                        let radio = egui::RadioButton::new(is_chosen, &outcome.label);
                         let clicked = ui.add_enabled(!is_old, radio).clicked();
                         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                             let label = if is_old { ui.weak(text) } else { ui.label(text) };
@@ -55,9 +64,9 @@ pub fn embeddings_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, analysis: &A
             Err(why) => {
                 let muted = Theme::of(ui).muted;
                 let radio =
-                    egui::RadioButton::new(false, RichText::new(outcome.label).color(muted));
+                    egui::RadioButton::new(false, RichText::new(&outcome.label).color(muted));
                 let radio = ui.add_enabled(false, radio);
-                radio.widget_info(|| WidgetInfo::labeled(Role::RadioButton, false, outcome.label));
+                radio.widget_info(|| WidgetInfo::labeled(Role::RadioButton, false, &outcome.label));
                 radio.on_disabled_hover_text(why);
             }
         }

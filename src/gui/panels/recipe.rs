@@ -1,12 +1,12 @@
 //! The recipe: what becomes what, for whom.
 
-use eframe::egui::{RichText, ScrollArea, Ui};
+use eframe::egui::{self, RichText, ScrollArea, Ui};
 
 use super::rules::rules_ui;
 use crate::dialect::Dialect;
 use crate::format::{Format, ScaleSearch};
 use crate::gui::app::{App, Asked};
-use crate::gui::session::dialect_of;
+use crate::gui::session::Document;
 use crate::gui::theme::Theme;
 use crate::gui::widgets::{caption, choices, heading, segments};
 use crate::recipe::{ExpertScale, Indivisible, Preset, Recipe};
@@ -15,18 +15,22 @@ use crate::recipe::{ExpertScale, Indivisible, Preset, Recipe};
 pub fn recipe_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     ui.add_space(6.0);
     heading(ui, "Recipe");
-    if let Some((_, document)) = &app.session.document
-        && let Some(quantized) = &document.quantized
-    {
+    let Some((_, document)) = app.session.document.clone() else { return };
+    if let Some(quantized) = &document.quantized {
         ui.label(format!("This checkpoint is quantized already: {}.", quantized.stated.layout()));
-        ui.label("Its layers can be looked at here, and verified in the last view.");
-        return;
+        if !document.takes_recipe {
+            ui.label("Its layers can be looked at here, and verified in the last view.");
+            return;
+        }
+        ui.label(
+            "What is float in it can be quantized too. Without a format, its layers can be looked at, \
+             and verified in the last view.",
+        );
     }
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-        let before = app.recipe().clone();
-        let mut recipe = before.clone();
+        let mut recipe = app.recipe().clone();
         let mut change = None;
-        choices_ui(ui, &mut recipe, &mut change);
+        choices_ui(ui, &document, &mut recipe, &mut change);
         if let Some(name) = change {
             app.session.change(&name, recipe);
         }
@@ -41,25 +45,14 @@ pub fn recipe_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
 }
 
 /// Format, layout and the choices that go with them. `change` gets the name of what was changed.
-fn choices_ui(ui: &mut Ui, recipe: &mut Recipe, change: &mut Option<String>) {
-    let dialect = dialect_of(recipe);
+fn choices_ui(ui: &mut Ui, document: &Document, recipe: &mut Recipe, change: &mut Option<String>) {
+    let dialect = recipe.dialect_for(&document.checkpoint);
     caption(ui, "Format");
     format_ui(ui, recipe, dialect, change);
 
     caption(ui, "Layout");
-    let layouts = [
-        (Dialect::Modelopt, "ModelOpt", "As NVIDIA ModelOpt exports Hugging Face checkpoints"),
-        (
-            Dialect::CompressedTensors,
-            "compressed-tensors",
-            "As the compressed-tensors library stores them",
-        ),
-    ];
-    if let Some(dialect) = segments(ui, "Layout", &layouts, dialect) {
-        recipe.export = Some(dialect);
-        *change = Some(format!("layout {dialect}"));
-    }
-    loaders_ui(ui, recipe);
+    layout_ui(ui, document, recipe, change);
+    loaders_ui(ui, recipe, dialect);
 
     caption(ui, "Layers");
     let presets = [
@@ -72,7 +65,35 @@ fn choices_ui(ui: &mut Ui, recipe: &mut Recipe, change: &mut Option<String>) {
         *change = Some(format!("preset {preset}"));
     }
     ui.add_space(2.0);
-    ui.collapsing("More choices", |ui| more_ui(ui, recipe, dialect, change));
+    ui.collapsing("More choices", |ui| more_ui(ui, document, recipe, change));
+}
+
+/// The layouts that the checkpoint can be written in; where there is but one, only its name.
+fn layout_ui(ui: &mut Ui, document: &Document, recipe: &mut Recipe, change: &mut Option<String>) {
+    let said = |dialect| match dialect {
+        Dialect::Modelopt => ("ModelOpt", "As NVIDIA ModelOpt exports Hugging Face checkpoints"),
+        Dialect::CompressedTensors => {
+            ("compressed-tensors", "As the compressed-tensors library stores them")
+        }
+        Dialect::Onnx => ("ONNX", "MatMulNBits and GatherBlockQuantized, which ONNX Runtime has"),
+    };
+    let (checkpoint, dialect) = (&document.checkpoint, recipe.dialect_for(&document.checkpoint));
+    let possible = Dialect::ALL.into_iter().filter(|dialect| dialect.is_for(checkpoint));
+    let possible: Vec<_> =
+        possible.map(|dialect| (dialect, said(dialect).0, said(dialect).1)).collect();
+    if let [(only, name, help)] = possible[..]
+        && only == dialect
+    {
+        ui.label(name).on_hover_text(help);
+        return;
+    }
+    if let Some(dialect) = segments(ui, "Layout", &possible, dialect) {
+        recipe.export = (dialect != Dialect::usual(checkpoint)).then_some(dialect);
+        *change = Some(format!("layout {dialect}"));
+    } else if !dialect.is_for(checkpoint) {
+        let text = format!("The recipe asks for {dialect}, which this cannot become: choose here");
+        ui.label(RichText::new(text).small().color(Theme::of(ui).warn));
+    }
 }
 
 fn format_ui(ui: &mut Ui, recipe: &mut Recipe, dialect: Dialect, change: &mut Option<String>) {
@@ -95,10 +116,9 @@ fn format_ui(ui: &mut Ui, recipe: &mut Recipe, dialect: Dialect, change: &mut Op
 }
 
 /// Who loads the format in the layout.
-fn loaders_ui(ui: &mut Ui, recipe: &Recipe) {
+fn loaders_ui(ui: &mut Ui, recipe: &Recipe, dialect: Dialect) {
     let Some(format) = recipe.format else { return };
     let theme = Theme::of(ui);
-    let dialect = dialect_of(recipe);
     let loaders: Vec<String> =
         dialect.runtimes(format).iter().map(|runtime| runtime.to_string()).collect();
     let text = match loaders.is_empty() {
@@ -108,34 +128,24 @@ fn loaders_ui(ui: &mut Ui, recipe: &Recipe) {
     ui.label(text.small());
 }
 
-fn more_ui(ui: &mut Ui, recipe: &mut Recipe, dialect: Dialect, change: &mut Option<String>) {
-    caption(ui, "Block scales of NVFP4");
-    let searches = [
-        (ScaleSearch::Max, "max", "From the largest magnitude of each block"),
-        (ScaleSearch::Mse, "mse", "The scale of the least squared error among those near it"),
-        (ScaleSearch::Sweep, "sweep", "The best of every scale"),
-        (ScaleSearch::FourOverSix, "four-over-six", "The better of two targets for the largest"),
-    ];
-    let possible: Vec<_> = searches
-        .into_iter()
-        .filter(|(search, ..)| {
-            let format = recipe.format.unwrap_or(Format::Nvfp4);
-            *search == ScaleSearch::Max || search.is_for(format, dialect.arithmetic())
-        })
-        .collect();
-    if let Some(search) = segments(ui, "Block scales", &possible, recipe.scale_search) {
-        recipe.scale_search = search;
-        *change = Some(format!("scale search {search}"));
-    }
+fn more_ui(ui: &mut Ui, document: &Document, recipe: &mut Recipe, change: &mut Option<String>) {
+    let dialect = recipe.dialect_for(&document.checkpoint);
+    searches_ui(ui, recipe, dialect, change);
     caption(ui, "Rows that do not divide into blocks");
-    let ways = [
+    let mut ways = vec![
         (Indivisible::Keep, "keep", "They stay float"),
         (Indivisible::Smaller, "smaller", "The largest smaller block that fits"),
-        (Indivisible::Pad, "pad", "Zeros at the ends of rows"),
     ];
+    if dialect != Dialect::Onnx {
+        ways.push((Indivisible::Pad, "pad", "Zeros at the ends of rows"));
+    }
     if let Some(way) = segments(ui, "Indivisible rows", &ways, recipe.indivisible) {
         recipe.indivisible = way;
         *change = Some(format!("indivisible rows: {way}"));
+    }
+    if let Some(graph) = &document.checkpoint.onnx {
+        external_ui(ui, graph.has_external_data, recipe, change);
+        return;
     }
     caption(ui, "Scales of experts");
     let scales = [
@@ -152,5 +162,43 @@ fn more_ui(ui: &mut Ui, recipe: &mut Recipe, dialect: Dialect, change: &mut Opti
         .changed()
     {
         *change = Some("formats that nobody loads".to_owned());
+    }
+}
+
+/// How block scales are chosen, where there is a choice.
+fn searches_ui(ui: &mut Ui, recipe: &mut Recipe, dialect: Dialect, change: &mut Option<String>) {
+    let searches = [
+        (ScaleSearch::Max, "max", "From the largest magnitude of each block"),
+        (ScaleSearch::Mse, "mse", "The scale of the least squared error among those near it"),
+        (ScaleSearch::Sweep, "sweep", "The best of every scale"),
+        (ScaleSearch::FourOverSix, "four-over-six", "The better of two targets for the largest"),
+    ];
+    let format = recipe.format.or_else(|| dialect.packing(Format::Nvfp4).map(|_| Format::Nvfp4));
+    let is_for = |search: ScaleSearch| {
+        format.is_some_and(|format| search.is_for(format, dialect.arithmetic()))
+    };
+    let mut possible = searches.to_vec();
+    possible.retain(|(search, ..)| *search == ScaleSearch::Max || is_for(*search));
+    if possible.len() < 2 && recipe.scale_search == ScaleSearch::Max {
+        return;
+    }
+    caption(ui, "Block scales");
+    if let Some(search) = segments(ui, "Block scales", &possible, recipe.scale_search) {
+        recipe.scale_search = search;
+        *change = Some(format!("scale search {search}"));
+    }
+}
+
+/// Where the tensors of an ONNX model go.
+fn external_ui(ui: &mut Ui, is_anyhow: bool, recipe: &mut Recipe, change: &mut Option<String>) {
+    let mut is_external = recipe.external_data || is_anyhow;
+    let checkbox = egui::Checkbox::new(&mut is_external, "Tensors in a file of their own");
+    let checkbox = ui.add_enabled(!is_anyhow, checkbox);
+    checkbox.clone().on_disabled_hover_text("As in the source");
+    let help = "Beside the model, named like it with .data at the end. A head that reads a quantized \
+                table needs no Reshape then";
+    if checkbox.on_hover_text(help).changed() {
+        recipe.external_data = is_external;
+        *change = Some("tensors in a file of their own".to_owned());
     }
 }

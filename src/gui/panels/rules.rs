@@ -5,7 +5,6 @@ use eframe::egui::{self, RichText, Role, TextEdit, Ui};
 use crate::dialect::Dialect;
 use crate::format::Format;
 use crate::gui::app::{App, Asked};
-use crate::gui::session::dialect_of;
 use crate::gui::theme::{self, Theme};
 use crate::gui::widgets::{Mark, choices, heading, named};
 use crate::plan::RuleUse;
@@ -24,10 +23,11 @@ pub fn rules_ui(app: &mut App, ui: &mut Ui, _: &mut Asked) {
     for rule in &uses[..given] {
         given_ui(ui, rule);
     }
+    let dialect = app.session.dialect();
     let mut changed = None;
     for i in 0..own {
         let used = uses.get(given + i);
-        ui.push_id(("rule", i), |ui| own_ui(ui, &recipe, i, used, &mut changed));
+        ui.push_id(("rule", i), |ui| own_ui(ui, &recipe, i, used, dialect, &mut changed));
     }
     if ui
         .button("Add a rule")
@@ -69,6 +69,7 @@ fn own_ui(
     recipe: &Recipe,
     i: usize,
     used: Option<&RuleUse>,
+    dialect: Dialect,
     changed: &mut Option<Change>,
 ) {
     let name = format!("rule {}", i + 1);
@@ -83,7 +84,6 @@ fn own_ui(
         let action = match i {
             i if i < lists => {
                 let action = recipe.rules[i].action;
-                let dialect = dialect_of(recipe);
                 if let Some(action) = action_ui(ui, &name, action, dialect) {
                     let mut recipe = recipe.clone();
                     recipe.rules[i].action = action;

@@ -4,7 +4,7 @@ use eframe::egui::{self, Align, Layout, RichText, Ui};
 
 use crate::gui::app::{App, Asked};
 use crate::gui::command::Command;
-use crate::gui::session::{Analysis, Session, dialect_of};
+use crate::gui::session::{Analysis, Session};
 use crate::gui::theme::{self, Theme};
 use crate::gui::widgets::choices;
 use crate::recipe::{Action, Recipe, Rule, patterns};
@@ -70,7 +70,7 @@ fn selected_row(session: &Session, analysis: &Analysis) -> Option<Row> {
 fn wishes_ui(app: &mut App, ui: &mut Ui) {
     let mut wish = None;
     choices(ui, "Format of the selection", "Make it…", 100.0, |ui| {
-        for format in dialect_of(app.recipe()).formats() {
+        for format in app.session.dialect().formats() {
             if ui.selectable_label(false, format.name()).clicked() {
                 wish = Some(Wish::Set(Action::Format(format)));
             }

@@ -4,6 +4,7 @@ use eframe::egui::{RichText, ScrollArea, Ui};
 
 use super::embeddings::embeddings_ui;
 use super::findings::findings_ui;
+use crate::dialect::Dialect;
 use crate::gui::app::{App, Asked};
 use crate::gui::command::Command;
 use crate::gui::session::Analysis;
@@ -32,7 +33,8 @@ pub fn size_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         bars_ui(ui, &analysis);
         numbers_ui(app, ui, &analysis);
-        if analysis.has_table && app.can(Command::ToggleEmbeddings) {
+        let has_choice = (analysis.has_table || analysis.is_tied()) && !analysis.is_stored;
+        if has_choice && app.can(Command::ToggleEmbeddings) {
             ui.separator();
             embeddings_ui(app, ui, asked, &analysis);
         }
@@ -44,20 +46,22 @@ pub fn size_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
 }
 
 /// The parts of a size, in the order in which they are stacked.
-fn parts(sizes: Sizes) -> [(&'static str, u64); 5] {
+fn parts(sizes: Sizes, dialect: Dialect) -> [(&'static str, u64); 5] {
     let Sizes { weights, scales, embeddings, kept, headers } = sizes;
+    let rest = if dialect == Dialect::Onnx { "graph" } else { "headers" };
     [
         ("weights", weights),
         ("scales", scales),
         ("embeddings", embeddings),
         ("kept", kept),
-        ("headers", headers),
+        (rest, headers),
     ]
 }
 
 fn bars_ui(ui: &mut Ui, analysis: &Analysis) {
     let colours = Theme::of(ui).parts;
     let (before, after) = (analysis.before, analysis.after);
+    let parts = |sizes| parts(sizes, analysis.plan.dialect);
     let whole = before.total().max(after.total());
     for (label, sizes) in [("before", before), ("after", after)] {
         ui.horizontal(|ui| {

@@ -3,16 +3,17 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::planning::{Ties, tie_name};
+use super::document::Quantized;
+use super::grid::is_small;
+use super::planning::{Target, Ties, tie_name};
 use super::{Document, Grid};
 use crate::checkpoint::Checkpoint;
-use crate::dialect::Dialect;
 use crate::engine::{tie_matters, units};
 use crate::model::{Model, Role, ties::Tie};
-use crate::plan::{Coverage, Decision, Fix, Plan, PlanError, Reason, Sharding, Sizes, fixes};
+use crate::plan::{Coverage, Decision, Fix, Plan, PlanError, Reason, Sizes, fixes};
 use crate::quantized::{self, Outputs};
 use crate::recipe::Recipe;
-use crate::report::Row;
+use crate::report::{Row, tie_text};
 use crate::units::{bytes, count};
 
 /// What a recipe makes of a checkpoint.
@@ -40,6 +41,10 @@ pub struct Analysis {
     pub has_table: bool,
     /// How embedding and head belong together, as far as that is known.
     pub tie: Tie,
+    /// The same in a sentence, where the checkpoint itself says so little that there is one.
+    pub tie_text: Option<String>,
+    /// Whether it shows the layers of a quantized checkpoint as they are stored.
+    pub is_stored: bool,
     /// Indices of entries that are measured together.
     pub units: Vec<Vec<usize>>,
     /// For each entry, what its measurements depend on.
@@ -59,28 +64,31 @@ impl Analysis {
     pub fn new(
         document: &Document,
         recipe: &Recipe,
-        sharding: Sharding,
+        target: &Target,
         ties: &Ties,
     ) -> Result<Self, PlanError> {
         let checkpoint = &document.checkpoint;
-        if let Some(stored) = &document.quantized {
-            let plan = quantized::plan(checkpoint, &stored.layers, Outputs::Stored, sharding);
-            return Ok(Self::of(document, recipe, plan, Tie::Untied));
-        }
-        let dialect = dialect_of(recipe);
+        let dialect = recipe.dialect_for(checkpoint);
         let mut model = Model::new(checkpoint, dialect.fused_experts());
-        let mut plan = Plan::new(&model, recipe, dialect, sharding)?;
-        let mut asks_for_tie = tie_matters(&plan);
-        if asks_for_tie
-            && let Some(tie) = ties.get("").or_else(|| ties.get(&tie_name(&plan, &model.tie)))
-        {
-            asks_for_tie = false;
-            model.tie = tie.clone();
-            plan = Plan::new(&model, recipe, dialect, sharding)?;
+        let quantized = document.quantized.as_ref();
+        let is_stored = |_: &&Quantized| !document.takes_recipe || recipe.format.is_none();
+        if let Some(stored) = quantized.filter(is_stored) {
+            let plan =
+                quantized::plan(checkpoint, &stored.layers, Outputs::Stored, target.sharding);
+            let units = (0..plan.entries.len()).map(|i| vec![i]).collect();
+            return Ok(Self { is_stored: true, units, ..Self::of(&model, recipe, plan) });
         }
-        let mut analysis = Self::of(document, recipe, plan, model.tie);
-        analysis.asks_for_tie = asks_for_tie;
-        Ok(analysis)
+        let mut plan = target.plan(&model, recipe, dialect)?;
+        let known = ties.get("").or_else(|| ties.get(&tie_name(&plan, &model.tie)));
+        let asks_for_tie = tie_matters(&plan);
+        if let Some(tie) = known {
+            model.tie = tie.clone();
+            if asks_for_tie {
+                plan = target.plan(&model, recipe, dialect)?;
+            }
+        }
+        let asks_for_tie = asks_for_tie && known.is_none();
+        Ok(Self { asks_for_tie, ..Self::of(&model, recipe, plan) })
     }
 
     /// Names of the tensors that a row is made of. A row of an older plan may have some that are no more.
@@ -89,20 +97,26 @@ impl Analysis {
         row.entries.iter().filter_map(|&i| entries.get(i)).map(|entry| &entry.member.tensor.name)
     }
 
-    /// Whether embedding and head are one matrix.
-    pub fn is_tied(&self) -> bool {
-        !matches!(self.tie, Tie::Untied | Tie::Unknown { .. })
+    /// Whether no format is for what a row is made of.
+    pub fn is_small(&self, row: &Row) -> bool {
+        let mut entries = row.entries.iter().filter_map(|&i| self.plan.entries.get(i));
+        entries.all(|entry| is_small(entry, self.plan.dialect))
     }
 
-    fn of(document: &Document, recipe: &Recipe, plan: Plan, tie: Tie) -> Self {
+    /// Whether embedding and head are one matrix.
+    pub fn is_tied(&self) -> bool {
+        match &self.tie {
+            Tie::HeadAbsent { .. } | Tie::HeadStored { .. } | Tie::HeadMatches { .. } => true,
+            Tie::OfCodes { matches, .. } | Tie::BothCodes { matches, .. } => *matches == Some(true),
+            Tie::Untied | Tie::Apart { .. } | Tie::Unknown { .. } => false,
+        }
+    }
+
+    fn of(model: &Model<'_>, recipe: &Recipe, plan: Plan) -> Self {
         let names = plan.entries.iter().map(|entry| entry.member.tensor.name.clone());
-        let units = match &document.quantized {
-            Some(_) => (0..plan.entries.len()).map(|i| vec![i]).collect(),
-            None => units(&plan),
-        };
         Self {
             recipe: recipe.clone(),
-            facts: facts(&document.checkpoint, &plan),
+            facts: facts(model.checkpoint, &plan),
             before: plan.sizes_before(),
             after: plan.sizes_after(),
             coverage: plan.coverage(),
@@ -114,13 +128,15 @@ impl Analysis {
                 .collect(),
             fixes: plan.findings.iter().map(|finding| fixes(finding, recipe, &plan)).collect(),
             has_table: plan.entries.iter().any(|entry| entry.member.role == Role::Embedding),
-            tie,
+            tie: model.tie.clone(),
+            tie_text: tie_text(model),
+            is_stored: false,
             keys: keys(&plan),
             grid: Grid::of(&plan),
             names: names_of(&plan),
             by_name: names.zip(0..).collect(),
             asks_for_tie: false,
-            units,
+            units: units(&plan),
             plan,
         }
     }
@@ -142,11 +158,6 @@ fn facts(checkpoint: &Checkpoint, plan: &Plan) -> Vec<String> {
     facts
 }
 
-/// The dialect that a recipe exports to.
-pub fn dialect_of(recipe: &Recipe) -> Dialect {
-    recipe.export.unwrap_or(Dialect::Modelopt)
-}
-
 /// What stands for the names of all entries.
 fn names_of(plan: &Plan) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -160,10 +171,14 @@ fn keys(plan: &Plan) -> Vec<u64> {
         let entry = &plan.entries[i];
         let mut hasher = DefaultHasher::new();
         entry.member.tensor.name.hash(&mut hasher);
-        if let Decision::Quantize { format, padded_columns, .. } = entry.decision {
-            (format, padded_columns).hash(&mut hasher);
-            let way = (plan.search_for(format), plan.dialect.arithmetic(), plan.quotient);
-            format!("{way:?}").hash(&mut hasher);
+        match entry.decision {
+            Decision::Quantize { format, padded_columns, .. } => {
+                (format, padded_columns).hash(&mut hasher);
+                let way = (plan.search_for(format), plan.dialect.arithmetic(), plan.quotient);
+                format!("{way:?}").hash(&mut hasher);
+            }
+            Decision::Stored(format) => format.hash(&mut hasher),
+            Decision::Shared { .. } | Decision::Keep(_) => {}
         }
         hasher.finish()
     };

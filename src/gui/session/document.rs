@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::dialect::Dialect;
+use crate::export::data_of;
+use crate::model::ties::Tie;
+use crate::model::{Member, Model};
 use crate::quantized::{self, Layer, Stated};
 
 /// An open checkpoint. No weight has been read.
@@ -15,8 +19,13 @@ pub struct Document {
     pub checkpoint: Checkpoint,
     /// Its layers, if it is quantized already.
     pub quantized: Option<Quantized>,
+    /// Whether a recipe can make something of it: of anything that is not quantized, and of an ONNX model
+    /// that is so only in part.
+    pub takes_recipe: bool,
     /// The name to call it by: that of its folder or file.
     pub name: String,
+    /// What the name of an export ends in: nothing if it is a folder.
+    ending: &'static str,
     /// Where an export of it would go, if nobody says otherwise.
     pub beside: PathBuf,
     /// The folder of the demo, which goes with it.
@@ -81,12 +90,23 @@ impl Document {
             let layers = quantized::find(&checkpoint, None, stated.ignore_list(), stated.dialect);
             Quantized { stated, layers }
         });
+        let takes_recipe = quantized.is_none() || has_more_to_quantize(&checkpoint);
+        let of_file = checkpoint.onnx.is_some() && !path.is_dir();
+        let ending = if of_file { ".onnx" } else { "" };
         let beside = match source {
-            Source::Path(_) => beside(&checkpoint.folder),
-            Source::Demo => beside(&std::env::current_dir().unwrap_or_default().join("demo")),
+            Source::Path(_) if of_file => beside(&checkpoint.path, ending),
+            Source::Path(_) => beside(&checkpoint.folder, ending),
+            Source::Demo => {
+                beside(&std::env::current_dir().unwrap_or_default().join("demo"), ending)
+            }
         };
         let name = name_of(&checkpoint.path);
-        Ok(Self { checkpoint, quantized, name, beside, _demo: demo })
+        Ok(Self { checkpoint, quantized, takes_recipe, name, ending, beside, _demo: demo })
+    }
+
+    /// What an export of it is called, with something that tells it from the source.
+    pub fn name_with(&self, what: &str) -> String {
+        named_with(&self.name, what, self.ending)
     }
 
     /// Whether it is the demo.
@@ -95,20 +115,37 @@ impl Document {
     }
 }
 
+/// Whether floats are left in an ONNX model that is quantized in part, or codes that are there twice.
+fn has_more_to_quantize(checkpoint: &Checkpoint) -> bool {
+    if checkpoint.onnx.is_none() {
+        return false;
+    }
+    let model = Model::new(checkpoint, Dialect::Onnx.fused_experts());
+    let is_layer = |member: &Member| member.is_weight && member.tensor.float_kind().is_some();
+    model.members.iter().any(is_layer) || matches!(model.tie, Tie::BothCodes { .. })
+}
+
 /// The last part of a path, as people call it.
-pub fn name_of(path: &Path) -> String {
-    let absolute = path.canonicalize();
-    let path = absolute.as_deref().unwrap_or(path);
+fn name_of(path: &Path) -> String {
+    // Only a path such as `..` has to be followed for a name.
+    let followed = path.file_name().is_none().then(|| path.canonicalize().ok()).flatten();
+    let path = followed.as_deref().unwrap_or(path);
     path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into())
 }
 
-/// A folder beside another that has not been there yet.
-fn beside(folder: &Path) -> PathBuf {
-    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let name = format!("{}-quantized", name_of(&folder));
-    let names = std::iter::once(name.clone()).chain((2..).map(|n| format!("{name}-{n}")));
-    let paths = names.map(|name| folder.with_file_name(name));
-    paths.into_iter().find(|path| !path.exists()).unwrap_or_default()
+/// A name with something before its ending.
+fn named_with(name: &str, what: &str, ending: &str) -> String {
+    format!("{}-{what}{ending}", name.strip_suffix(ending).unwrap_or(name))
+}
+
+/// A place beside another where nothing has been yet.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let name = name_of(&path);
+    let numbered = (2..).map(|n| format!("quantized-{n}"));
+    let names = std::iter::once("quantized".to_owned()).chain(numbered);
+    let mut paths = names.map(|what| path.with_file_name(named_with(&name, &what, ending)));
+    paths.find(|path| !path.exists() && !data_of(path).exists()).unwrap_or_default()
 }
 
 fn unpack_demo() -> std::io::Result<(PathBuf, TempDir)> {
@@ -133,5 +170,26 @@ mod tests {
         assert_eq!(demo.name, "demo");
         drop(demo);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn an_export_of_an_onnx_file_is_a_file_beside_it() {
+        let place = tempfile::tempdir().unwrap();
+        let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/onnx/tied_transpose.onnx");
+        let file = place.path().join("tiny.onnx");
+        std::fs::copy(model, &file).unwrap();
+        let open = |path: &Path| Document::open(&Source::path(path)).unwrap();
+        assert_eq!(open(&file).beside, place.path().join("tiny-quantized.onnx"));
+        assert_eq!(open(&file).name_with("int4"), "tiny-int4.onnx");
+        // What is there is not overwritten, and neither is what belongs to another.
+        std::fs::write(place.path().join("tiny-quantized.onnx"), "").unwrap();
+        std::fs::write(place.path().join("tiny-quantized-2.onnx.data"), "").unwrap();
+        assert_eq!(open(&file).beside, place.path().join("tiny-quantized-3.onnx"));
+
+        let folder = place.path().join("tiny");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::copy(model, folder.join("model.onnx")).unwrap();
+        assert_eq!(open(&folder).beside, place.path().join("tiny-quantized"));
+        assert_eq!(open(&folder).name_with("int4"), "tiny-int4");
     }
 }

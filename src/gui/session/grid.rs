@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::dialect::Dialect;
+use crate::model::onnx::module_weight;
 use crate::model::{Role, is_weight, natural_order};
 use crate::plan::{Entry, Plan};
 
@@ -25,6 +27,8 @@ pub struct GridColumn {
     pub name: String,
     /// What its tensors are.
     pub role: Role,
+    /// Whether no format is for them.
+    pub is_small: bool,
 }
 
 impl GridColumn {
@@ -43,9 +47,10 @@ impl Grid {
         let mut places: HashMap<String, Vec<(u32, usize)>> = HashMap::new();
         let mut roles = HashMap::new();
         for (i, entry) in plan.entries.iter().enumerate() {
-            match (entry.member.layer, projection(entry)) {
+            match (entry.member.layer, projection(entry, plan.dialect)) {
                 (Some(layer), Some(name)) => {
-                    roles.entry(name.clone()).or_insert(entry.member.role);
+                    let what = (entry.member.role, is_small(entry, plan.dialect));
+                    roles.entry(name.clone()).or_insert(what);
                     places.entry(name).or_default().push((layer, i));
                     grid.layers.push(layer);
                 }
@@ -54,7 +59,8 @@ impl Grid {
         }
         grid.layers.sort_unstable();
         grid.layers.dedup();
-        grid.columns = roles.into_iter().map(|(name, role)| GridColumn { name, role }).collect();
+        let column = |(name, (role, is_small))| GridColumn { name, role, is_small };
+        grid.columns = roles.into_iter().map(column).collect();
         grid.columns.sort_by(|a, b| {
             (rank(a.role), a.role)
                 .cmp(&(rank(b.role), b.role))
@@ -104,9 +110,21 @@ fn in_order(a: &str, b: &str) -> std::cmp::Ordering {
     place(a).cmp(&place(b)).then_with(|| natural_order(a, b))
 }
 
+/// Whether no format is for a tensor: a norm, a bias, or what is no layer's in a graph.
+pub fn is_small(entry: &Entry, dialect: Dialect) -> bool {
+    match entry.member.role {
+        Role::Norm | Role::Bias => true,
+        Role::Other => dialect == Dialect::Onnx && !entry.member.is_weight,
+        _ => false,
+    }
+}
+
 /// What follows the layer in a name, without experts' numbers and `.weight`.
-fn projection(entry: &Entry) -> Option<String> {
-    let name = &entry.member.tensor.name;
+fn projection(entry: &Entry, dialect: Dialect) -> Option<String> {
+    let name = match dialect == Dialect::Onnx && entry.member.is_weight {
+        true => module_weight(&entry.member.tensor.name),
+        false => entry.member.tensor.name.clone(),
+    };
     let layer = format!(".{}.", entry.member.layer?);
     let (_, rest) = name.split_once(&layer)?;
     let rest = match is_weight(rest) {
@@ -135,7 +153,7 @@ mod tests {
     #[test]
     fn every_tensor_of_the_demo_has_one_place() {
         let demo = Document::open(&Source::Demo).unwrap();
-        let dialect = crate::dialect::Dialect::Modelopt;
+        let dialect = Dialect::Modelopt;
         let model = Model::new(&demo.checkpoint, dialect.fused_experts());
         let plan = Plan::new(&model, &Recipe::default(), dialect, Sharding::AsSource).unwrap();
         let grid = Grid::of(&plan);

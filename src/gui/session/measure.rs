@@ -223,7 +223,7 @@ impl Worker {
             progress: self.shared.as_ref(),
             cancel,
         };
-        let stats = match quantized {
+        let stats = match quantized.as_ref().filter(|_| self.analysis.is_stored) {
             Some(stored) => {
                 let entries = batch.concat();
                 let layers = &stored.layers;

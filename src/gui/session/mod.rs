@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use analysis::{Analysis, dialect_of};
+pub use analysis::Analysis;
 pub use chosen::Chosen;
 pub use device::{Devices, WindowGpu};
 pub use document::{Document, Source};
@@ -34,6 +34,7 @@ pub use planning::Planning;
 pub use tables::{Numbers, Query, Tables};
 pub use task::{Notify, Task};
 
+use crate::dialect::Dialect;
 use crate::recipe::Recipe;
 use task::{discard, take};
 
@@ -159,6 +160,15 @@ impl Session {
     /// What is being opened.
     pub fn opening(&self) -> Option<&Source> {
         self.opening.as_ref().map(|opening| &opening.source)
+    }
+
+    /// The layout that the recipe, and else what is open, asks for.
+    pub fn dialect(&self) -> Dialect {
+        let recipe = self.planning.recipe.current();
+        match &self.document {
+            Some((_, document)) => recipe.dialect_for(&document.checkpoint),
+            None => recipe.export.unwrap_or(Dialect::Modelopt),
+        }
     }
 
     /// The plan, once there is one.
@@ -354,7 +364,7 @@ impl Session {
         }
     }
 
-    /// Begins to export into a folder.
+    /// Begins to export into a folder, or a file.
     pub fn export(&mut self, out: PathBuf, overwrite: bool) {
         let (Some((_, document)), Some(analysis), Some(device)) =
             (&self.document, &self.planning.analysis, &self.devices.open)

@@ -8,15 +8,41 @@ use super::preview::Preview;
 use super::task::{discard, take};
 use super::{Analysis, Document, History, Notify, Task};
 use crate::device::Device;
+use crate::dialect::Dialect;
 use crate::engine::{EngineError, Method, Progress, Resources};
 use crate::model::Model;
 use crate::model::ties::Tie;
-use crate::plan::{Plan, Sharding};
+use crate::plan::{Plan, PlanError, Sharding};
 use crate::recipe::Recipe;
 
 /// What was found out about embedding and head, by how the table is to be quantized; under no name
 /// what holds for every way.
 pub type Ties = HashMap<String, Tie>;
+
+/// Where an export goes, as far as it is another for that.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Target {
+    /// How outputs are spread over files.
+    pub sharding: Sharding,
+    /// The name of the file, if it is an ONNX model and not a folder with one.
+    pub file_name: Option<String>,
+}
+
+impl Target {
+    /// The plan for it.
+    pub fn plan(
+        &self,
+        model: &Model<'_>,
+        recipe: &Recipe,
+        dialect: Dialect,
+    ) -> Result<Plan, PlanError> {
+        let plan = Plan::new(model, recipe, dialect, self.sharding)?;
+        Ok(match &self.file_name {
+            Some(name) => plan.named(model.checkpoint, name),
+            None => plan,
+        })
+    }
+}
 
 /// The recipe, and what it makes of the checkpoint.
 #[derive(Debug)]
@@ -25,6 +51,8 @@ pub struct Planning {
     pub recipe: History<Recipe>,
     /// Bytes of a file, at most; as in the source if that is not said.
     pub max_shard_bytes: Option<u64>,
+    /// The name of the file to export to, if it is to be an ONNX model and not a folder with one.
+    pub file_name: Option<String>,
     /// What the recipe makes of the checkpoint; of the recipe before, as long as that is not there yet.
     pub analysis: Option<Arc<Analysis>>,
     /// Why there is no plan for the recipe as it is now.
@@ -56,6 +84,7 @@ impl Planning {
         Self {
             recipe: History::new(recipe),
             max_shard_bytes,
+            file_name: None,
             analysis: None,
             refused: None,
             last_change: None,
@@ -106,7 +135,7 @@ impl Planning {
     pub fn preview(&mut self, notify: &Notify, document: &Arc<Document>) {
         if let Some(analysis) = self.analysis.as_ref().filter(|_| self.preview_wanted) {
             self.preview_wanted = false;
-            self.previewing = Some(preview(notify, document, analysis, self.sharding()));
+            self.previewing = Some(preview(notify, document, analysis, self.target()));
         }
     }
 
@@ -115,9 +144,9 @@ impl Planning {
         self.settling.is_some()
     }
 
-    /// How outputs are spread over files.
-    pub fn sharding(&self) -> Sharding {
-        self.max_shard_bytes.map_or(Sharding::AsSource, Sharding::AtMost)
+    fn target(&self) -> Target {
+        let sharding = self.max_shard_bytes.map_or(Sharding::AsSource, Sharding::AtMost);
+        Target { sharding, file_name: self.file_name.clone() }
     }
 
     /// Takes what is done and begins what is to do. Gives a new plan when there is one.
@@ -130,10 +159,10 @@ impl Planning {
         if self.wanted {
             self.wanted = false;
             let (document, ties) = (Arc::clone(document), Arc::clone(&self.ties));
-            let (recipe, sharding) = (self.recipe.current().clone(), self.sharding());
+            let (recipe, target) = (self.recipe.current().clone(), self.target());
             // A plan for a recipe that has changed since is dropped here.
             self.task = Some(Task::start(notify, move |_| {
-                let analysis = Analysis::new(&document, &recipe, sharding, &ties);
+                let analysis = Analysis::new(&document, &recipe, &target, &ties);
                 analysis.map_err(|error| error.to_string())
             }));
         }
@@ -242,10 +271,10 @@ fn preview(
     notify: &Notify,
     document: &Arc<Document>,
     analysis: &Arc<Analysis>,
-    sharding: Sharding,
+    target: Target,
 ) -> Task<Preview> {
     let (document, analysis) = (Arc::clone(document), Arc::clone(analysis));
-    Task::start(notify, move |_| Preview::new(&document, &analysis, sharding))
+    Task::start(notify, move |_| Preview::new(&document, &analysis, &target))
 }
 
 /// Nobody is told how far the comparison is.

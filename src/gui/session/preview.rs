@@ -1,9 +1,10 @@
 //! What follows from a plan and takes a moment more for a large model: nothing else waits for it.
 
+use super::planning::Target;
 use super::{Analysis, Document};
 use crate::export::config;
+use crate::format::Format;
 use crate::model::Model;
-use crate::plan::{Plan, Sharding};
 use crate::recipe::{Recipe, TiedOutcome};
 
 /// What an export would write besides weights, and what it could be instead.
@@ -17,13 +18,13 @@ pub struct Preview {
 
 impl Preview {
     /// Of the plan of an analysis.
-    pub fn new(document: &Document, analysis: &Analysis, sharding: Sharding) -> Self {
+    pub fn new(document: &Document, analysis: &Analysis, target: &Target) -> Self {
         let config = document.checkpoint.config.as_ref();
         let config_files = match analysis.plan.quantizes() {
             true => config::files(&analysis.plan, config).into_iter().collect(),
             false => Vec::new(),
         };
-        Self { config_files, outcomes: outcomes(document, analysis, sharding) }
+        Self { config_files, outcomes: outcomes(document, analysis, target) }
     }
 }
 
@@ -31,7 +32,7 @@ impl Preview {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// In a few words.
-    pub label: &'static str,
+    pub label: String,
     /// The recipe that has it so.
     pub recipe: Recipe,
     /// Bytes of the whole export; what stands against it otherwise.
@@ -39,30 +40,72 @@ pub struct Outcome {
 }
 
 /// Every outcome under the recipe of an analysis.
-fn outcomes(document: &Document, analysis: &Analysis, sharding: Sharding) -> Vec<Outcome> {
+fn outcomes(document: &Document, analysis: &Analysis, target: &Target) -> Vec<Outcome> {
     let (plan, recipe) = (&analysis.plan, &analysis.recipe);
-    if document.quantized.is_some() || !analysis.has_table || recipe.format.is_none() {
-        return Vec::new();
-    }
-    let with = |quantize_embeddings, tied| Recipe { quantize_embeddings, tied, ..recipe.clone() };
-    let mut choices = vec![("float", with(false, recipe.tied))];
-    if analysis.is_tied() {
-        choices.push(("opted in; tied, so float", with(true, Some(TiedOutcome::Keep))));
-        choices.push(("untied: float head", with(true, Some(TiedOutcome::Untie))));
-        choices.push(("one table for both", with(true, Some(TiedOutcome::Share))));
-    } else {
-        choices.push(("quantized", with(true, recipe.tied)));
-    }
+    let Some(format) = recipe.format.filter(|_| !analysis.is_stored) else { return Vec::new() };
+    let format = plan.dialect.resolve(format);
+    let now = (recipe.quantize_embeddings, recipe.tied_in(plan.dialect));
     let mut model = Model::new(&document.checkpoint, plan.dialect.fused_experts());
     model.tie = analysis.tie.clone();
-    let outcome = |(label, choice): (&'static str, Recipe)| {
+    let outcome = |(label, quantize_embeddings, tied): (String, bool, TiedOutcome)| {
+        let choice = match (quantize_embeddings, tied) == now {
+            true => recipe.clone(),
+            false => {
+                let usual = Recipe::default().tied_in(plan.dialect);
+                let tied = (tied != usual).then_some(tied);
+                Recipe { quantize_embeddings, tied, ..recipe.clone() }
+            }
+        };
         let bytes = match choice == *recipe {
             true => Ok(plan.bytes_after),
-            false => Plan::new(&model, &choice, plan.dialect, sharding)
+            false => target
+                .plan(&model, &choice, plan.dialect)
                 .map(|plan| plan.bytes_after)
                 .map_err(|error| error.to_string()),
         };
         Outcome { label, recipe: choice, bytes }
     };
-    choices.into_iter().map(outcome).collect()
+    choices(analysis, format, now).into_iter().map(outcome).collect()
+}
+
+/// The outcomes: what each is called, whether embeddings are quantized, and what becomes of a tied table.
+/// `now` is the one that the recipe says.
+fn choices(
+    analysis: &Analysis,
+    format: Format,
+    now: (bool, TiedOutcome),
+) -> Vec<(String, bool, TiedOutcome)> {
+    use TiedOutcome::{Keep, Share, Untie};
+    let (is_opted_in, tied) = now;
+    let label = |text: &str| text.to_owned();
+    let shares = analysis.plan.dialect.shares_tables();
+    match (analysis.has_table, analysis.is_tied()) {
+        (true, true) if shares => {
+            let mut choices = vec![
+                // Where it stays float, one that is there twice is stored once if tables are shared.
+                (label("float"), false, if is_opted_in { Share } else { tied }),
+                (format!("{format} table, float head"), true, Untie),
+                (format!("one {format} table for both"), true, Share),
+            ];
+            // Nobody would choose it, but a recipe may say it.
+            choices.extend((now == (true, Keep)).then(|| (label("opted in, kept"), true, Keep)));
+            choices
+        }
+        (true, true) => vec![
+            (label("float"), false, tied),
+            (label("opted in; tied, so float"), true, Keep),
+            (label("untied: float head"), true, Untie),
+            (label("one table for both"), true, Share),
+        ],
+        (true, false) => vec![(label("float"), false, tied), (label("quantized"), true, tied)],
+        // The table is quantized already.
+        (false, true) if shares => {
+            let own = if tied == Share { Keep } else { tied };
+            vec![
+                (label("a head of its own"), is_opted_in, own),
+                (label("one table for both"), is_opted_in, Share),
+            ]
+        }
+        (false, _) => Vec::new(),
+    }
 }

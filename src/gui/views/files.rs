@@ -8,7 +8,7 @@ use crate::gui::app::{App, Asked};
 use crate::gui::session::Analysis;
 use crate::gui::theme::Theme;
 use crate::gui::widgets::{caption, heading};
-use crate::plan::PlannedFile;
+use crate::plan::{Contents, PlannedFile};
 use crate::units::{bytes, count, shape};
 
 /// What is looked at.
@@ -98,10 +98,13 @@ fn config_ui(ui: &mut Ui, name: &str, text: &str, asked: &mut Asked) {
 fn tensors_ui(ui: &mut Ui, analysis: &Analysis, file: &PlannedFile) {
     heading(ui, &file.name);
     let tensors = count(file.tensors.len() as u64, "tensor");
-    caption(
-        ui,
-        &format!("{tensors}, {} bytes, of which {} are header", file.bytes, file.header_bytes()),
-    );
+    let rest = match file.contents {
+        Contents::Safetensors => "are header",
+        Contents::Onnx(_) => "are graph",
+        Contents::Data => "lie between tensors",
+    };
+    let text = format!("{tensors}, {} bytes, of which {} {rest}", file.bytes, file.header_bytes());
+    caption(ui, &text);
     let muted = Theme::of(ui).muted;
     let height = ui.text_style_height(&TextStyle::Monospace);
     ui.spacing_mut().item_spacing.y = 4.0;

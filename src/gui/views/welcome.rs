@@ -41,9 +41,8 @@ pub fn welcome_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         ui.add_space(6.0);
         let dropped = match dropping {
             true => RichText::new("Let go to open it").color(theme.accent),
-            false => {
-                RichText::new("or drop a folder or a .safetensors file here").color(theme.muted)
-            }
+            false => RichText::new("or drop a folder, a .safetensors or an .onnx file here")
+                .color(theme.muted),
         };
         ui.label(dropped);
         ui.add_space(6.0);

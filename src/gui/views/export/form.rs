@@ -19,16 +19,25 @@ pub fn export_form_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     ui.add_space(4.0);
     let is_free = app.session.exporting.is_none();
     egui::Grid::new("export").num_columns(2).spacing([12.0, 8.0]).show(ui, |ui| {
-        ui.label("Folder");
+        let document = app.session.document.as_ref().map(|(_, document)| document);
+        let is_onnx = document.is_some_and(|document| document.checkpoint.onnx.is_some());
+        let (label, said) = match is_onnx {
+            true => ("File or folder", "File or folder to export to"),
+            false => ("Folder", "Folder to export to"),
+        };
+        ui.label(label);
         ui.horizontal(|ui| {
-            path_ui(ui, &mut app.views.export.out, is_free, "Folder to export to");
+            path_ui(ui, &mut app.views.export.out, is_free, said);
             if ui.add_enabled(is_free, Button::new("Choose…")).clicked() {
                 asked.choose_out = true;
             }
         });
         ui.end_row();
         ui.label("Files");
-        shards_ui(app, ui, is_free);
+        match is_onnx {
+            true => files_ui(app, ui),
+            false => shards_ui(app, ui, is_free),
+        }
         ui.end_row();
         ui.label("");
         let overwrite = &mut app.views.export.overwrite;
@@ -110,6 +119,20 @@ fn path_ui(ui: &mut Ui, path: &mut String, enabled: bool, said: &str) {
     let width = (ui.available_width() - 100.0).clamp(120.0, 560.0);
     let field = ui.add_enabled(enabled, TextEdit::singleline(path).desired_width(width));
     named(&field, Role::TextInput, said);
+}
+
+/// The files that an ONNX model becomes.
+fn files_ui(app: &App, ui: &mut Ui) {
+    let Some(analysis) = app.session.analysis() else { return };
+    let name = app.views.export.file_name();
+    let place = match name {
+        Some(_) => "",
+        None => " in a folder of its own: a name that ends in .onnx would be a file",
+    };
+    let files: Vec<&str> = analysis.plan.files.iter().map(|file| file.name.as_str()).collect();
+    ui.add(
+        egui::Label::new(RichText::new(format!("{}{place}", files.join(" and "))).weak()).wrap(),
+    );
 }
 
 /// How outputs are spread over files.

@@ -3,7 +3,7 @@
 mod form;
 mod outcome;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use form::{export_form_ui, shard_bytes, verify_form_ui};
 use outcome::outcome_ui;
 
 use crate::batch::{Call, command_line};
-use crate::export::Stage;
+use crate::export::{Stage, is_model};
 use crate::gui::app::{App, Asked};
 use crate::gui::session::{Document, Session, StageProgress};
 use crate::recipe::Recipe;
@@ -24,7 +24,7 @@ use crate::units::bytes;
 /// What has been typed and chosen.
 #[derive(Debug, Default)]
 pub struct ExportView {
-    /// The folder to write.
+    /// The folder, or the ONNX file, to write.
     pub out: String,
     /// Whether it may replace an earlier export.
     pub overwrite: bool,
@@ -45,12 +45,19 @@ impl ExportView {
         self.out = out.unwrap_or_else(|| document.beside.display().to_string());
     }
 
-    /// What to call the folder of an export.
+    /// What to call an export.
     pub fn suggested_name(&self, session: &Session) -> String {
-        let name = session.document.as_ref().map(|(_, document)| document.name.clone());
         let format = session.planning.recipe.current().format;
         let format = format.map_or("quantized", |format| format.name());
-        format!("{}-{format}", name.unwrap_or_default())
+        let document = session.document.as_ref().map(|(_, document)| document);
+        document.map_or_else(|| format.to_owned(), |document| document.name_with(format))
+    }
+
+    /// The name of the file to write, if it is one and not a folder.
+    pub fn file_name(&self) -> Option<String> {
+        let out = Path::new(self.out.trim());
+        let name = out.file_name().filter(|_| is_model(out));
+        name.map(|name| name.to_string_lossy().into_owned())
     }
 }
 
@@ -111,11 +118,10 @@ impl App {
 
 /// Draws it.
 pub fn export_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
-    let is_quantized =
-        app.session.document.as_ref().is_some_and(|(_, document)| document.quantized.is_some());
+    let is_stored = app.session.analysis().is_some_and(|analysis| analysis.is_stored);
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         ui.set_max_width(820.0);
-        match is_quantized {
+        match is_stored {
             true => verify_form_ui(app, ui, asked),
             false => export_form_ui(app, ui, asked),
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use eframe::egui::{self, RichText, Ui};
 
+use crate::export::is_model;
 use crate::export::verify::Verification;
 use crate::gui::app::{App, Asked};
 use crate::gui::command::Command;
@@ -41,15 +42,18 @@ pub fn outcome_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
 }
 
 fn exported_ui(ui: &mut Ui, asked: &mut Asked, done: &Done) {
-    let Done { exported, out, .. } = done;
+    let Done { exported, analysis, out, .. } = done;
     headline_ui(ui, true, "Exported and verified");
-    ui.weak(out.display().to_string());
+    let beside = is_model(out) && analysis.plan.files.len() > 1;
+    let data = if beside { ", with its tensors in the .data beside it" } else { "" };
+    ui.weak(format!("{}{data}", out.display()));
     ui.horizontal(|ui| {
         if ui.button("Open folder").clicked() {
-            ui.ctx().open_url(egui::OpenUrl::new_tab(file_url(out)));
+            let folder = out.parent().filter(|_| is_model(out)).unwrap_or(out);
+            ui.ctx().open_url(egui::OpenUrl::new_tab(file_url(folder)));
         }
         if ui.button("Look at it here").on_hover_text("Open the export as a checkpoint").clicked() {
-            asked.open = Some(Source::Path(out.clone()));
+            asked.open = Some(Source::path(out));
         }
         copy_report_ui(ui, asked);
     });

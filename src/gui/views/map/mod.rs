@@ -24,7 +24,6 @@ use sheet::{Sheet, Wanted};
 
 pub use act::choose;
 pub use cells::numbers_ui as tooltip_of;
-pub use sheet::is_small;
 
 use crate::format::ScaleSearch;
 use crate::gui::app::{App, Asked};

@@ -81,11 +81,6 @@ pub struct Sheet {
     pub layers_with_experts: Vec<u32>,
 }
 
-/// Whether a tensor is so small that no format is for it.
-pub const fn is_small(role: Role) -> bool {
-    matches!(role, Role::Norm | Role::Bias)
-}
-
 impl Sheet {
     /// Takes what is asked for out of the tables.
     pub fn new(analysis: &Arc<Analysis>, tables: &Arc<Tables>, wanted: Wanted) -> Self {
@@ -119,9 +114,9 @@ impl Sheet {
 
     fn take_layers(&mut self) {
         let grid = &self.analysis.grid;
-        let is_shown = |role: Role| self.wanted.small || !is_small(role);
+        let small = self.wanted.small;
         let mut shown: Vec<usize> =
-            (0..grid.columns.len()).filter(|&c| is_shown(grid.columns[c].role)).collect();
+            (0..grid.columns.len()).filter(|&c| small || !grid.columns[c].is_small).collect();
         self.left_out = grid.columns.len() - shown.len();
         let head = |&c: &usize| Head::of_column(&grid.columns[c]);
         let modules: Vec<String> = shown.iter().map(|c| head(c).part_of).collect();
@@ -138,7 +133,7 @@ impl Sheet {
         self.places =
             (0..grid.layers.len()).flat_map(|r| shown.iter().map(move |&c| place(r, c))).collect();
         for (i, row) in self.tables.outside.iter().enumerate() {
-            match row.role.is_none_or(is_shown) {
+            match small || !self.analysis.is_small(row) {
                 true => self.outside.push((outside_name(&row.name), i)),
                 false => self.left_out += 1,
             }

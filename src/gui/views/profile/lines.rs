@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::gui::session::{Analysis, Tables};
-use crate::gui::views::map::is_small;
 use crate::report::{Column, Row, Summary};
 
 /// What is asked for.
@@ -79,7 +78,7 @@ impl Profile {
         let mut lines = Vec::new();
         let mut shown_cells = Vec::new();
         for (c, head) in grid.columns.iter().enumerate() {
-            if is_small(head.role) && !wanted.small {
+            if head.is_small && !wanted.small {
                 continue;
             }
             let shown = !wanted.hidden.contains(&head.name);
@@ -95,7 +94,7 @@ impl Profile {
             let (name, short) = (head.name.clone(), head.short().to_owned());
             lines.push(Line { name, short, shown, points });
         }
-        let is_outside = |row: &&Row| wanted.small || !row.role.is_some_and(is_small);
+        let is_outside = |row: &&Row| wanted.small || !analysis.is_small(row);
         let outside: Vec<&Row> = tables.outside.iter().filter(is_outside).collect();
         let rows = shown_cells.iter().chain(&outside);
         let entries: Vec<usize> = rows.flat_map(|row| row.entries.iter().copied()).collect();
