@@ -3,9 +3,10 @@
 mod common;
 
 use common::{Tensor, backends, bytes, data, load};
-use quantscope::backend::{Grouped, GroupedChunk};
+use quantscope::backend::{Backend, Grouped, GroupedChunk};
+use quantscope::cpu::Cpu;
 use quantscope::format::packing::{Packing, pack_zero_points_in_rows, unpack_zero_points_in_rows};
-use quantscope::format::{Arithmetic, Coder, Format, GroupScale};
+use quantscope::format::{Arithmetic, Coder, Format, GroupScale, ScaleSearch};
 use quantscope::numeric::FloatKind;
 
 /// A matrix `[columns, rows]` of elements of so many bytes, row by row.
@@ -132,6 +133,88 @@ fn heads_that_are_the_table_are_told_from_others() {
             let what = format!("{name} on {}: {found:?}", backend.name());
             assert_eq!(found.weights as usize, codes.len(), "{what}");
             assert_eq!(found.apart == 0, case["tied"].as_bool().unwrap(), "{what}");
+        }
+    }
+}
+
+/// The weighted error of each group of rows: codes and zero points are signed.
+fn weighted_errors(weights: &[f32], chunk: GroupedChunk<'_>, group: usize) -> Vec<f64> {
+    let of_group = |weights: &[f32], codes: &[u8], scale: &GroupScale| {
+        let squares = weights.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+        // What is missing of a last group counts as zeros.
+        let root = (squares / group as f64).sqrt();
+        let error = |(x, code): (&f32, &u8)| {
+            let number = f32::from(*code as i8) - f32::from(scale.zero_point);
+            let error = f64::from(number) * f64::from(scale.scale) - f64::from(*x);
+            (root + f64::from(x.abs())) * error * error
+        };
+        weights.iter().zip(codes).map(error).sum()
+    };
+    let (columns, across) = (chunk.columns, chunk.columns.div_ceil(group));
+    let rows = weights.chunks(columns).zip(chunk.codes.chunks(columns));
+    let groups = rows.flat_map(|(weights, codes)| weights.chunks(group).zip(codes.chunks(group)));
+    assert_eq!(chunk.scales.len(), weights.len() / columns * across);
+    groups
+        .zip(chunk.scales)
+        .map(|((weights, codes), scale)| of_group(weights, codes, scale))
+        .collect()
+}
+
+#[test]
+fn no_group_has_more_error_than_k_quant_gives_it() {
+    let golden = load("onnxruntime/kquant_goldens.safetensors");
+    let groups_of = |name: &str, scales: &str, zero_points: Vec<i8>| -> Vec<GroupScale> {
+        let scales = values(FloatKind::F32, &bytes(&golden, &format!("{name}.{scales}")));
+        assert_eq!(scales.len(), zero_points.len());
+        let groups = scales.into_iter().zip(zero_points);
+        groups.map(|(scale, zero_point)| GroupScale { scale, zero_point }).collect()
+    };
+    let mut cases = Vec::new();
+    for (group, bits) in [(32, 4), (32, 8), (128, 4), (128, 8)] {
+        let name = format!("b{group}.q{bits}");
+        let half = 1 << (bits - 1);
+        let signed = |part: &str| -> Vec<u8> {
+            let unsigned = bytes(&golden, &format!("{name}.{part}"));
+            unsigned.into_iter().map(|code| code.wrapping_sub(half)).collect()
+        };
+        let zero_points = signed("zp").into_iter().map(|zero_point| zero_point as i8).collect();
+        let scales = groups_of(&name, "scale", zero_points);
+        let weights = bytes(&golden, &format!("b{group}.X"));
+        cases.push((name.clone(), bits, group, group as usize, weights, signed("codes"), scales));
+    }
+    let shape = [golden["mm.W"].0[0], golden["mm.W"].0[1]];
+    let columns = shape[0];
+    let weights = transposed(&bytes(&golden, "mm.W"), shape, 4);
+    let packing = Packing::Blocks { bits: 4, len: 32 };
+    let codes = packing.unpack(&bytes(&golden, "mm.packed"), columns, true);
+    let across = columns.div_ceil(32);
+    let zero_points = unpack_zero_points_in_rows(&bytes(&golden, "mm.zp"), across, 4);
+    let scales = groups_of("mm", "scales", zero_points);
+    cases.push(("a matrix".to_owned(), 4, 32, columns, weights, codes, scales));
+
+    for (name, bits, group, columns, weights, codes, scales) in cases {
+        let tensor = Tensor::from_bytes(&*name, FloatKind::F32, &weights);
+        let weights = values(FloatKind::F32, &weights);
+        let length = usize::from(group);
+        let expected = GroupedChunk { columns, codes: &codes, scales: &scales };
+        let expected = weighted_errors(&weights, expected, length);
+        let mut coder = coder(bits, group, false, FloatKind::F32);
+        let plain = Cpu.grouped_quantize(tensor.weights(), columns, &coder).unwrap();
+        coder.scheme.search = ScaleSearch::KQuant;
+        let found = Cpu.grouped_quantize(tensor.weights(), columns, &coder).unwrap();
+        let errors = |quantized: &Grouped| {
+            let (codes, scales) = (&quantized.codes, &quantized.scales);
+            weighted_errors(&weights, GroupedChunk { columns, codes, scales }, length)
+        };
+        let (got, plain) = (errors(&found), errors(&plain));
+        for (i, got) in got.iter().enumerate() {
+            let (expected, plain) = (expected[i], plain[i]);
+            assert!(*got <= expected, "{name}: group {i} has {got:e}, there {expected:e}");
+            assert!(*got <= plain, "{name}: group {i} has {got:e}, without a search {plain:e}");
+        }
+        for backend in backends() {
+            let got = backend.grouped_quantize(tensor.weights(), columns, &coder).unwrap();
+            assert_eq!((&got.codes, &got.scales), (&found.codes, &found.scales));
         }
     }
 }

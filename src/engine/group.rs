@@ -56,6 +56,7 @@ impl Encoder {
         match method.format.scheme(method.dialect.arithmetic()) {
             Some(mut scheme) => {
                 scheme.quotient = method.quotient.unwrap_or(scheme.quotient);
+                scheme.search = method.search;
                 Self::Grouped(Coder::new(scheme, kind, amax))
             }
             None => {

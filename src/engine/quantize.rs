@@ -10,7 +10,7 @@ use crate::checkpoint::Dtype;
 use crate::dialect::Part;
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::packing::{Packing, pack_zero_points, pack_zero_points_in_rows};
-use crate::format::{Coder, Scope};
+use crate::format::{Coder, ScaleSearch, Scheme, Scope};
 use crate::stats::{QuantizedStats, ScaleHealth, TensorStats};
 
 impl Shared<'_> {
@@ -90,9 +90,18 @@ impl Shared<'_> {
         coder: &Coder,
     ) -> Result<TensorStats, EngineError> {
         let (entry, scheme) = (self.entry(job), &coder.scheme);
+        let backend = self.run.resources.backend;
         let columns = self.stored_columns(job);
         let Grouped { codes, scales, amax, weights: sums, errors } =
-            self.run.resources.backend.grouped_quantize(weights, columns, coder)?;
+            backend.grouped_quantize(weights, columns, coder)?;
+        let unsearched = match scheme.search {
+            ScaleSearch::KQuant => {
+                let scheme = Scheme { search: ScaleSearch::Max, ..*scheme };
+                let plain = Coder { scheme, ..*coder };
+                Some(backend.grouped_quantize(weights, columns, &plain)?.errors)
+            }
+            _ => None,
+        };
         let amax = weights.kind.widen(amax);
         if !amax.is_finite() {
             return Err(self.not_finite(job, weights));
@@ -138,7 +147,7 @@ impl Shared<'_> {
             },
             signal_squares: sums.sum_squares,
             errors,
-            unsearched: None,
+            unsearched,
         };
         Ok(TensorStats { amax, weights: sums, quantized: Some(quantized), ..Default::default() })
     }

@@ -8,7 +8,9 @@
 //!
 //! Where ModelOpt would divide zero by zero (a tensor of zeros), the scale is 1.
 
-use super::{Arithmetic, Element, Extent, GroupScale, Quotient, ScaleStore, Scheme, Scope};
+use super::{
+    Arithmetic, Element, Extent, GroupScale, Quotient, ScaleSearch, ScaleStore, Scheme, Scope,
+};
 use crate::numeric::{FloatKind, e4m3};
 
 /// Rows and columns of a tile.
@@ -26,7 +28,15 @@ pub fn scheme(scope: Scope, arithmetic: Arithmetic) -> Scheme {
                 (ScaleStore::Own, Quotient::F32, compressed_tensors)
             }
         };
-    Scheme { scope, element: Element::E4m3, zero_points: false, store, quotient, rule }
+    Scheme {
+        scope,
+        element: Element::E4m3,
+        zero_points: false,
+        store,
+        quotient,
+        rule,
+        search: ScaleSearch::Max,
+    }
 }
 
 fn modelopt_tensor(extent: Extent, _: FloatKind) -> GroupScale {

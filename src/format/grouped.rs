@@ -1,5 +1,6 @@
 //! Formats whose weights are codes times one scale: what they have in common.
 
+use super::ScaleSearch;
 use crate::numeric::{FloatKind, e2m1, e4m3, e8m0};
 
 /// Which weights of a matrix share a scale.
@@ -247,7 +248,7 @@ impl GroupScale {
 /// The arithmetic of a format with one level of scales:
 ///
 /// ```text
-/// (scale, zero point) = rule(extent of the group)
+/// (scale, zero point) = rule(extent of the group), or what a search finds to be better
 /// quotient            = weight / scale, rounded to f32, then as `quotient` says
 /// code                = element nearest to quotient + zero point
 /// weight              ≈ (code − zero point) · scale
@@ -268,6 +269,11 @@ pub struct Scheme {
     pub quotient: Quotient,
     /// The scale of a group from the extent of its weights, which have this type.
     pub rule: fn(Extent, FloatKind) -> GroupScale,
+    /// Whether better scales than those of the rule are searched for, by [`k_quant`]; other searches
+    /// are of NVFP4.
+    ///
+    /// [`k_quant`]: super::k_quant
+    pub search: ScaleSearch,
 }
 
 impl Scheme {

@@ -12,7 +12,9 @@
 //! point is taken. ONNX Runtime's rules are in [`super::onnx_runtime`].
 
 use super::onnx_runtime as onnx;
-use super::{Arithmetic, Element, Extent, GroupScale, Quotient, ScaleStore, Scheme, Scope};
+use super::{
+    Arithmetic, Element, Extent, GroupScale, Quotient, ScaleSearch, ScaleStore, Scheme, Scope,
+};
 use crate::numeric::FloatKind;
 
 /// Whole numbers of `bits` (4 or 8; compressed-tensors: 2 to 8). ModelOpt's are always symmetric.
@@ -41,7 +43,7 @@ pub fn scheme(bits: u8, scope: Scope, symmetric: bool, arithmetic: Arithmetic) -
         Arithmetic::OnnxRuntime => Quotient::Reciprocal,
     };
     let element = Element::Int(bits);
-    Scheme { scope, element, zero_points, store, quotient, rule }
+    Scheme { scope, element, zero_points, store, quotient, rule, search: ScaleSearch::Max }
 }
 
 fn modelopt_scale(extent: Extent, smallest: f32, largest_code: f32) -> GroupScale {

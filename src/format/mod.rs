@@ -7,6 +7,7 @@
 pub mod fp8;
 mod grouped;
 pub mod int;
+pub mod k_quant;
 pub mod mx;
 pub mod nvfp4;
 pub mod nvfp4_search;

@@ -10,7 +10,8 @@
 //! ModelOpt rounds E2M1 ties towards zero and writes zero with the sign bit set.
 
 use super::{
-    Arithmetic, Element, Extent, GroupScale, Quotient, ScaleStore, Scheme, Scope, SmallFloatTies,
+    Arithmetic, Element, Extent, GroupScale, Quotient, ScaleSearch, ScaleStore, Scheme, Scope,
+    SmallFloatTies,
 };
 use crate::numeric::{FloatKind, e2m1, e4m3, e8m0};
 
@@ -49,7 +50,15 @@ fn scheme(
     rule: fn(Extent, FloatKind) -> GroupScale,
 ) -> Scheme {
     let scope = Scope::Group(BLOCK_LEN);
-    Scheme { scope, element, zero_points: false, store: ScaleStore::E8m0, quotient, rule }
+    Scheme {
+        scope,
+        element,
+        zero_points: false,
+        store: ScaleStore::E8m0,
+        quotient,
+        rule,
+        search: ScaleSearch::Max,
+    }
 }
 
 fn modelopt(extent: Extent, largest: f32) -> GroupScale {

@@ -1,11 +1,11 @@
-//! How block scales are chosen: from the largest magnitude, or by trying several.
+//! How scales are chosen: from the largest magnitude, or by trying several.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::{Arithmetic, Format};
 
-/// How the scale of a block is chosen. None needs data.
+/// How the scale of a block or a group is chosen. None needs data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ScaleSearch {
     /// The largest magnitude becomes the largest number that a code is.
@@ -17,11 +17,13 @@ pub enum ScaleSearch {
     Sweep,
     /// The largest magnitude becomes 6 or 4, whichever has the lesser squared error.
     FourOverSix,
+    /// Of several scales and zero points, those of the least weighted error: [`super::k_quant`].
+    KQuant,
 }
 
 impl ScaleSearch {
     /// Every one, in the order they are listed.
-    pub const ALL: [Self; 4] = [Self::Max, Self::Mse, Self::Sweep, Self::FourOverSix];
+    pub const ALL: [Self; 5] = [Self::Max, Self::Mse, Self::Sweep, Self::FourOverSix, Self::KQuant];
 
     /// The name on the command line and in recipes.
     pub const fn name(self) -> &'static str {
@@ -30,18 +32,22 @@ impl ScaleSearch {
             Self::Mse => "mse",
             Self::Sweep => "sweep",
             Self::FourOverSix => "four-over-six",
+            Self::KQuant => "k-quant",
         }
     }
 
     /// Whether a format has it. compressed-tensors' scales are a reciprocal of ModelOpt's, and no
     /// tool multiplies magnitudes under them; a sweep only asks which scale is best.
     pub fn is_for(self, format: Format, arithmetic: Arithmetic) -> bool {
-        let by_tool = match arithmetic {
-            Arithmetic::ModelOpt => true,
-            Arithmetic::CompressedTensors => self == Self::Sweep,
-            Arithmetic::OnnxRuntime => false,
-        };
-        self == Self::Max || (format == Format::Nvfp4 && by_tool)
+        let is_nvfp4 = format == Format::Nvfp4;
+        let is_asymmetric = matches!(format, Format::Int { group: Some(_), symmetric: false, .. });
+        match (self, arithmetic) {
+            (Self::Max, _) => true,
+            (Self::KQuant, _) => is_asymmetric && arithmetic == Arithmetic::OnnxRuntime,
+            (_, Arithmetic::ModelOpt) => is_nvfp4,
+            (_, Arithmetic::CompressedTensors) => is_nvfp4 && self == Self::Sweep,
+            (_, Arithmetic::OnnxRuntime) => false,
+        }
     }
 }
 
@@ -53,7 +59,7 @@ impl fmt::Display for ScaleSearch {
 
 /// The text names no search.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown scale search \"{0}\"; known: max, mse, sweep, four-over-six")]
+#[error("unknown scale search \"{0}\"; known: max, mse, sweep, four-over-six, k-quant")]
 pub struct UnknownSearch(String);
 
 impl FromStr for ScaleSearch {

@@ -9,7 +9,7 @@ use super::sums;
 use crate::backend::{Backend, BackendError, Grouped, GroupedChunk, TieMatch, Weights};
 use crate::cpu::Cpu;
 use crate::format::nvfp4::BLOCK_LEN;
-use crate::format::{Coder, Element, Extent, GroupScale, Quotient, Scheme, Scope};
+use crate::format::{Coder, Element, Extent, GroupScale, Quotient, ScaleSearch, Scheme, Scope};
 use crate::numeric::FloatKind;
 use crate::stats::{ErrorSums, WeightSums};
 
@@ -73,7 +73,9 @@ impl Gpu {
         coder: &Coder,
     ) -> Result<Grouped, BackendError> {
         let scheme = &coder.scheme;
-        let Some(rows) = self.rows_of_piece(columns, scheme.scope) else {
+        // A search goes by sums in f64, which a GPU does not have.
+        let searches = scheme.search == ScaleSearch::KQuant;
+        let Some(rows) = self.rows_of_piece(columns, scheme.scope).filter(|_| !searches) else {
             return Cpu.grouped_quantize(weights, columns, coder);
         };
         let mut all = Grouped {

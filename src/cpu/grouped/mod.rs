@@ -7,6 +7,7 @@
 mod arithmetic;
 mod codes;
 mod extents;
+mod k_quant;
 mod segments;
 #[cfg(test)]
 mod tests;
@@ -14,20 +15,23 @@ mod tests;
 use super::amax::amax;
 use super::sums::Lanes;
 use crate::backend::{Grouped, GroupedChunk, TieMatch};
-use crate::format::{Coder, Scheme};
+use crate::format::{Coder, ScaleSearch, Scheme};
 use crate::numeric::{FloatKind, SourceFloat};
 use crate::stats::{ErrorSums, WeightSums};
 use segments::Segments;
 
 /// Codes and scales of whole rows.
 pub fn quantize<F: SourceFloat>(weights: &[F], columns: usize, coder: &Coder) -> Grouped {
-    let (scales, amax) = match coder.tensor_scale {
+    let (mut scales, amax) = match coder.tensor_scale {
         Some(group) => (vec![group], amax(weights)),
         None => extents::scales(weights, columns, coder),
     };
     let mut codes = vec![0; weights.len()];
     let mut lanes = Lanes::default();
     let segments = Segments::new(coder.scheme.scope, weights.len(), columns);
+    if coder.scheme.search == ScaleSearch::KQuant {
+        k_quant::improve(weights, segments.clone(), &coder.scheme, &mut scales);
+    }
     codes::encode(weights, segments, &coder.scheme, &scales, &mut codes, &mut lanes);
     let (weights, errors) = (lanes.weight_sums(), lanes.error_sums());
     Grouped { codes, scales, amax, weights, errors }
