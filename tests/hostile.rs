@@ -161,7 +161,7 @@ fn folders_that_hold_no_weights_or_too_many() {
     let place = Place::empty();
     refused(&place, &["cannot read", "src"]);
     fs::create_dir(place.src()).unwrap();
-    refused(&place, &["src: no safetensors weights here"]);
+    refused(&place, &["src: no safetensors or ONNX weights here"]);
     fs::write(place.src().join("pytorch_model.bin"), "x").unwrap();
     refused(&place, &["pytorch_model.bin is: convert it"]);
     for name in ["a.safetensors", "b.safetensors"] {
@@ -169,7 +169,8 @@ fn folders_that_hold_no_weights_or_too_many() {
     }
     refused(&place, &["src: 2 .safetensors files", "index.json"]);
     let one = place.src().join("pytorch_model.bin");
-    common::run(place.export_args(&one, &[])).fails(1, &["does not end in .safetensors"]);
+    common::run(place.export_args(&one, &[]))
+        .fails(1, &["ends neither in .safetensors nor in .onnx"]);
     fs::create_dir(place.src().join("model.safetensors")).unwrap();
     refused(&place, &["cannot read", "model.safetensors"]);
     fs::remove_dir(place.src().join("model.safetensors")).unwrap();
