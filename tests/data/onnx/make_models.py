@@ -102,7 +102,9 @@ class Graph:
         self.output(output)
 
     def finish(self):
-        graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs, self.initializers, value_info=self.value_info)
+        graph = helper.make_graph(
+            self.nodes, self.name, self.inputs, self.outputs, self.initializers, value_info=self.value_info
+        )
         imports = [helper.make_opsetid("", self.opset), *self.imports]
         return helper.make_model(
             graph, opset_imports=imports, ir_version=self.ir, producer_name="make_models", functions=self.functions
