@@ -28,7 +28,8 @@ use crate::model::Model;
 use crate::plan::{Finding, Plan, Sharding};
 use crate::quantized::settle_tie;
 use crate::report::{
-    GroupBy, Report, Row, check_file, formats, grouped, ordered, rows, terminal, tie_text,
+    GroupBy, Report, Row, check_file, formats, grouped, ordered, rows, terminal, tie_outcomes,
+    tie_text,
 };
 use crate::stats::TensorStats;
 use crate::units;
@@ -141,6 +142,13 @@ impl Batch<'_> {
             writeln!(out, "{}", terminal::headline(&model))?;
             if let Some(tie) = tie_text(&model) {
                 writeln!(out, "tie       {tie}")?;
+            }
+            let outcomes = tie_outcomes(&model, &recipe, &plan);
+            let outcome =
+                |(label, bytes): &(String, u64)| format!("{label} {}", units::bytes(*bytes));
+            if !outcomes.is_empty() {
+                let outcomes: Vec<String> = outcomes.iter().map(outcome).collect();
+                writeln!(out, "          {}", outcomes.join(" · "))?;
             }
             if recipe.format.is_some() {
                 write!(out, "{}", terminal::summary(&plan))?;

@@ -5,6 +5,7 @@ pub mod compressed_tensors;
 mod exclude;
 pub mod modelopt;
 pub mod onnx;
+pub mod onnx_qdq;
 mod runtime;
 
 use std::fmt;
@@ -30,11 +31,13 @@ pub enum Dialect {
     CompressedTensors,
     /// ONNX models for ONNX Runtime: [`onnx`].
     Onnx,
+    /// ONNX models with standard operators: [`onnx_qdq`].
+    OnnxQdq,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 3] = [Self::Modelopt, Self::CompressedTensors, Self::Onnx];
+    pub const ALL: [Self; 4] = [Self::Modelopt, Self::CompressedTensors, Self::Onnx, Self::OnnxQdq];
 
     /// What a checkpoint becomes if nothing else is asked for.
     pub const fn usual(checkpoint: &Checkpoint) -> Self {
@@ -43,7 +46,12 @@ impl Dialect {
 
     /// Whether a checkpoint can become it: ONNX models stay such, and nothing else becomes one.
     pub const fn is_for(self, checkpoint: &Checkpoint) -> bool {
-        checkpoint.onnx.is_some() == matches!(self, Self::Onnx)
+        checkpoint.onnx.is_some() == self.is_onnx()
+    }
+
+    /// Whether its checkpoints are ONNX models.
+    pub const fn is_onnx(self) -> bool {
+        matches!(self, Self::Onnx | Self::OnnxQdq)
     }
 
     /// The name on the command line and in recipes.
@@ -52,6 +60,7 @@ impl Dialect {
             Self::Modelopt => "modelopt",
             Self::CompressedTensors => "compressed-tensors",
             Self::Onnx => "onnx",
+            Self::OnnxQdq => "onnx-qdq",
         }
     }
 
@@ -60,14 +69,14 @@ impl Dialect {
         match self {
             Self::Modelopt => Arithmetic::ModelOpt,
             Self::CompressedTensors => Arithmetic::CompressedTensors,
-            Self::Onnx => Arithmetic::OnnxRuntime,
+            Self::Onnx | Self::OnnxQdq => Arithmetic::OnnxRuntime,
         }
     }
 
     /// How it wants experts that the source has in one tensor.
     pub const fn fused_experts(self) -> FusedExperts {
         match self {
-            Self::Modelopt | Self::Onnx => FusedExperts::Packed,
+            Self::Modelopt | Self::Onnx | Self::OnnxQdq => FusedExperts::Packed,
             Self::CompressedTensors => FusedExperts::Split,
         }
     }
@@ -76,7 +85,7 @@ impl Dialect {
     /// offer it.
     pub fn packing(self, format: Format) -> Option<Packing> {
         let is_offered = match self {
-            Self::Modelopt | Self::Onnx => true,
+            Self::Modelopt | Self::Onnx | Self::OnnxQdq => true,
             Self::CompressedTensors => compressed_tensors::is_offered(format),
         };
         self.stored_packing(format).filter(|_| is_offered)
@@ -89,6 +98,7 @@ impl Dialect {
             Self::Modelopt => modelopt::packing(format),
             Self::CompressedTensors => compressed_tensors::packing(format),
             Self::Onnx => onnx::packing(format),
+            Self::OnnxQdq => onnx_qdq::packing(format),
         }
     }
 
@@ -96,7 +106,7 @@ impl Dialect {
     pub fn rows_together(self, format: Format) -> u64 {
         let packed = self.stored_packing(format).map_or(1, Packing::rows);
         let scaled = match format.scheme(self.arithmetic()) {
-            Some(scheme) if scheme.zero_points && self != Self::Onnx => {
+            Some(scheme) if scheme.zero_points && !self.is_onnx() => {
                 32 / usize::from(scheme.element.bits())
             }
             Some(scheme) => scheme.scope.rows().unwrap_or(1),
@@ -108,7 +118,7 @@ impl Dialect {
     /// Whether it says what is quantized how elsewhere than in `config.json`.
     pub const fn has_own_file(self) -> bool {
         match self {
-            Self::Modelopt | Self::Onnx => true,
+            Self::Modelopt | Self::Onnx | Self::OnnxQdq => true,
             Self::CompressedTensors => false,
         }
     }
@@ -117,7 +127,7 @@ impl Dialect {
     pub const fn shares_tables(self) -> bool {
         match self {
             Self::Modelopt | Self::CompressedTensors => false,
-            Self::Onnx => true,
+            Self::Onnx | Self::OnnxQdq => true,
         }
     }
 
@@ -125,13 +135,13 @@ impl Dialect {
     pub const fn resolve(self, format: Format) -> Format {
         match self {
             Self::Modelopt | Self::CompressedTensors => format,
-            Self::Onnx => onnx::resolve(format),
+            Self::Onnx | Self::OnnxQdq => onnx::resolve(format),
         }
     }
 
     /// Whether zero points are packed along rows, and not down columns.
     pub const fn zero_points_in_rows(self) -> bool {
-        matches!(self, Self::Onnx)
+        self.is_onnx()
     }
 
     /// Whether rows of a matrix may end in a part of a block.
@@ -155,6 +165,7 @@ impl Dialect {
             Self::Modelopt => modelopt::runtimes(format),
             Self::CompressedTensors => compressed_tensors::runtimes(format),
             Self::Onnx => onnx::runtimes(format),
+            Self::OnnxQdq => onnx_qdq::runtimes(format),
         }
     }
 
@@ -164,6 +175,7 @@ impl Dialect {
             Self::Modelopt => modelopt::outputs(weight, format),
             Self::CompressedTensors => compressed_tensors::outputs(weight, format),
             Self::Onnx => onnx::outputs(weight, format, role == Role::Embedding),
+            Self::OnnxQdq => onnx_qdq::outputs(weight, onnx::resolve(format)),
         }
     }
 
@@ -192,7 +204,7 @@ impl Dialect {
                 shortest_patterns(&kept, quantized)
             }
             Self::CompressedTensors => compressed_tensors::exclude(kept, quantized),
-            Self::Onnx => Vec::new(),
+            Self::Onnx | Self::OnnxQdq => Vec::new(),
         }
     }
 }
@@ -205,7 +217,7 @@ impl fmt::Display for Dialect {
 
 /// The text names no dialect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown dialect \"{0}\"; known dialects: modelopt, compressed-tensors, onnx")]
+#[error("unknown dialect \"{0}\"; known dialects: modelopt, compressed-tensors, onnx, onnx-qdq")]
 pub struct UnknownDialect(String);
 
 impl FromStr for Dialect {

@@ -27,7 +27,7 @@ pub fn files(plan: &Plan, source: Option<&Config>) -> BTreeMap<&'static str, Str
             files.insert(QUANT_CONFIG_FILE, python_json::to_string_pretty(&file, indent));
             (modelopt::quantization_config(&layers, &plan.exclude), indent)
         }
-        Dialect::Onnx => return files,
+        Dialect::Onnx | Dialect::OnnxQdq => return files,
         Dialect::CompressedTensors => {
             (compressed_tensors::quantization_config(&layers, &plan.exclude), "  ")
         }

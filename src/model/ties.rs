@@ -120,6 +120,17 @@ impl fmt::Display for TieDistance {
 }
 
 impl Tie {
+    /// Whether embedding and head are known to be one matrix.
+    pub const fn is_tied(&self) -> bool {
+        match self {
+            Self::HeadAbsent { .. } | Self::HeadStored { .. } | Self::HeadMatches { .. } => true,
+            Self::OfCodes { matches, .. } | Self::BothCodes { matches, .. } => {
+                matches!(matches, Some(true))
+            }
+            Self::Untied | Self::Apart { .. } | Self::Unknown { .. } => false,
+        }
+    }
+
     /// The table, an index in [`Checkpoint::tensors`].
     pub const fn embedding(&self) -> Option<usize> {
         match self {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{Decision, Entry, Finding, FindingKind, Reason, SharedTable};
 use crate::checkpoint::{Dtype, Tensor};
-use crate::dialect::{Dialect, Output};
+use crate::dialect::{Dialect, Output, onnx_qdq};
 use crate::format::Format;
 use crate::model::ties::{CodesTable, Tie};
 use crate::model::{InputAxis, Member, Model, Role, natural_order};
@@ -47,7 +47,8 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
                         _ => 0,
                     };
                     let (kept, untied) = (tensor.bytes + head, packed + tensor.bytes);
-                    note(FindingKind::TiedKept { kept, untied });
+                    let shared = dialect.shares_tables().then_some(packed);
+                    note(FindingKind::TiedKept { kept, untied, shared });
                     decision = Decision::Keep(Reason::Tied);
                 }
                 TieEffect::Untie { head } => {
@@ -210,7 +211,7 @@ pub fn why_not(
     let element_bytes = tensor.bytes / tensor.len().max(1);
     let too_wide =
         |rows: u64, columns: u64| (element_bytes * rows).saturating_mul(columns) > MAX_ROWS_BYTES;
-    let has_type = tensor.dtype != Dtype::F64 || dialect != Dialect::Onnx;
+    let has_type = tensor.dtype != Dtype::F64 || !dialect.is_onnx();
     if tensor.float_kind().is_none() || !has_type {
         return Some(Reason::NotFloat(tensor.dtype));
     }
@@ -230,7 +231,7 @@ pub fn why_not(
             }
             *columns
         }
-        ([_, _], ..) if dialect == Dialect::Onnx => return Some(Reason::NoLayer),
+        ([_, _], ..) if dialect.is_onnx() => return Some(Reason::NoLayer),
         ([_, _], ..) => return Some(Reason::NotWeight),
         ([_, inputs, columns], Role::Expert, Some(InputAxis::SecondToLast)) => {
             if !dialect.packs_fused_experts(format) {
@@ -241,11 +242,15 @@ pub fn why_not(
             }
             *inputs
         }
-        ([_, _, _], Role::Expert, _) => return Some(Reason::FusedExperts),
+        ([_, _, _], Role::Expert, _) if !dialect.is_onnx() => return Some(Reason::FusedExperts),
         (shape, ..) => return Some(Reason::NotMatrix { dimensions: shape.len() }),
     };
     let divides = inputs % block == 0 || dialect.takes_part_blocks(member.role);
-    (!divides).then_some(Reason::Indivisible { columns: inputs, block })
+    if !divides {
+        return Some(Reason::Indivisible { columns: inputs, block });
+    }
+    let odd = dialect == Dialect::OnnxQdq && onnx_qdq::has_odd_zero_points(format, inputs);
+    odd.then_some(Reason::OddBlocks { blocks: inputs.div_ceil(block) })
 }
 
 /// What in a kept tensor deserves a look: a matrix that a rule wanted and that cannot be had, or
@@ -259,6 +264,7 @@ fn finding_about(reason: &Reason, tensor: &Tensor) -> Option<FindingKind> {
         Reason::FusedExperts => Some(FindingKind::FusedExperts),
         Reason::NoPlace { .. } => Some(FindingKind::NoPlace),
         Reason::OddRows { .. } => Some(FindingKind::OddRows),
+        Reason::OddBlocks { .. } => Some(FindingKind::OddBlocks),
         Reason::TooWide { columns } => Some(FindingKind::TooWide { columns: *columns }),
         Reason::Empty => Some(FindingKind::Empty),
         Reason::InputsFirst => Some(FindingKind::InputsFirst),
@@ -359,6 +365,8 @@ fn share(model: &Model<'_>, recipe: &Recipe, dialect: Dialect, decided: &mut Dec
                 None => {}
             }
         }
+        // Codes in a table of another layout are nothing that dequantizes.
+        Tie::OfCodes { .. } | Tie::BothCodes { .. } if dialect == Dialect::OnnxQdq => {}
         Tie::OfCodes { table, head, matches: Some(true) } => {
             share_codes(model, entries, *head, format_of(table), parts_of(model, table));
         }

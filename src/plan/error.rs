@@ -19,7 +19,7 @@ pub enum PlanError {
     #[error(
         "{} {} in the layout {dialect}",
         checkpoint.display(),
-        if *dialect == Dialect::Onnx {
+        if dialect.is_onnx() {
             "is no ONNX model: only such models are written"
         } else {
             "is an ONNX model: choose --export onnx, or leave --export out; it cannot be written"
@@ -30,6 +30,20 @@ pub enum PlanError {
         checkpoint: PathBuf,
         /// The dialect.
         dialect: Dialect,
+    },
+    /// The operators of the model are of a version that does not dequantize blocks.
+    #[error(
+        "{} imports version {opset} of ONNX's operators, and DequantizeLinear has blocks from {needed} on: \
+         convert the model (onnx.version_converter does), or choose --export onnx, which takes any version",
+        checkpoint.display()
+    )]
+    OldOpset {
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// The version it imports.
+        opset: i64,
+        /// The version needed.
+        needed: i64,
     },
     /// The dialect cannot hold the format.
     #[error(

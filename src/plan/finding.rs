@@ -40,6 +40,8 @@ pub enum FindingKind {
     NoPlace,
     /// An odd number of rows in a format that packs them in pairs.
     OddRows,
+    /// Rows of an odd number of blocks, whose zero points of 4 bits are no whole bytes.
+    OddBlocks,
     /// Rows that are too long.
     TooWide {
         /// Length of a row.
@@ -59,6 +61,8 @@ pub enum FindingKind {
         kept: u64,
         /// Bytes that a quantized one and a float one would take.
         untied: u64,
+        /// Bytes that a quantized one for both would take, where runtimes read that.
+        shared: Option<u64>,
     },
     /// A head that the config ties to the table, and that a model untied from it will read, is
     /// another matrix.
@@ -160,6 +164,10 @@ impl fmt::Display for FindingKind {
                 "an odd number of rows, and the format packs them in pairs: kept. Choose another \
                  format for them",
             ),
+            Self::OddBlocks => f.write_str(
+                "an odd number of blocks in a row, whose zero points of 4 bits are no whole bytes: \
+                 kept. Choose a symmetric format or smaller blocks for them",
+            ),
             Self::Empty => f.write_str("no elements: carried as they are"),
             Self::NotAnyLayer => f.write_str(
                 "a rule asks to quantize these, but only two-dimensional .weight tensors can be: kept",
@@ -167,12 +175,17 @@ impl fmt::Display for FindingKind {
             Self::NoRule => f.write_str(
                 "no rule matches these matrices: kept. Name them with --include or --exclude",
             ),
-            Self::TiedKept { kept, untied } => write!(
-                f,
-                "embedding and head are one matrix: quantizing one alone would break the tie, so \
-                 both stay and take {kept} bytes. --tied untie quantizes it for one and leaves \
-                 the other float, {untied} bytes together"
-            ),
+            Self::TiedKept { kept, untied, shared } => {
+                write!(
+                    f,
+                    "embedding and head are one matrix: quantizing one alone would break the tie, \
+                     so both stay and take {kept} bytes. --tied untie quantizes it for one and \
+                     leaves the other float, {untied} bytes together"
+                )?;
+                shared.map_or(Ok(()), |bytes| {
+                    write!(f, "; --tied share stores it once for both, {bytes} bytes")
+                })
+            }
             Self::HeadDiffers => f.write_str(
                 "the config ties the head to this table, but the stored head has other bytes, and \
                  once untied the model reads those. Remove the stored head to go on with a copy \

@@ -47,18 +47,23 @@ pub fn fixes(finding: &Finding, recipe: &Recipe, plan: &Plan) -> Vec<Fix> {
         | FindingKind::FusedExperts
         | FindingKind::NoPlace
         | FindingKind::OddRows
+        | FindingKind::OddBlocks
         | FindingKind::TooWide { .. }
         | FindingKind::Empty
         | FindingKind::NotAnyLayer
         | FindingKind::OtherUse => vec![keep()],
         FindingKind::NoRule => vec![quantize(&edit, recipe, &named()), keep()],
-        FindingKind::TiedKept { .. } => {
+        FindingKind::TiedKept { shared, .. } => {
             let is_table = |entry: &&Entry| entry.member.role == Role::Embedding;
             let label = match named().iter().all(is_table) {
                 true => "Untie: quantize the table, keep a float head",
                 false => "Untie: let table and head be on their own",
             };
-            vec![changed(label, tied(TiedOutcome::Untie)), Some(leave(&edit, recipe, &named()))]
+            let share =
+                |_| changed("Share: one quantized table for both", tied(TiedOutcome::Share));
+            let share = shared.and_then(share);
+            let untie = changed(label, tied(TiedOutcome::Untie));
+            vec![share, untie, Some(leave(&edit, recipe, &named()))]
         }
         FindingKind::HeadDiffers => {
             vec![changed("Keep embedding and head float", tied(TiedOutcome::Keep))]

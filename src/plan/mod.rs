@@ -31,7 +31,7 @@ pub use rule_use::RuleUse;
 pub use sizes::Sizes;
 
 use crate::checkpoint::{Checkpoint, ONNX_FILE, Tensor};
-use crate::dialect::{Dialect, Output, Part};
+use crate::dialect::{Dialect, Output, Part, onnx_qdq};
 use crate::format::{Format, Quotient, ScaleSearch};
 use crate::model::{Member, Model, Role, is_quantizable, module_of};
 use crate::recipe::{Recipe, TiedOutcome};
@@ -184,10 +184,18 @@ impl Plan {
             let checkpoint = model.checkpoint.path.clone();
             return Err(PlanError::OtherKind { checkpoint, dialect });
         }
-        let is_onnx = dialect == Dialect::Onnx;
+        let is_onnx = dialect.is_onnx();
         if let Some(method) = model.checkpoint.existing_quantization().filter(|_| !is_onnx) {
             let checkpoint = model.checkpoint.path.clone();
             return Err(PlanError::AlreadyQuantized { checkpoint, method });
+        }
+        if let Some(graph) = model.checkpoint.onnx.as_ref().filter(|_| dialect == Dialect::OnnxQdq)
+        {
+            let (opset, needed) = (graph.document.opset(), onnx_qdq::OPSET);
+            if opset < needed {
+                let checkpoint = model.checkpoint.path.clone();
+                return Err(PlanError::OldOpset { checkpoint, opset, needed });
+            }
         }
         let rules = recipe.rule_set()?;
         check_formats(recipe, dialect)?;
@@ -204,7 +212,7 @@ impl Plan {
         let files = match is_onnx {
             true => {
                 let name = (ONNX_FILE, recipe.external_data);
-                graph::files(&entries, model.checkpoint, &model.uses, name)
+                graph::files(&entries, dialect, model.checkpoint, &model.uses, name)
             }
             false => layout(&entries, model.checkpoint, sharding),
         };
@@ -255,7 +263,13 @@ impl Plan {
     /// The same plan for an ONNX model with another file name, which the file says itself.
     pub fn named(mut self, checkpoint: &Checkpoint, name: &str) -> Self {
         let uses = Model::new(checkpoint, self.dialect.fused_experts()).uses;
-        self.files = graph::files(&self.entries, checkpoint, &uses, (name, self.external_data));
+        self.files = graph::files(
+            &self.entries,
+            self.dialect,
+            checkpoint,
+            &uses,
+            (name, self.external_data),
+        );
         self.bytes_after = self.files.iter().map(|file| file.bytes).sum();
         self
     }

@@ -56,6 +56,11 @@ pub enum Reason {
         /// Number of rows.
         rows: u64,
     },
+    /// Zero points of a row end in a part of a byte, which the layout has no place for.
+    OddBlocks {
+        /// Blocks of a row.
+        blocks: u64,
+    },
     /// Its rows are too long for those that are quantized together to be read at once.
     TooWide {
         /// Length of a row.
@@ -111,6 +116,9 @@ impl fmt::Display for Reason {
             }
             Self::OddRows { rows } => {
                 write!(f, "it has {rows} rows, and the format packs them in pairs")
+            }
+            Self::OddBlocks { blocks } => {
+                write!(f, "its rows have {blocks} blocks, whose zero points are no whole bytes")
             }
             Self::Unreadable => f.write_str("its layer cannot be read (--verify says why)"),
             Self::Tied => f.write_str("embedding and head share it (--tied untie)"),

@@ -205,7 +205,7 @@ pub fn places(
 /// What the global scale of a dialect means.
 pub fn nvfp4_rule(dialect: Dialect) -> Rule {
     match dialect {
-        Dialect::Modelopt | Dialect::Onnx => Rule::Dynamic,
+        Dialect::Modelopt | Dialect::Onnx | Dialect::OnnxQdq => Rule::Dynamic,
         Dialect::CompressedTensors => Rule::CompressedTensors,
     }
 }

@@ -109,7 +109,7 @@ impl Stated {
         let config = config.and_then(Config::quantization).cloned();
         let file = match dialect {
             Dialect::Modelopt => quant_file(checkpoint),
-            Dialect::CompressedTensors | Dialect::Onnx => None,
+            Dialect::CompressedTensors | Dialect::Onnx | Dialect::OnnxQdq => None,
         };
         let foreign = Foreign::of(checkpoint);
         let ignore = match (&config, &file) {
@@ -132,7 +132,7 @@ impl Stated {
             _ if foreign.is_some() => stated.all = stated.format_of_foreign(),
             Dialect::Modelopt => stated.read_modelopt(),
             Dialect::CompressedTensors => stated.read_groups(),
-            Dialect::Onnx => {}
+            Dialect::Onnx | Dialect::OnnxQdq => {}
         }
         stated
     }
@@ -193,7 +193,7 @@ impl Stated {
     pub fn expects(&self, module: &str) -> Option<Option<Format>> {
         match self.dialect {
             _ if self.foreign.is_some() => self.all,
-            Dialect::Modelopt | Dialect::Onnx => {
+            Dialect::Modelopt | Dialect::Onnx | Dialect::OnnxQdq => {
                 self.all.or_else(|| self.layers.get(module).copied())
             }
             Dialect::CompressedTensors => {

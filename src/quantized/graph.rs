@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::{Layer, Parts};
+use super::{Layer, Parts, qdq};
 use crate::checkpoint::{Checkpoint, Dtype, Onnx, Tensor};
 use crate::dialect::{Dialect, onnx};
 use crate::format::Format;
 use crate::model::{FusedExperts, Model, module_of, natural_order};
 use crate::onnx::{Links, MICROSOFT, Node};
 
-/// Finds every node that multiplies by quantized weights or takes rows of a quantized table.
+/// Finds every node that multiplies by quantized weights, takes rows of a quantized table, or makes floats
+/// of either.
 ///
 /// A layer is called after the weight of the source whose layer gives the same value; without a
 /// source, after its codes. Layers that read the codes of another one are layers of their own.
@@ -34,6 +35,7 @@ pub fn find(checkpoint: &Checkpoint, source: Option<&Checkpoint>) -> Vec<Layer> 
             layers.push(layer);
         }
     }
+    layers.extend(qdq::find(checkpoint, source));
     layers.sort_by(|a, b| natural_order(&a.weight, &b.weight));
     layers
 }
@@ -144,12 +146,13 @@ pub fn part(graph: &Onnx, links: &Links<'_>, node: &Node, input: usize) -> Optio
     })
 }
 
-fn name_of(node: &Node) -> &str {
+/// What a node is called, or what it gives.
+pub fn name_of(node: &Node) -> &str {
     if node.name.is_empty() { node.outputs.first().map_or("", String::as_str) } else { &node.name }
 }
 
 /// The name of the weight that codes of that name stand for.
-fn weight_of_codes(name: &str) -> String {
+pub fn weight_of_codes(name: &str) -> String {
     let name = name.strip_suffix("_blocks").unwrap_or(name);
     let endings = [onnx::codes_ending(4), onnx::codes_ending(8)];
     let weight = endings.iter().find_map(|ending| name.strip_suffix(ending.as_str()));

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{Check, Opened, check};
 use crate::checkpoint::{Checkpoint, CheckpointError, Onnx, Tensor};
 use crate::onnx::{Document, Links, MICROSOFT, Node, TensorOwner};
-use crate::quantized::{equal_bytes, part, shared_tables};
+use crate::quantized::{equal_bytes, part, shared_floats, shared_tables};
 use crate::units::count;
 
 /// All checks that need no weights, those aside of tensors that others stand for.
@@ -34,7 +34,7 @@ pub fn checks(opened: &Opened<'_>) -> Result<Vec<Check>, CheckpointError> {
             "inputs, outputs, operator sets and functions of the source",
         ));
         checks.push(complete(opened, source)?);
-        checks.push(super::structure::size(checkpoint, source));
+        checks.push(super::structure::size(opened, source));
     }
     Ok(checks)
 }
@@ -96,12 +96,11 @@ fn name(node: &Node) -> String {
 /// Which nodes read the codes of a table.
 fn ties(opened: &Opened<'_>) -> String {
     let shared = shared_tables(&opened.checkpoint);
-    let said = shared.iter().map(|(node, table)| format!("{node} reads the codes of {table}"));
-    if shared.is_empty() {
-        "no table is shared".to_owned()
-    } else {
-        said.collect::<Vec<_>>().join(", ")
-    }
+    let shared = shared.iter().map(|(node, table)| format!("{node} reads the codes of {table}"));
+    let floats = shared_floats(&opened.checkpoint);
+    let floats = floats.iter().map(|(table, nodes)| format!("{nodes} nodes take {table}"));
+    let said: Vec<String> = shared.chain(floats).collect();
+    if said.is_empty() { "no table is shared".to_owned() } else { said.join(", ") }
 }
 
 /// What callers of the source would miss.

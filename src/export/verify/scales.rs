@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Opened, check, fused};
-use crate::dialect::Dialect;
 use crate::format::Format;
 use crate::quantized::{Layer, is_sound};
 use crate::stats::ScaleHealth;
@@ -42,7 +41,7 @@ pub fn scales(layers: &[LayerScales<'_>]) -> Check {
         }
         blocks += health.blocks;
         // ONNX Runtime gives blocks of zeros the scale 0.
-        let zero = if layer.dialect == Dialect::Onnx { 0 } else { health.zero };
+        let zero = if layer.dialect.is_onnx() { 0 } else { health.zero };
         if zero + health.invalid > 0 {
             let invalid = health.invalid;
             problems.push(format!(

@@ -41,7 +41,7 @@ pub fn checks(opened: &Opened<'_>) -> Vec<Check> {
     checks.extend(experts(opened));
     if let Some(source) = opened.source {
         checks.push(complete(opened, source));
-        checks.push(size(checkpoint, source));
+        checks.push(size(opened, source));
     }
     checks
 }
@@ -62,7 +62,7 @@ fn config(opened: &Opened<'_>) -> Check {
             Dialect::Modelopt => {
                 format!("neither config.json nor {QUANT_CONFIG_FILE} describes the quantization")
             }
-            Dialect::CompressedTensors | Dialect::Onnx => {
+            Dialect::CompressedTensors | Dialect::Onnx | Dialect::OnnxQdq => {
                 "config.json does not describe the quantization".to_owned()
             }
         });
@@ -218,11 +218,20 @@ fn complete(opened: &Opened<'_>, source: &Checkpoint) -> Check {
     check("complete", problems, format!("all {} tensors of the source", source.tensors.len()))
 }
 
-pub fn size(checkpoint: &Checkpoint, source: &Checkpoint) -> Check {
+/// Whether the files are smaller than those of the source. They may be larger where a weight is there
+/// twice: quantized, and as floats for whom that is not to be.
+pub fn size(opened: &Opened<'_>, source: &Checkpoint) -> Check {
+    let checkpoint = &opened.checkpoint;
     let (after, before) = (checkpoint.file_bytes(), source.file_bytes());
     let percent = 100.0 * after as f64 / before as f64;
-    let detail = format!("{before} → {after} bytes, {percent:.1} %");
-    let problems = if after < before { Vec::new() } else { vec![format!("not smaller: {detail}")] };
+    let twice = opened.layers.iter().find(|layer| {
+        let stored = checkpoint.tensor(&layer.weight);
+        stored.is_some_and(|tensor| tensor.float_kind().is_some())
+    });
+    let also = twice.map_or_else(String::new, |layer| format!(", {} as floats too", layer.weight));
+    let detail = format!("{before} → {after} bytes, {percent:.1} %{also}");
+    let is_smaller = after < before || twice.is_some();
+    let problems = if is_smaller { Vec::new() } else { vec![format!("not smaller: {detail}")] };
     check("size", problems, detail)
 }
 

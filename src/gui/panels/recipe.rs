@@ -76,6 +76,10 @@ fn layout_ui(ui: &mut Ui, document: &Document, recipe: &mut Recipe, change: &mut
             ("compressed-tensors", "As the compressed-tensors library stores them")
         }
         Dialect::Onnx => ("ONNX", "MatMulNBits and GatherBlockQuantized, which ONNX Runtime has"),
+        Dialect::OnnxQdq => (
+            "ONNX QDQ",
+            "DequantizeLinear before the nodes of the model, as every runtime of opset 21 has",
+        ),
     };
     let (checkpoint, dialect) = (&document.checkpoint, recipe.dialect_for(&document.checkpoint));
     let possible = Dialect::ALL.into_iter().filter(|dialect| dialect.is_for(checkpoint));
@@ -136,7 +140,7 @@ fn more_ui(ui: &mut Ui, document: &Document, recipe: &mut Recipe, change: &mut O
         (Indivisible::Keep, "keep", "They stay float"),
         (Indivisible::Smaller, "smaller", "The largest smaller block that fits"),
     ];
-    if dialect != Dialect::Onnx {
+    if !dialect.is_onnx() {
         ways.push((Indivisible::Pad, "pad", "Zeros at the ends of rows"));
     }
     if let Some(way) = segments(ui, "Indivisible rows", &ways, recipe.indivisible) {

@@ -48,7 +48,7 @@ pub fn size_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
 /// The parts of a size, in the order in which they are stacked.
 fn parts(sizes: Sizes, dialect: Dialect) -> [(&'static str, u64); 5] {
     let Sizes { weights, scales, embeddings, kept, headers } = sizes;
-    let rest = if dialect == Dialect::Onnx { "graph" } else { "headers" };
+    let rest = if dialect.is_onnx() { "graph" } else { "headers" };
     [
         ("weights", weights),
         ("scales", scales),

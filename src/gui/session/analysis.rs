@@ -105,11 +105,7 @@ impl Analysis {
 
     /// Whether embedding and head are one matrix.
     pub fn is_tied(&self) -> bool {
-        match &self.tie {
-            Tie::HeadAbsent { .. } | Tie::HeadStored { .. } | Tie::HeadMatches { .. } => true,
-            Tie::OfCodes { matches, .. } | Tie::BothCodes { matches, .. } => *matches == Some(true),
-            Tie::Untied | Tie::Apart { .. } | Tie::Unknown { .. } => false,
-        }
+        self.tie.is_tied()
     }
 
     fn of(model: &Model<'_>, recipe: &Recipe, plan: Plan) -> Self {

@@ -114,14 +114,14 @@ fn in_order(a: &str, b: &str) -> std::cmp::Ordering {
 pub fn is_small(entry: &Entry, dialect: Dialect) -> bool {
     match entry.member.role {
         Role::Norm | Role::Bias => true,
-        Role::Other => dialect == Dialect::Onnx && !entry.member.is_weight,
+        Role::Other => dialect.is_onnx() && !entry.member.is_weight,
         _ => false,
     }
 }
 
 /// What follows the layer in a name, without experts' numbers and `.weight`.
 fn projection(entry: &Entry, dialect: Dialect) -> Option<String> {
-    let name = match dialect == Dialect::Onnx && entry.member.is_weight {
+    let name = match dialect.is_onnx() && entry.member.is_weight {
         true => module_weight(&entry.member.tensor.name),
         false => entry.member.tensor.name.clone(),
     };
