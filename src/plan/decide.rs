@@ -73,7 +73,10 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
             }
             Decision::Stored(_) | Decision::Shared { .. } => {}
             Decision::Keep(reason) => {
-                let finding = finding_about(reason, tensor);
+                // Not every matrix of a graph is a layer's.
+                let is_layer = member.is_weight || !dialect.is_onnx();
+                let finding = finding_about(reason, tensor)
+                    .filter(|kind| is_layer || *kind != FindingKind::NoRule);
                 decided
                     .findings
                     .extend(finding.map(|k| Finding::about(k, &tensor.name, tensor.bytes)));
