@@ -27,8 +27,17 @@ pub fn plan(
     sharding: Sharding,
 ) -> Plan {
     let parts: HashSet<usize> = layers.iter().flat_map(|layer| layer.parts.all()).collect();
-    let mut entries: Vec<Entry> =
-        layers.iter().map(|layer| entry(checkpoint, layer, outputs)).collect();
+    let mut stored: HashSet<(usize, u64)> = HashSet::new();
+    let mut entry = |layer: &Layer| {
+        let mut entry = entry(checkpoint, layer, outputs);
+        // Codes that two layers read are stored once.
+        let is_again = layer.codes(checkpoint).is_some_and(|c| !stored.insert((c.file, c.offset)));
+        if is_again && outputs == Outputs::Stored {
+            entry.outputs.clear();
+        }
+        entry
+    };
+    let mut entries: Vec<Entry> = layers.iter().map(&mut entry).collect();
     for (index, tensor) in checkpoint.tensors.iter().enumerate() {
         let of_no_use = outputs != Outputs::Stored && scales_activations(tensor);
         if !parts.contains(&index) && !of_no_use {
@@ -69,10 +78,14 @@ pub fn scales_activations(tensor: &Tensor) -> bool {
 fn entry(checkpoint: &Checkpoint, layer: &Layer, outputs: Outputs) -> Entry {
     let first = layer.parts.all().next().unwrap_or(0);
     let stored = &checkpoint.tensors[first];
-    // The weight as a tensor of 16-bit floats: what runtimes hold where nothing is quantized.
-    let float = match outputs {
-        Outputs::Stored => Dtype::BF16,
-        Outputs::Float(dtype) => dtype,
+    // The weight as a tensor of 16-bit floats: what runtimes hold where nothing is quantized. Nodes of
+    // ONNX models have weights in the type of their scales.
+    let float = match (outputs, layer.parts.scales) {
+        (Outputs::Stored, Some(scales)) if layer.dialect.is_onnx() => {
+            checkpoint.tensors[scales].dtype
+        }
+        (Outputs::Stored, _) => Dtype::BF16,
+        (Outputs::Float(dtype), _) => dtype,
     };
     let length = layer.shape.iter().fold(1u64, |all, n| all.saturating_mul(*n));
     let tensor = Tensor {
