@@ -175,7 +175,7 @@ fn compare_config(reference: &Reference, plan: &Plan, checkpoint: &Checkpoint, o
             }
             assert_eq!(file, expected_file, "{}", reference.output);
         }
-        Dialect::Onnx => unreachable!("no reference is an ONNX model"),
+        Dialect::Onnx | Dialect::OnnxQdq => unreachable!("no reference is an ONNX model"),
         Dialect::CompressedTensors => {
             // Patterns in the list are what the user wrote, and match what is named here.
             for config in [&mut quantization, &mut expected] {

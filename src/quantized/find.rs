@@ -6,7 +6,7 @@ use super::{Layer, Parts, graph};
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::dialect::{Dialect, ExcludeList, Output, Part, compressed_tensors as ct, modelopt};
 use crate::format::Format;
-use crate::model::{Role, grouped_weight, is_weight, module_of, natural_order, owner_of};
+use crate::model::{Role, grouped_weight, is_weight, natural_order, owner_of};
 use crate::plan::is_packed_lookalike;
 
 /// Where a part is kept.
@@ -63,17 +63,7 @@ pub fn find(
     }
     let layer = |(weight, mut parts): (String, Parts)| {
         parts.codes = parts.codes.or_else(|| checkpoint.index_of(&weight));
-        let mut layer = Layer {
-            module: module_of(&weight).to_owned(),
-            weight,
-            dialect,
-            format: None,
-            shape: Vec::new(),
-            parts,
-            is_table: false,
-            problem: None,
-            altered_by: None,
-        };
+        let mut layer = Layer::of(weight, dialect, parts);
         layer.altered_by = altered_by(checkpoint, &layer.module);
         match told(checkpoint, &layer) {
             Ok((format, shape)) => {

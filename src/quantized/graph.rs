@@ -119,17 +119,7 @@ fn read(
     };
     let codes_name = parts.codes.map(|i| checkpoint.tensors[i].name.as_str());
     let weight = codes_name.map_or_else(|| node.name.clone(), weight_of_codes);
-    let mut layer = Layer {
-        module: String::new(),
-        weight,
-        dialect: Dialect::Onnx,
-        format: None,
-        shape: Vec::new(),
-        parts,
-        is_table: inputs.is_table,
-        problem: None,
-        altered_by: None,
-    };
+    let mut layer = Layer { is_table: inputs.is_table, ..Layer::of(weight, Dialect::Onnx, parts) };
     match told(checkpoint, node, &layer) {
         Ok((format, shape)) => (layer.format, layer.shape) = (Some(format), shape),
         Err(problem) => layer.problem = Some(format!("{}: {problem}", name_of(node))),

@@ -18,6 +18,7 @@ use crate::dialect::Dialect;
 use crate::format::Format;
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::packing::Packing;
+use crate::model::module_of;
 
 pub use chunk::{Chunk, global_scale, is_sound, nvfp4_rule, read_chunk};
 pub use config::{Foreign, Stated, dialect_of, format_of_group};
@@ -80,6 +81,21 @@ impl Parts {
 }
 
 impl Layer {
+    /// The layer of a weight with these parts, of which no more is told yet.
+    fn of(weight: String, dialect: Dialect, parts: Parts) -> Self {
+        Self {
+            module: module_of(&weight).to_owned(),
+            weight,
+            dialect,
+            format: None,
+            shape: Vec::new(),
+            parts,
+            is_table: false,
+            problem: None,
+            altered_by: None,
+        }
+    }
+
     /// Whether it holds fused experts `[experts, inputs, outputs]`, whose blocks run down columns.
     pub fn is_fused(&self) -> bool {
         self.shape.len() == 3 && self.format == Some(Format::Nvfp4)

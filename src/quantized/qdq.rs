@@ -73,17 +73,7 @@ fn layer(checkpoint: &Checkpoint, graph: &Onnx, links: &Links<'_>, node: &Node) 
     let weight = weight_of_codes(&checkpoint.tensors[codes].name);
     let (scales, zero_points) = (part(1), part(2));
     let parts = Parts { codes: Some(codes), scales, zero_points, ..Parts::default() };
-    let mut layer = Layer {
-        module: module_of(&weight).to_owned(),
-        weight,
-        dialect: Dialect::OnnxQdq,
-        format: None,
-        shape: Vec::new(),
-        parts,
-        is_table: false,
-        problem: None,
-        altered_by: None,
-    };
+    let mut layer = Layer::of(weight, Dialect::OnnxQdq, parts);
     match told(checkpoint, graph, node, codes, parts) {
         Ok((format, shape)) => (layer.format, layer.shape) = (Some(format), shape),
         Err(problem) => layer.problem = Some(format!("{}: {problem}", name_of(node))),
