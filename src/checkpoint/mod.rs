@@ -7,6 +7,7 @@ pub mod header;
 pub mod index;
 mod locate;
 mod onnx;
+mod onnx_names;
 pub mod python_json;
 mod strided;
 
