@@ -1,131 +1,17 @@
 //! The window, driven as people drive it: by what its controls are called, or by keys alone.
 #![cfg(feature = "gui")]
 
+mod common;
+
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use eframe::egui::{Key, Modifiers, OutputCommand, Role, Theme, ThemePreference};
+use common::window::*;
+use eframe::egui::{Key, Modifiers, Theme, ThemePreference};
 use egui_kittest::kittest::{NodeT, Queryable};
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
 use quantscope::gui::{App, Settings, Source, View, share};
-
-/// The demo as a folder.
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo");
-
-type Window = Harness<'static, App>;
-
-fn settings() -> Settings {
-    Settings { device: "cpu".to_owned(), ..Settings::default() }
-}
-
-/// Whether there is something to draw with. With `QUANTSCOPE_REQUIRE_GPU` set there has to be.
-fn can_draw() -> bool {
-    let can = !quantscope::gpu::adapters().is_empty();
-    assert!(can || std::env::var_os("QUANTSCOPE_REQUIRE_GPU").is_none(), "there is no adapter");
-    if !can {
-        println!("skipped: there is no adapter");
-    }
-    can
-}
-
-fn window(settings: Settings, source: Option<Source>) -> Window {
-    Harness::builder()
-        .with_size([1440.0, 900.0])
-        .build_eframe(|creation| App::new(&creation.egui_ctx, settings, None, source))
-}
-
-/// Draws frames until all work is done, and a few more.
-fn settle(window: &mut Window) {
-    let started = Instant::now();
-    window.run_steps(3);
-    while window.state().is_busy() {
-        assert!(started.elapsed() < Duration::from_secs(120), "the work does not end");
-        std::thread::sleep(Duration::from_millis(2));
-        window.step();
-    }
-    window.run_steps(4);
-}
-
-/// Clicks what can be clicked under a name; labels beside it may say the same.
-fn click(window: &mut Window, label: &str) {
-    let roles = [Role::Button, Role::CheckBox, Role::RadioButton, Role::Link];
-    let found = roles.iter().find_map(|&role| window.query_by_role_and_label(role, label));
-    found.unwrap_or_else(|| panic!("nothing to click is called {label}")).click();
-    settle(window);
-}
-
-fn type_into(window: &mut Window, field: &str, text: &str) {
-    window.get_by_label(field).focus();
-    window.run_steps(2);
-    window.get_by_label(field).type_text(text);
-    window.run_steps(2);
-}
-
-/// Types over what is in a field.
-fn type_instead(window: &mut Window, field: &str, text: &str) {
-    window.get_by_label(field).focus();
-    window.run_steps(2);
-    window.key_press_modifiers(Modifiers::COMMAND, Key::A);
-    window.run_steps(2);
-    type_into(window, field, text);
-}
-
-/// Exports to a folder, in the view for that.
-fn export_to(window: &mut Window, folder: &Path) {
-    type_instead(window, "Folder to export to", folder.to_str().unwrap());
-    window.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
-    settle(window);
-    assert!(window.query_by_label("Exported and verified").is_some());
-}
-
-/// Chooses a format.
-fn choose_format(window: &mut Window, name: &str) {
-    window.get_by_role_and_label(Role::ComboBox, "Format").click();
-    window.run_steps(3);
-    window.get_by_label_contains(&format!("{name} ")).click();
-    settle(window);
-}
-
-/// What has been copied, in the last frame that copied something.
-fn copy(window: &mut Window, button: &str) -> String {
-    window.get_by_label(button).click();
-    for _ in 0..4 {
-        window.step();
-        let commands = &window.output().platform_output.commands;
-        let text = commands.iter().find_map(|command| match command {
-            OutputCommand::CopyText(text) => Some(text.clone()),
-            _ => None,
-        });
-        if let Some(text) = text {
-            return text;
-        }
-    }
-    panic!("{button} copies nothing");
-}
-
-/// Runs the program without a window.
-fn batch(arguments: &[&str]) {
-    let status = std::process::Command::new(env!("CARGO_BIN_EXE_quantscope"))
-        .arg("--batch")
-        .args(arguments)
-        .arg("--quiet")
-        .status();
-    assert!(status.unwrap().success(), "{arguments:?}");
-}
-
-fn assert_equal_folders(a: &Path, b: &Path) {
-    let names = |folder: &Path| {
-        let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        names
-    };
-    assert_eq!(names(a), names(b));
-    for name in names(a) {
-        assert!(fs::read(a.join(&name)).unwrap() == fs::read(b.join(&name)).unwrap(), "{name:?}");
-    }
-}
 
 #[test]
 fn from_open_to_a_verified_export_that_batch_repeats_byte_by_byte() {
@@ -208,16 +94,6 @@ fn keys_alone_are_enough() {
     settle(&mut window);
     assert!(window.query_by_label("Exported and verified").is_some());
     assert!(out.join("model.safetensors").is_file());
-}
-
-/// Does a command by its name.
-fn palette(window: &mut Window, name: &str) {
-    window.key_press_modifiers(Modifiers::COMMAND, Key::K);
-    window.run_steps(2);
-    window.event(eframe::egui::Event::Text(name.to_owned()));
-    window.run_steps(2);
-    window.key_press(Key::Enter);
-    settle(window);
 }
 
 /// Presses Tab until something whose name begins so has the focus.

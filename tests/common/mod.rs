@@ -7,6 +7,8 @@ mod gpu;
 mod program;
 mod sound;
 mod weights;
+#[cfg(feature = "gui")]
+pub mod window;
 
 use std::path::PathBuf;
 
