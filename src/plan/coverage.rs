@@ -44,12 +44,17 @@ impl Plan {
         coverage
     }
 
-    /// Bits that a quantized weight takes on average, scales included; `None` if there is none.
+    /// Bits that a quantized weight takes on average, scales included; `None` if there is none. A matrix
+    /// that reads the codes of another one has none of its own.
     pub fn bits_per_quantized_weight(&self) -> Option<f64> {
         let (mut bits, mut weights) = (0, 0);
         for entry in self.entries.iter().filter(|entry| entry.format().is_some()) {
             let stored = entry.outputs.iter().filter(|output| output.part != Part::Verbatim);
-            bits += 8 * stored.map(Output::bytes).sum::<u64>();
+            let bytes: u64 = stored.map(Output::bytes).sum();
+            if bytes == 0 {
+                continue;
+            }
+            bits += 8 * bytes;
             weights += entry.member.tensor.shape.iter().product::<u64>();
         }
         (weights > 0).then(|| bits as f64 / weights as f64)

@@ -166,9 +166,11 @@ impl Entry {
         }
     }
 
-    /// Whether it is a matrix of floats that is no norm or bias, and so counts for coverage.
+    /// Whether it is a matrix of floats that is no norm or bias, nor scales of a quantized layer, and so
+    /// counts for coverage.
     pub fn is_quantizable(&self) -> bool {
         is_quantizable(&self.member.tensor, self.member.role)
+            && !matches!(self.decision, Decision::Keep(Reason::Part))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Entry, Plan};
+use super::{Decision, Entry, Plan};
 use crate::dialect::{Output, Part};
 use crate::model::Role;
 
@@ -43,7 +43,11 @@ impl Plan {
     /// What [`Plan::bytes_before`] are spent on, in a plan that [`Plan::new`] made.
     pub fn sizes_before(&self) -> Sizes {
         let mut sizes = Sizes::default();
-        for entry in &self.entries {
+        // A layer of a quantized model that reads the codes of another one was the same floats.
+        let is_another = |entry: &&Entry| {
+            matches!(entry.decision, Decision::Stored(_)) && entry.outputs.is_empty()
+        };
+        for entry in self.entries.iter().filter(|entry| !is_another(entry)) {
             let part = if entry.format().is_some() { Part::Codes } else { Part::Verbatim };
             *sizes.place(entry, part) += entry.member.tensor.bytes;
         }

@@ -52,6 +52,10 @@ impl Foreign {
 
     /// That of a checkpoint: what its config says, or else what its tensors are called.
     fn of(checkpoint: &Checkpoint) -> Option<Self> {
+        // The codes of an ONNX model may have any name.
+        if checkpoint.onnx.is_some() {
+            return None;
+        }
         let method = checkpoint.config.as_ref().and_then(|config| config.quantization_method());
         let any_ends_with =
             |ending: &str| checkpoint.tensors.iter().any(|tensor| tensor.name.ends_with(ending));

@@ -27,17 +27,9 @@ pub fn plan(
     sharding: Sharding,
 ) -> Plan {
     let parts: HashSet<usize> = layers.iter().flat_map(|layer| layer.parts.all()).collect();
-    let mut stored: HashSet<(usize, u64)> = HashSet::new();
-    let mut entry = |layer: &Layer| {
-        let mut entry = entry(checkpoint, layer, outputs);
-        // Codes that two layers read are stored once.
-        let is_again = layer.codes(checkpoint).is_some_and(|c| !stored.insert((c.file, c.offset)));
-        if is_again && outputs == Outputs::Stored {
-            entry.outputs.clear();
-        }
-        entry
-    };
-    let mut entries: Vec<Entry> = layers.iter().map(&mut entry).collect();
+    let mut told = HashSet::new();
+    let mut entries: Vec<Entry> =
+        layers.iter().map(|layer| entry(checkpoint, layer, outputs, &mut told)).collect();
     for (index, tensor) in checkpoint.tensors.iter().enumerate() {
         let of_no_use = outputs != Outputs::Stored && scales_activations(tensor);
         if !parts.contains(&index) && !of_no_use {
@@ -63,7 +55,10 @@ pub fn plan(
         tie_is_open: false,
         external_data: false,
         bytes_before: checkpoint.file_bytes(),
-        bytes_after: files.iter().map(|file| file.bytes).sum(),
+        bytes_after: match outputs {
+            Outputs::Stored => checkpoint.file_bytes(),
+            Outputs::Float(_) => files.iter().map(|file| file.bytes).sum(),
+        },
         entries,
         files,
     }
@@ -75,17 +70,26 @@ pub fn scales_activations(tensor: &Tensor) -> bool {
     tensor.len() == 1 && ENDINGS.iter().any(|ending| tensor.name.ends_with(ending))
 }
 
-fn entry(checkpoint: &Checkpoint, layer: &Layer, outputs: Outputs) -> Entry {
+/// The entry of a layer. `told` is where the parts of those before are: parts that several layers read
+/// are outputs of the first.
+fn entry(
+    checkpoint: &Checkpoint,
+    layer: &Layer,
+    outputs: Outputs,
+    told: &mut HashSet<(usize, u64)>,
+) -> Entry {
     let first = layer.parts.all().next().unwrap_or(0);
     let stored = &checkpoint.tensors[first];
-    // The weight as a tensor of 16-bit floats: what runtimes hold where nothing is quantized. Nodes of
-    // ONNX models have weights in the type of their scales.
-    let float = match (outputs, layer.parts.scales) {
-        (Outputs::Stored, Some(scales)) if layer.dialect.is_onnx() => {
-            checkpoint.tensors[scales].dtype
+    // The weight as runtimes hold it where nothing is quantized: in ONNX in the type of its scales, which
+    // is that of the layer's inputs, elsewhere in 16 bits.
+    let scales = layer.parts.scales.map(|i| &checkpoint.tensors[i]);
+    let scales = scales.filter(|scales| scales.float_kind().is_some());
+    let float = match outputs {
+        Outputs::Stored if layer.dialect.is_onnx() => {
+            scales.map_or(Dtype::BF16, |scales| scales.dtype)
         }
-        (Outputs::Stored, _) => Dtype::BF16,
-        (Outputs::Float(dtype), _) => dtype,
+        Outputs::Stored => Dtype::BF16,
+        Outputs::Float(dtype) => dtype,
     };
     let length = layer.shape.iter().fold(1u64, |all, n| all.saturating_mul(*n));
     let tensor = Tensor {
@@ -103,8 +107,11 @@ fn entry(checkpoint: &Checkpoint, layer: &Layer, outputs: Outputs) -> Entry {
         }),
         ..Member::of(first, tensor, None)
     };
-    let part = |i: usize| Output { part: Part::Codes, ..Output::verbatim(&checkpoint.tensors[i]) };
-    let parts = layer.parts.all().map(part);
+    // Two tensors may be one range of bytes, so places tell; an empty one takes none.
+    let parts = layer.parts.all().map(|i| &checkpoint.tensors[i]);
+    let parts =
+        parts.filter(|tensor| tensor.bytes == 0 || told.insert((tensor.file, tensor.offset)));
+    let parts = parts.map(|tensor| Output { part: Part::Codes, ..Output::verbatim(tensor) });
     Entry {
         member,
         outputs: match outputs {

@@ -146,7 +146,8 @@ fn all_experts(row: &Row) -> Option<(String, String)> {
 /// The row of one entry of the plan.
 pub fn tensor_row(plan: &Plan, index: usize, stats: Option<&TensorStats>) -> Row {
     let entry = &plan.entries[index];
-    let is_measured = |stats: &TensorStats| entry.format().is_none() || stats.quantized.is_some();
+    let has_codes = matches!(entry.decision, Decision::Quantize { .. } | Decision::Stored(_));
+    let is_measured = |stats: &TensorStats| !has_codes || stats.quantized.is_some();
     let is_partial = entry.member.tensor.float_kind().is_some() && !stats.is_some_and(is_measured);
     Row { stats: stats.cloned(), is_partial, entries: vec![index], ..planned(plan, entry) }
 }
