@@ -73,7 +73,7 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
             }
             Decision::Stored(_) | Decision::Shared { .. } => {}
             Decision::Keep(reason) => {
-                // Not every matrix of a graph is a layer's.
+                // A graph says of every matrix whether it is a layer's.
                 let is_layer = member.is_weight || !dialect.is_onnx();
                 let finding = finding_about(reason, tensor)
                     .filter(|kind| is_layer || *kind != FindingKind::NoRule);
@@ -235,6 +235,9 @@ pub fn why_not(
             *columns
         }
         ([_, _], ..) if dialect.is_onnx() => return Some(Reason::NoLayer),
+        (shape, ..) if dialect.is_onnx() => {
+            return Some(Reason::NotMatrix { dimensions: shape.len() });
+        }
         ([_, _], ..) => return Some(Reason::NotWeight),
         ([_, inputs, columns], Role::Expert, Some(InputAxis::SecondToLast)) => {
             if !dialect.packs_fused_experts(format) {
@@ -245,7 +248,7 @@ pub fn why_not(
             }
             *inputs
         }
-        ([_, _, _], Role::Expert, _) if !dialect.is_onnx() => return Some(Reason::FusedExperts),
+        ([_, _, _], Role::Expert, _) => return Some(Reason::FusedExperts),
         (shape, ..) => return Some(Reason::NotMatrix { dimensions: shape.len() }),
     };
     let divides = inputs % block == 0 || dialect.takes_part_blocks(member.role);

@@ -170,7 +170,7 @@ impl fmt::Display for FindingKind {
             ),
             Self::Empty => f.write_str("no elements: carried as they are"),
             Self::NotAnyLayer => f.write_str(
-                "a rule asks to quantize these, but only two-dimensional .weight tensors can be: kept",
+                "a rule asks to quantize these, but only two-dimensional weights of layers can be: kept",
             ),
             Self::NoRule => f.write_str(
                 "no rule matches these matrices: kept. Name them with --include or --exclude",
