@@ -64,6 +64,15 @@ impl Dialect {
         }
     }
 
+    /// The name that people know it by.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Modelopt => "ModelOpt",
+            Self::CompressedTensors => "compressed-tensors",
+            Self::Onnx => "ONNX",
+        }
+    }
+
     /// Whose arithmetic it goes with.
     pub const fn arithmetic(self) -> Arithmetic {
         match self {
@@ -181,14 +190,19 @@ impl Dialect {
 
     /// Bits that a weight of a large bf16 matrix takes in a format, scales included.
     pub fn bits_per_weight(self, format: Format) -> f64 {
+        self.bits_per_weight_of(Dtype::BF16, format)
+    }
+
+    /// The same for weights of another float type, which scales may have as well.
+    pub fn bits_per_weight_of(self, dtype: Dtype, format: Format) -> f64 {
         const LENGTH: u64 = 4096;
         let weight = Tensor {
             name: "x.weight".to_owned(),
-            dtype: Dtype::BF16,
+            dtype,
             shape: vec![LENGTH, LENGTH],
             file: 0,
             offset: 0,
-            bytes: 2 * LENGTH * LENGTH,
+            bytes: dtype.bitsize() as u64 / 8 * LENGTH * LENGTH,
             strides: None,
         };
         let bytes: u64 =

@@ -165,9 +165,11 @@ pub fn swatch(ui: &mut Ui, colour: Color32) {
 pub fn fact(ui: &mut Ui, name: &str, value: impl Into<egui::WidgetText>) {
     let muted = Theme::of(ui).muted;
     ui.horizontal(|ui| {
-        ui.label(RichText::new(name).color(muted));
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             ui.label(value);
+            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                ui.add(egui::Label::new(RichText::new(name).color(muted)).truncate());
+            });
         });
     });
 }

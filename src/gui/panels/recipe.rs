@@ -6,10 +6,11 @@ use super::rules::rules_ui;
 use crate::dialect::Dialect;
 use crate::format::{Format, ScaleSearch};
 use crate::gui::app::{App, Asked};
-use crate::gui::session::Document;
+use crate::gui::session::{Document, Quantized};
 use crate::gui::theme::Theme;
 use crate::gui::widgets::{caption, choices, heading, segments};
 use crate::recipe::{ExpertScale, Indivisible, Preset, Recipe};
+use crate::units::count;
 
 /// Draws it.
 pub fn recipe_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
@@ -17,14 +18,14 @@ pub fn recipe_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     heading(ui, "Recipe");
     let Some((_, document)) = app.session.document.clone() else { return };
     if let Some(quantized) = &document.quantized {
-        ui.label(format!("This checkpoint is quantized already: {}.", quantized.stated.layout()));
+        ui.label(quantized_text(&document, quantized));
         if !document.takes_recipe {
             ui.label("Its layers can be looked at here, and verified in the last view.");
             return;
         }
         ui.label(
-            "What is float in it can be quantized too. Without a format, its layers can be looked at, \
-             and verified in the last view.",
+            "The rest of it can be quantized too. Without a format, its layers can be looked at, and \
+             verified in the last view.",
         );
     }
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
@@ -44,11 +45,21 @@ pub fn recipe_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     });
 }
 
+/// What is quantized in a checkpoint. An ONNX model does not say it: its nodes do.
+fn quantized_text(document: &Document, quantized: &Quantized) -> String {
+    if document.checkpoint.onnx.is_none() {
+        return format!("This checkpoint is quantized already: {}.", quantized.stated.layout());
+    }
+    let extent = if document.takes_recipe { "in part" } else { "already" };
+    let layers = count(quantized.layers.len() as u64, "layer");
+    format!("This model is quantized {extent}: {layers} with codes and scales.")
+}
+
 /// Format, layout and the choices that go with them. `change` gets the name of what was changed.
 fn choices_ui(ui: &mut Ui, document: &Document, recipe: &mut Recipe, change: &mut Option<String>) {
     let dialect = recipe.dialect_for(&document.checkpoint);
     caption(ui, "Format");
-    format_ui(ui, recipe, dialect, change);
+    format_ui(ui, document, recipe, dialect, change);
 
     caption(ui, "Layout");
     layout_ui(ui, document, recipe, change);
@@ -71,20 +82,15 @@ fn choices_ui(ui: &mut Ui, document: &Document, recipe: &mut Recipe, change: &mu
 /// The layouts that the checkpoint can be written in; where there is but one, only its name.
 fn layout_ui(ui: &mut Ui, document: &Document, recipe: &mut Recipe, change: &mut Option<String>) {
     let said = |dialect| match dialect {
-        Dialect::Modelopt => ("ModelOpt", "As NVIDIA ModelOpt exports Hugging Face checkpoints"),
-        Dialect::CompressedTensors => {
-            ("compressed-tensors", "As the compressed-tensors library stores them")
-        }
-        Dialect::Onnx => ("ONNX", "MatMulNBits and GatherBlockQuantized, which ONNX Runtime has"),
-        Dialect::OnnxQdq => (
-            "ONNX QDQ",
-            "DequantizeLinear before the nodes of the model, as every runtime of opset 21 has",
-        ),
+        Dialect::Modelopt => "As NVIDIA ModelOpt exports Hugging Face checkpoints",
+        Dialect::CompressedTensors => "As the compressed-tensors library stores them",
+        Dialect::Onnx => "MatMulNBits and GatherBlockQuantized, which ONNX Runtime has",
+        Dialect::OnnxQdq => "DequantizeLinear with blocks, which every runtime of opset 21 has",
     };
     let (checkpoint, dialect) = (&document.checkpoint, recipe.dialect_for(&document.checkpoint));
     let possible = Dialect::ALL.into_iter().filter(|dialect| dialect.is_for(checkpoint));
     let possible: Vec<_> =
-        possible.map(|dialect| (dialect, said(dialect).0, said(dialect).1)).collect();
+        possible.map(|dialect| (dialect, dialect.title(), said(dialect))).collect();
     if let [(only, name, help)] = possible[..]
         && only == dialect
     {
@@ -95,12 +101,21 @@ fn layout_ui(ui: &mut Ui, document: &Document, recipe: &mut Recipe, change: &mut
         recipe.export = (dialect != Dialect::usual(checkpoint)).then_some(dialect);
         *change = Some(format!("layout {dialect}"));
     } else if !dialect.is_for(checkpoint) {
-        let text = format!("The recipe asks for {dialect}, which this cannot become: choose here");
+        let text = format!(
+            "The recipe asks for {}, which this cannot become: choose here",
+            dialect.title()
+        );
         ui.label(RichText::new(text).small().color(Theme::of(ui).warn));
     }
 }
 
-fn format_ui(ui: &mut Ui, recipe: &mut Recipe, dialect: Dialect, change: &mut Option<String>) {
+fn format_ui(
+    ui: &mut Ui,
+    document: &Document,
+    recipe: &mut Recipe,
+    dialect: Dialect,
+    change: &mut Option<String>,
+) {
     let name = |format: Option<Format>| format.map_or("none: look only", Format::name);
     let current = name(recipe.format);
     let width = ui.available_width() - 8.0;
@@ -113,7 +128,7 @@ fn format_ui(ui: &mut Ui, recipe: &mut Recipe, dialect: Dialect, change: &mut Op
         };
         choice(ui, None, name(None).to_owned());
         for format in dialect.formats() {
-            let bits = dialect.bits_per_weight(format);
+            let bits = dialect.bits_per_weight_of(document.weight_type, format);
             choice(ui, Some(format), format!("{format}   {bits:.2} bits a weight"));
         }
     });
@@ -203,6 +218,6 @@ fn external_ui(ui: &mut Ui, is_anyhow: bool, recipe: &mut Recipe, change: &mut O
                 table needs no Reshape then";
     if checkbox.on_hover_text(help).changed() {
         recipe.external_data = is_external;
-        *change = Some("tensors in a file of their own".to_owned());
+        *change = Some("external data".to_owned());
     }
 }

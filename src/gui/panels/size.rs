@@ -63,7 +63,11 @@ fn bars_ui(ui: &mut Ui, analysis: &Analysis) {
     let (before, after) = (analysis.before, analysis.after);
     let parts = |sizes| parts(sizes, analysis.plan.dialect);
     let whole = before.total().max(after.total());
-    for (label, sizes) in [("before", before), ("after", after)] {
+    let labels = match analysis.is_stored {
+        true => ["as floats", "as stored"],
+        false => ["before", "after"],
+    };
+    for (label, sizes) in labels.into_iter().zip([before, after]) {
         ui.horizontal(|ui| {
             caption(ui, label);
             ui.label(RichText::new(bytes(sizes.total())).font(theme::strong()));

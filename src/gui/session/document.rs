@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{Checkpoint, CheckpointError, Dtype};
 use crate::dialect::Dialect;
 use crate::export::data_of;
 use crate::model::ties::Tie;
@@ -22,6 +22,8 @@ pub struct Document {
     /// Whether a recipe can make something of it: of anything that is not quantized, and of an ONNX model
     /// that is so only in part.
     pub takes_recipe: bool,
+    /// The float type of its weights: of the largest tensor that has one.
+    pub weight_type: Dtype,
     /// The name to call it by: that of its folder or file.
     pub name: String,
     /// What the name of an export ends in: nothing if it is a folder.
@@ -101,7 +103,19 @@ impl Document {
             }
         };
         let name = name_of(&checkpoint.path);
-        Ok(Self { checkpoint, quantized, takes_recipe, name, ending, beside, _demo: demo })
+        let floats = checkpoint.tensors.iter().filter(|tensor| tensor.float_kind().is_some());
+        let weight_type = floats.max_by_key(|tensor| tensor.bytes).map(|tensor| tensor.dtype);
+        let weight_type = weight_type.unwrap_or(Dtype::BF16);
+        Ok(Self {
+            checkpoint,
+            quantized,
+            takes_recipe,
+            weight_type,
+            name,
+            ending,
+            beside,
+            _demo: demo,
+        })
     }
 
     /// What an export of it is called, with something that tells it from the source.

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub use analysis::Analysis;
 pub use chosen::Chosen;
 pub use device::{Devices, WindowGpu};
-pub use document::{Document, Source};
+pub use document::{Document, Quantized, Source};
 pub use exporting::{Done, Exporting, Outcome, StageProgress};
 pub use grid::{Grid, GridColumn};
 pub use history::History;

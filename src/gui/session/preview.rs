@@ -4,7 +4,8 @@ use super::planning::Target;
 use super::{Analysis, Document};
 use crate::export::config;
 use crate::format::Format;
-use crate::model::Model;
+use crate::model::{Model, Role};
+use crate::plan::{Decision, Plan, Reason};
 use crate::recipe::{Recipe, TiedOutcome};
 
 /// What an export would write besides weights, and what it could be instead.
@@ -56,16 +57,29 @@ fn outcomes(document: &Document, analysis: &Analysis, target: &Target) -> Vec<Ou
                 Recipe { quantize_embeddings, tied, ..recipe.clone() }
             }
         };
+        let stored = |plan: &Plan| match kept_table(plan) {
+            Some(why) if quantize_embeddings => Err(why),
+            _ => Ok(plan.bytes_after),
+        };
         let bytes = match choice == *recipe {
-            true => Ok(plan.bytes_after),
+            true => stored(plan),
             false => target
                 .plan(&model, &choice, plan.dialect)
-                .map(|plan| plan.bytes_after)
-                .map_err(|error| error.to_string()),
+                .map_err(|error| error.to_string())
+                .and_then(|plan| stored(&plan)),
         };
         Outcome { label, recipe: choice, bytes }
     };
     choices(analysis, format, now).into_iter().map(outcome).collect()
+}
+
+/// Why a plan keeps an embedding table as floats, if that is not what becomes of a tied one.
+fn kept_table(plan: &Plan) -> Option<String> {
+    plan.entries.iter().find_map(|entry| match &entry.decision {
+        Decision::Keep(Reason::Tied) => None,
+        Decision::Keep(why) if entry.member.role == Role::Embedding => Some(why.to_string()),
+        _ => None,
+    })
 }
 
 /// The outcomes: what each is called, whether embeddings are quantized, and what becomes of a tied table.

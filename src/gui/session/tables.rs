@@ -57,6 +57,8 @@ pub struct Numbers {
     pub columns: Vec<Column>,
     /// Characters of the longest name.
     pub longest_name: usize,
+    /// Characters of the longest format.
+    pub longest_format: usize,
     /// The smallest and largest `amax` of rows.
     pub amax: Option<(f64, f64)>,
     /// The smallest and largest SQNR of rows.
@@ -133,12 +135,14 @@ impl Numbers {
         let columns = Column::ALL.into_iter().filter(says_something).collect();
         let (amax, sqnr) = (Column::Amax.extent(&rows), Column::Sqnr.extent(&rows));
         let longest_name = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
+        let longest_format = rows.iter().map(|row| row.format.chars().count()).max().unwrap_or(0);
         let recipe = Some(analysis.recipe.clone());
         Self {
             recipe,
             rows,
             columns,
             longest_name,
+            longest_format,
             amax,
             sqnr,
             tensors,

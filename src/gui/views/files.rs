@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
-use eframe::egui::{self, CentralPanel, Frame, Margin, Panel, RichText, ScrollArea, TextStyle, Ui};
+use eframe::egui::{
+    self, CentralPanel, Frame, Margin, Panel, RichText, Role, ScrollArea, TextStyle, Ui, WidgetInfo,
+};
 
 use crate::gui::app::{App, Asked};
 use crate::gui::session::Analysis;
 use crate::gui::theme::Theme;
+use crate::gui::views::table::shortened;
 use crate::gui::widgets::{caption, heading};
 use crate::plan::{Contents, PlannedFile};
 use crate::units::{bytes, count, shape};
+
+/// Width of a character of the names of files, at most on average.
+const CHARACTER: f32 = 7.2;
 
 /// What is looked at.
 #[derive(Debug, Default)]
@@ -21,11 +27,15 @@ pub struct FilesView {
 pub fn files_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     let Some(analysis) = app.session.analysis().cloned() else { return };
     if !analysis.plan.quantizes() {
-        ui.centered_and_justified(|ui| {
-            ui.label(
-                "Choose a format in the recipe: this shows the files that an export would write.",
-            )
-        });
+        let takes_recipe =
+            app.session.document.as_ref().is_some_and(|(_, document)| document.takes_recipe);
+        let text = match takes_recipe {
+            true => {
+                "Choose a format in the recipe: this shows the files that an export would write."
+            }
+            false => "This is quantized already: there is nothing to export.",
+        };
+        ui.centered_and_justified(|ui| ui.label(text));
         return;
     }
     if app.session.planning.is_previewing() {
@@ -67,11 +77,19 @@ pub fn files_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
 
 fn file_ui(ui: &mut Ui, name: &str, size: u64, chosen: &str, next: &mut Option<String>) {
     ui.horizontal(|ui| {
-        if ui.selectable_label(name == chosen, name).clicked() {
-            *next = Some(name.to_owned());
-        }
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             ui.weak(bytes(size)).on_hover_text(format!("{size} bytes"));
+            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                // Names of an export have the same beginning: the end tells them apart.
+                let most = (ui.available_width() - 2.0 * ui.spacing().button_padding.x) / CHARACTER;
+                let shown = shortened(name, most as usize);
+                let button = ui.add(egui::Button::selectable(name == chosen, shown).truncate());
+                button
+                    .widget_info(|| WidgetInfo::selected(Role::Button, true, name == chosen, name));
+                if button.on_hover_text(name).clicked() {
+                    *next = Some(name.to_owned());
+                }
+            });
         });
     });
 }

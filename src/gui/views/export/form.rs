@@ -11,7 +11,7 @@ use crate::gui::widgets::{caption, heading, named};
 /// The form of an export.
 pub fn export_form_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     heading(ui, "Export");
-    let dialect = app.session.analysis().map(|analysis| analysis.plan.dialect.to_string());
+    let dialect = app.session.analysis().map(|analysis| analysis.plan.dialect.title());
     ui.weak(format!(
         "Written beside its place, read back and verified, and only then given its name. Layout: {}.",
         dialect.unwrap_or_default()
@@ -88,7 +88,12 @@ pub fn export_form_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
 /// The form of a verification.
 pub fn verify_form_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     heading(ui, "Verify");
-    ui.weak("Structure, config, scales and ties; against its source, every weight as well.");
+    let document = app.session.document.as_ref().map(|(_, document)| document);
+    let is_onnx = document.is_some_and(|document| document.checkpoint.onnx.is_some());
+    let stated = if is_onnx { "graph" } else { "config" };
+    ui.weak(format!(
+        "Structure, {stated}, scales and ties; against its source, every weight as well."
+    ));
     ui.add_space(4.0);
     let is_free = app.session.exporting.is_none();
     ui.horizontal(|ui| {

@@ -6,6 +6,7 @@ use eframe::egui::{Rangef, Ui};
 use serde::{Deserialize, Serialize};
 
 use super::body::GUTTER;
+use super::cells::PADDING;
 use crate::gui::app::App;
 use crate::gui::session::Numbers;
 use crate::report::{Column, GroupBy};
@@ -40,7 +41,7 @@ const ORDER: [Column; Column::ALL.len()] = [
     Column::Reason,
 ];
 
-/// Width of a character of the names.
+/// Width of a character of the names; those of formats are no wider.
 const CHARACTER: f32 = 7.3;
 
 /// What somebody has chosen, of the columns.
@@ -124,9 +125,14 @@ pub fn places(app: &App, view: f32) -> Vec<Place> {
     let numbers = &app.session.tables.numbers;
     let longest = numbers.longest_name as f32 * CHARACTER + GUTTER + 10.0;
     let names = longest.clamp(120.0, (0.31 * view).clamp(230.0, 460.0));
+    let longest = numbers.longest_format as f32 * CHARACTER + 2.0 * PADDING;
     let mut left = 0.0;
     let place = |column| {
-        let usual = if column == Column::Name { names } else { usual_width(column) };
+        let usual = match column {
+            Column::Name => names,
+            Column::Format => longest.max(usual_width(column)),
+            _ => usual_width(column),
+        };
         let mut width = chosen.width(column, usual);
         if column == Column::Name {
             // What does not scroll must leave room for what does.

@@ -9,6 +9,7 @@ mod selecting;
 
 use eframe::egui::{Id, Rect, Ui, UiBuilder};
 
+pub use cells::shortened;
 pub use columns::TableColumns;
 
 use crate::gui::app::{App, Asked};
