@@ -70,6 +70,7 @@ impl Dialect {
             Self::Modelopt => "ModelOpt",
             Self::CompressedTensors => "compressed-tensors",
             Self::Onnx => "ONNX",
+            Self::OnnxQdq => "ONNX QDQ",
         }
     }
 
