@@ -8,7 +8,7 @@ use crate::plan::{Entry, FindingKind, Plan};
 
 /// Whether what a plan says depends on a tie that only weights can tell.
 pub fn tie_matters(plan: &Plan) -> bool {
-    let asks = plan.findings.iter().any(|finding| finding.kind == FindingKind::TieUnknown);
+    let asks = plan.findings.iter().any(|f| matches!(f.kind, FindingKind::TieUnknown { .. }));
     asks || plan.tie_is_open || plan.tie_word_embeddings.is_some()
 }
 

@@ -38,7 +38,10 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
             }
             match tie_of(model, &member, recipe, dialect) {
                 TieEffect::None => {}
-                TieEffect::Compare => note(FindingKind::TieUnknown),
+                TieEffect::Compare => {
+                    let shares = recipe.tied_in(dialect) == TiedOutcome::Share;
+                    note(FindingKind::TieUnknown { shares });
+                }
                 TieEffect::Keep => {
                     let packed = dialect.outputs(tensor, member.role, format);
                     let packed: u64 = packed.iter().map(Output::bytes).sum();

@@ -68,7 +68,10 @@ pub enum FindingKind {
     /// another matrix.
     HeadDiffers,
     /// Whether table and head are equal is not known.
-    TieUnknown,
+    TieUnknown {
+        /// Whether the head reads the codes of the table if they are.
+        shares: bool,
+    },
     /// A rule matches nothing.
     RuleMatchesNothing {
         /// Where the rule stands.
@@ -191,7 +194,11 @@ impl fmt::Display for FindingKind {
                  once untied the model reads those. Remove the stored head to go on with a copy \
                  of the table",
             ),
-            Self::TieUnknown => f.write_str(
+            Self::TieUnknown { shares: true } => f.write_str(
+                "whether the head equals this table is not known before weights are read; \
+                 if it does, the head reads its codes unless --tied untie is given",
+            ),
+            Self::TieUnknown { shares: false } => f.write_str(
                 "whether the head equals this table is not known before weights are read; \
                  if it does, the table stays unless --tied untie is given",
             ),

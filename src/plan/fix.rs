@@ -86,7 +86,7 @@ pub fn fixes(finding: &Finding, recipe: &Recipe, plan: &Plan) -> Vec<Fix> {
             let simple = Recipe { scale_search: ScaleSearch::Max, ..recipe.clone() };
             vec![changed("Take scales from the largest magnitude", simple)]
         }
-        FindingKind::TieUnknown
+        FindingKind::TieUnknown { .. }
         | FindingKind::ExpertCount { .. }
         | FindingKind::NoConfig
         | FindingKind::Unlisted
