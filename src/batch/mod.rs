@@ -23,7 +23,7 @@ use crate::checkpoint::Checkpoint;
 use crate::device::Device;
 use crate::engine::{Resources, Run, tie_matters};
 use crate::export::verify::{Opened, Verification};
-use crate::export::{check_target, run_findings};
+use crate::export::{check_target, is_model, run_findings};
 use crate::model::Model;
 use crate::plan::{Finding, Plan, Sharding};
 use crate::quantized::settle_tie;
@@ -137,6 +137,13 @@ impl Batch<'_> {
                 model.tie = settled;
                 plan = Plan::new(&model, &recipe, dialect, sharding)?;
             }
+        }
+        if let Mode::Export { out: file } = mode
+            && is_model(file)
+            && let Some(name) = file.file_name()
+        {
+            // Its files have other names then, which they contain.
+            plan = plan.named(&checkpoint, &name.to_string_lossy());
         }
         if !self.args.quiet {
             writeln!(out, "{}", terminal::headline(&model))?;
