@@ -120,8 +120,8 @@ pub struct Args {
     #[arg(long, value_name = "GLOB", help_heading = "How")]
     pub exclude: Vec<String>,
 
-    /// How block scales are chosen: max, mse, sweep, four-over-six, k-quant, where the format has a choice
-    /// [default: max]
+    /// How block scales are chosen: max, mse, sweep, four-over-six, k-quant, where the format has a
+    /// choice [default: max]
     #[arg(long, value_name = "HOW", help_heading = "How")]
     pub scale_search: Option<ScaleSearch>,
 
