@@ -158,6 +158,9 @@ pub fn check_target(target: &Path, source: &Path, overwrite: bool) -> Result<Pat
         if !may_be_replaced(target) {
             return Err(ExportError::OutputIsNoExport { out: target.to_owned() });
         }
+        if is_model(target) && data.symlink_metadata().is_ok() && !reads(target, &data) {
+            return Err(ExportError::OutputIsNoExport { out: data });
+        }
     }
     if source.is_dir() && contains(source, &parent) {
         return Err(is_input());
@@ -181,6 +184,13 @@ fn may_be_replaced(target: &Path) -> bool {
         model.is_file() && may_be_replaced(&model)
     };
     target.join(QUANT_CONFIG_FILE).is_file() || is_quantized() || is_empty() || is_model_folder()
+}
+
+/// Whether a model has tensors in a file.
+fn reads(model: &Path, file: &Path) -> bool {
+    let Ok(model) = Checkpoint::open(model) else { return false };
+    let name = file.file_name().unwrap_or_default();
+    model.files.iter().any(|file| Path::new(&file.name) == name)
 }
 
 fn parent_of(path: &Path) -> &Path {
