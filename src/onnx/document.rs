@@ -137,6 +137,10 @@ impl Document {
         if walk.graphs.is_empty() {
             return Err(OnnxProblem::NoGraph);
         }
+        // Only the oldest models mean the first operators by saying nothing.
+        if walk.opsets.is_empty() && walk.ir_version >= 3 {
+            return Err(OnnxProblem::NoOpset);
+        }
         let Walk { items, graphs, nodes, tensors, opsets, ir_version, .. } = walk;
         Ok(Self { items, graphs, nodes, tensors, opsets, ir_version, file })
     }

@@ -18,6 +18,9 @@ pub enum OnnxProblem {
         "there is no graph in it. This is no ONNX model, or it is cut off: export the model again"
     )]
     NoGraph,
+    /// A graph, and no word on whose operators it has.
+    #[error("it does not say which operators it imports, so it is cut off: export the model again")]
+    NoOpset,
     /// Larger than a protobuf message may be.
     #[error(
         "it has {bytes} bytes, and no protobuf message may have more than {MAX_MESSAGE_BYTES}. Write the model with external data"
