@@ -4,6 +4,8 @@
 mod checkpoint;
 mod golden;
 mod gpu;
+mod onnx;
+mod onnx_codes;
 mod program;
 mod sound;
 mod weights;
@@ -15,6 +17,8 @@ use std::path::PathBuf;
 pub use checkpoint::*;
 pub use golden::*;
 pub use gpu::*;
+pub use onnx::*;
+pub use onnx_codes::*;
 pub use program::*;
 pub use sound::*;
 pub use weights::*;
