@@ -1,0 +1,190 @@
+//! ONNX models that are damaged or hostile: one line that names what is wrong, and nothing left.
+
+mod common;
+
+use std::fs;
+
+use common::{Model, Place, Random, fields, files, onnx_model};
+use prost::Message;
+use quantscope::onnx::proto::tensor_proto::DataLocation;
+use quantscope::onnx::proto::{ModelProto, StringStringEntryProto, TensorProto};
+
+/// A place with a model of these bytes.
+fn with_bytes(bytes: &[u8]) -> Place {
+    let place = Place::empty();
+    fs::create_dir(place.src()).unwrap();
+    fs::write(place.src().join("model.onnx"), bytes).unwrap();
+    place
+}
+
+/// Exports a bad source: it has to fail with exit code 1 and one line, and to leave all as it was.
+#[track_caller]
+fn refused(place: &Place, parts: &[&str]) {
+    let before = files(place.folder.path());
+    let ran = place.quantize(&place.src().join("model.onnx"), &[]);
+    let ran = ran.fails(1, &[&["model.onnx"], parts].concat());
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    assert!(files(place.folder.path()) == before);
+}
+
+fn bytes_of(name: &str) -> Vec<u8> {
+    fs::read(onnx_model(name)).unwrap()
+}
+
+#[test]
+fn files_that_are_no_models() {
+    for bytes in [&b""[..], b"\n", b"not a model", b"PK\x03\x04", &[0xFF; 100], &[0; 1000]] {
+        refused(&with_bytes(bytes), &[]);
+    }
+    let mut random = Random(5);
+    for _ in 0..20 {
+        let length = 1 + random.below(300);
+        let bytes: Vec<u8> = (0..length).map(|_| random.bits() as u8).collect();
+        refused(&with_bytes(&bytes), &[]);
+    }
+    // A protobuf message, but none with a graph.
+    let proto = ModelProto { ir_version: Some(9), ..ModelProto::default() };
+    refused(&with_bytes(&proto.encode_to_vec()), &["no graph"]);
+}
+
+#[test]
+fn models_that_are_cut_off_anywhere() {
+    for name in ["tied_transpose", "if_branch", "ints", "tied_bf16", "external"] {
+        let bytes = bytes_of(name);
+        let mut random = Random(11);
+        let cuts = (0..12).map(|_| 1 + random.below(bytes.len() - 1));
+        // Where a field ends, all that is left is whole.
+        let ends = fields(&bytes).into_iter().scan(0, |end, field| {
+            *end += field.1.len();
+            Some(*end)
+        });
+        let ends: Vec<usize> = ends.filter(|end| *end < bytes.len()).collect();
+        assert!(!ends.is_empty());
+        for cut in [1, 2, 7, 40, bytes.len() - 1].into_iter().chain(cuts).chain(ends) {
+            refused(&with_bytes(&bytes[..cut]), &[]);
+        }
+    }
+}
+
+/// A model of `tests/data/onnx` with a change in its first initializer, the table.
+fn with_table(change: impl FnOnce(&mut TensorProto)) -> Place {
+    let mut proto = Model::read(&onnx_model("tied_transpose")).proto;
+    change(&mut proto.graph.as_mut().unwrap().initializer[0]);
+    with_bytes(&proto.encode_to_vec())
+}
+
+const TABLE: &str = "\"model.embed_tokens.weight\"";
+
+#[test]
+fn tensors_that_lie_about_themselves() {
+    let shorter = |tensor: &mut TensorProto| {
+        let raw = tensor.raw_data.as_mut().unwrap();
+        *raw = raw.slice(..raw.len() - 4);
+    };
+    refused(&with_table(shorter), &[TABLE, "24572 bytes", "24576"]);
+    refused(&with_table(|t| t.raw_data = None), &[TABLE, "0 bytes", "24576"]);
+    refused(&with_table(|t| t.dims = vec![97, 64]), &[TABLE, "24576 bytes", "24832"]);
+    refused(&with_table(|t| t.dims = vec![-96, 64]), &[TABLE, "[-96, 64]"]);
+    let huge = vec![i64::MAX, i64::MAX];
+    refused(&with_table(|t| t.dims = huge), &[TABLE, "9223372036854775807"]);
+    refused(&with_table(|t| t.data_type = Some(99)), &[TABLE, "unknown element type 99"]);
+    refused(&with_table(|t| t.data_type = None), &[TABLE, "unknown element type 0"]);
+    let doubles = |t: &mut TensorProto| t.data_type = Some(11);
+    refused(&with_table(doubles), &[TABLE, "24576 bytes", "49152"]);
+    let renamed = |t: &mut TensorProto| t.name = Some("model.norm.weight".to_owned());
+    refused(&with_table(renamed), &["two initializers", "\"model.norm.weight\""]);
+}
+
+/// The same with the table in another file, as these entries say, with 30 kB in `src/weights`.
+fn with_external(entries: &[(&str, &str)]) -> Place {
+    let place = with_table(|tensor| {
+        tensor.raw_data = None;
+        tensor.data_location = Some(DataLocation::External.into());
+        tensor.external_data = entries
+            .iter()
+            .map(|(key, value)| StringStringEntryProto {
+                key: Some((*key).to_owned()),
+                value: Some((*value).to_owned()),
+            })
+            .collect();
+    });
+    fs::write(place.src().join("weights"), [0x3C; 30_000]).unwrap();
+    fs::write(place.path("secret"), [0x3C; 30_000]).unwrap();
+    place
+}
+
+#[test]
+fn data_that_are_not_beside_the_model() {
+    let secret = with_external(&[]).path("secret").display().to_string();
+    let outside = ["../secret", "a/../../secret", "./../secret", "..\\secret", "C:weights", "/"];
+    for location in outside.into_iter().chain([secret.as_str(), "", ".", "weights/", "a\0b"]) {
+        let place = with_external(&[("location", location)]);
+        refused(&place, &[TABLE, "not a path below the folder"]);
+    }
+    refused(&with_external(&[]), &[TABLE, "not a path below the folder"]);
+    refused(&with_external(&[("location", "missing")]), &[TABLE, "\"missing\"", "not there"]);
+    let place = with_external(&[("location", "folder")]);
+    fs::create_dir(place.src().join("folder")).unwrap();
+    refused(&place, &[TABLE, "\"folder\"", "not there"]);
+}
+
+#[test]
+fn data_that_are_not_all_there() {
+    let with = |key: &str, value: &str| with_external(&[("location", "weights"), (key, value)]);
+    refused(&with("offset", "5425"), &[TABLE, "\"weights\"", "ends at byte 30001", "30000"]);
+    refused(&with("offset", "18446744073709551615"), &[TABLE, "\"weights\"", "too short"]);
+    refused(&with("offset", "-1"), &[TABLE, "\"weights\"", "offset \"-1\""]);
+    refused(&with("offset", "many"), &[TABLE, "\"weights\"", "offset \"many\""]);
+    refused(&with("length", "24575"), &[TABLE, "24575 bytes", "24576"]);
+    refused(&with("length", "0x6000"), &[TABLE, "\"weights\"", "length \"0x6000\""]);
+    // At the last place where they are, they are taken.
+    let place = with("offset", "5424");
+    place.quantize(&place.src().join("model.onnx"), &[]).ok();
+
+    let place = with("offset", "0");
+    fs::write(place.src().join("weights"), "").unwrap();
+    refused(&place, &[TABLE, "\"weights\"", "the file at 0"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_do_not_leave_the_folder() {
+    let place = with_external(&[("location", "link")]);
+    std::os::unix::fs::symlink("../secret", place.src().join("link")).unwrap();
+    refused(&place, &[TABLE, "\"link\"", "out of the folder"]);
+    let place = with_external(&[("location", "link/secret")]);
+    std::os::unix::fs::symlink("..", place.src().join("link")).unwrap();
+    refused(&place, &[TABLE, "\"link/secret\"", "out of the folder"]);
+}
+
+#[test]
+fn graphs_within_graphs_without_end() {
+    let field = |number: u8, message: Vec<u8>| {
+        let mut bytes = vec![number << 3 | 2];
+        prost::encoding::encode_varint(message.len() as u64, &mut bytes);
+        bytes.extend(message);
+        bytes
+    };
+    // A graph in an attribute (6) of a node (5) of a graph (1).
+    let graph = (0..5000).fold(Vec::new(), |graph, _| field(1, field(5, field(6, graph))));
+    refused(&with_bytes(&field(7, graph)), &["nested more than"]);
+}
+
+#[test]
+fn bytes_that_change_anywhere_are_an_error_or_another_model() {
+    let bytes = bytes_of("tied_gemm");
+    let mut random = Random(23);
+    for _ in 0..60 {
+        let mut bytes = bytes.clone();
+        // Nodes come first, and weights may be any.
+        let at = random.below(1500);
+        bytes[at] = random.bits() as u8;
+        let place = with_bytes(&bytes);
+        let ran = place.quantize(&place.src().join("model.onnx"), &[]);
+        assert!([Some(0), Some(1)].contains(&ran.code), "byte {at}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("panicked"), "byte {at}: {}", ran.stderr);
+        assert_eq!(place.out_onnx().exists(), ran.code == Some(0), "byte {at}");
+        let names = place.listing();
+        assert!(names.iter().all(|name| !name.starts_with('.')), "{names:?}");
+    }
+}
