@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Does a quantized ONNX model hold what it should, and does ONNX Runtime compute from it what its codes and scales say?
 
-    python3 tests/onnx_runtime.py SOURCE.onnx QUANTIZED.onnx [--tolerance X] [--vocab N]
+    python3 tests/onnx_runtime.py SOURCE.onnx QUANTIZED.onnx [SOURCE.onnx QUANTIZED.onnx ...] [--tolerance X] [--vocab N]
 
 SOURCE is the float model that QUANTIZED was made from. QUANTIZED is put to onnx.checker and to the rules below, then run
 next to its float twin: the same graph with every quantized weight replaced by the numbers that it stands for. The outputs
 must agree within rounding. How close they are to SOURCE's is told, not judged.
 
-Prints one line of JSON. Exit code: 0 all well, 1 a rule is broken, 2 a model does not load or run.
+Prints one line of JSON a pair. Exit code: 0 all well, 1 a rule is broken, 2 a model does not load or run; of several pairs
+the largest.
 Needs numpy, onnx and onnxruntime.
 """
 
@@ -287,25 +288,19 @@ def run_all(source, model, path, vocab):
         return [[array for f in feeds for array in run.run(None, f)] for run in runs]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source")
-    parser.add_argument("quantized")
-    tolerance = "relative RMS to the twin; 1e-5, or 5e-3 with halves; 1e-3 suits a deep f32 model"
-    parser.add_argument("--tolerance", type=float, help=tolerance)
-    parser.add_argument("--vocab", type=int, help="ids are below that; else the last dimension of the first output")
-    options = parser.parse_args()
-    report, broken = {}, []
+def check(source_path, path, options):
+    """What is to be said of a pair, and its exit code."""
+    report, broken = {"model": path}, []
     try:
-        source, model = onnx.load(options.source), onnx.load(options.quantized)
-        for name, path in [("source", options.source), ("quantized", options.quantized)]:
-            tensors = all_tensors(onnx.load(path, load_external_data=False))
+        source, model = onnx.load(source_path), onnx.load(path)
+        for name, file in [("source", source_path), ("quantized", path)]:
+            tensors = all_tensors(onnx.load(file, load_external_data=False))
             files = {e.value for t in tensors for e in t.external_data if e.key == "location"}
-            files.add(os.path.basename(path))
-            report[f"{name}_bytes"] = sum(os.path.getsize(os.path.join(os.path.dirname(path), f)) for f in files)
-        error = checker_error(options.quantized)
-        if error and checker_error(options.source):  # shape inference does not know everything that runs
-            onnx.checker.check_model(options.quantized)
+            files.add(os.path.basename(file))
+            report[f"{name}_bytes"] = sum(os.path.getsize(os.path.join(os.path.dirname(file), f)) for f in files)
+        error = checker_error(path)
+        if error and checker_error(source_path):  # shape inference does not know everything that runs
+            onnx.checker.check_model(path)
         elif error:
             broken.append(error)
         counts = collections.Counter(n.op_type for s in scopes(model.graph) for n in s.graph.node)
@@ -314,7 +309,7 @@ def main():
         broken += model_errors(source, model)
         halves = any(t.data_type in HALVES for t in all_tensors(source))
         tolerance = options.tolerance or (5e-3 if halves else 1e-5)
-        original, quantized, twin = run_all(source, model, options.quantized, options.vocab)
+        original, quantized, twin = run_all(source, model, path, options.vocab)
         compared = [compare(q, o) for q, o in zip(quantized, original)]
         half = compared[: len(compared) // 2]  # the longer sequences
         report["cosine"], report["top1"] = min(c[1] for c in half), min(c[2] for c in half)
@@ -325,8 +320,24 @@ def main():
     except Exception as failure:
         code = 1 if broken else 2
         broken.append(f"{type(failure).__name__}: {failure}"[:400])
-    print(json.dumps({"ok": code == 0, **report, "broken": broken}))
-    sys.exit(code)
+    return {"ok": code == 0, **report, "broken": broken}, code
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", metavar="SOURCE QUANTIZED")
+    tolerance = "relative RMS to the twin; 1e-5, or 5e-3 with halves; 1e-3 suits a deep f32 model"
+    parser.add_argument("--tolerance", type=float, help=tolerance)
+    parser.add_argument("--vocab", type=int, help="ids are below that; else the last dimension of the first output")
+    options = parser.parse_args()
+    if len(options.models) % 2:
+        parser.error("models come in pairs: SOURCE QUANTIZED")
+    worst = 0
+    for source, quantized in zip(options.models[::2], options.models[1::2]):
+        report, code = check(source, quantized, options)
+        print(json.dumps(report), flush=True)
+        worst = max(worst, code)
+    sys.exit(worst)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,88 @@
+//! What ONNX Runtime makes of exports: `onnx_runtime.py` checks and runs them, with the Python that
+//! `QUANTSCOPE_PYTHON` names, which needs numpy, onnx and onnxruntime.
+
+mod common;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use common::{Place, onnx_model, onnx_models, run};
+use serde_json::Value;
+
+/// The Python to use, if there is one that can.
+fn python() -> Option<String> {
+    let Ok(python) = std::env::var("QUANTSCOPE_PYTHON") else {
+        eprintln!("QUANTSCOPE_PYTHON is not set: ONNX Runtime was not asked");
+        return None;
+    };
+    let imports = Command::new(&python).args(["-c", "import numpy, onnx, onnxruntime"]).output();
+    if imports.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    eprintln!("{python} has no numpy, onnx and onnxruntime: ONNX Runtime was not asked");
+    None
+}
+
+/// An export in every form of each model: source and file.
+fn exports(place: &Place, models: &[String]) -> Vec<[PathBuf; 2]> {
+    let mut pairs = Vec::new();
+    for name in models {
+        for format in ["int4", "int4-asym-g16", "int8", "int8-asym-g64"] {
+            for tied in ["share", "untie"] {
+                for external in [&[][..], &["--external-data"]] {
+                    let source = onnx_model(name);
+                    let place_of_data = if external.is_empty() { "inline" } else { "external" };
+                    let out = place.path(&format!("{name}.{format}.{tied}.{place_of_data}.onnx"));
+                    let paths = [&source, &out].map(|path| path.display().to_string());
+                    let args = [&paths[0], "--quantize-embeddings", "-q", "--out", &paths[1]];
+                    let chosen = ["--format", format, "--tied", tied];
+                    let ran = run([&args[..], &chosen, external].concat());
+                    if tied == "untie" && ran.stdout.contains("not smaller") {
+                        // Codes beside floats of a model that is hardly more than its table.
+                        continue;
+                    }
+                    ran.ok();
+                    pairs.push([source, out]);
+                }
+            }
+        }
+    }
+    pairs
+}
+
+/// What the script says of each pair.
+fn reports(python: &str, pairs: &[[PathBuf; 2]]) -> Vec<Value> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx_runtime.py");
+    let output = Command::new(python).arg(script).args(pairs.iter().flatten()).output().unwrap();
+    let (stdout, stderr) = (output.stdout, String::from_utf8_lossy(&output.stderr));
+    let lines = stdout.split(|byte| *byte == b'\n');
+    let reports: Vec<Value> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    assert_eq!(reports.len(), pairs.len(), "{stderr}");
+    let all_well = reports.iter().all(|report| report["ok"] == true);
+    assert_eq!(output.status.success(), all_well, "{stderr}");
+    reports
+}
+
+#[test]
+fn it_computes_what_codes_and_scales_say() {
+    let Some(python) = python() else { return };
+    let place = Place::empty();
+    // Nothing of that is to be quantized.
+    let models: Vec<String> = onnx_models().into_iter().filter(|name| name != "conv").collect();
+    let (python, place) = (&python, &place);
+    let reports: Vec<Value> = std::thread::scope(|scope| {
+        let report = |part| scope.spawn(move || reports(python, &exports(place, part)));
+        let parts: Vec<_> = models.chunks(models.len().div_ceil(2)).map(report).collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+    });
+    assert!(reports.len() >= 15 * models.len(), "{} exports", reports.len());
+    let broken: Vec<&Value> = reports.iter().filter(|report| report["ok"] != true).collect();
+    assert!(broken.is_empty(), "{} broken, such as {}", broken.len(), broken[0]);
+    for report in &reports {
+        let model = report["model"].as_str().unwrap();
+        // A table that is quantized already stays in 4 bits.
+        let is_8_bits = model.contains(".int8") && !model.contains("embedding_quantized");
+        let least = if is_8_bits { 0.999 } else { 0.95 };
+        assert!(report["cosine"].as_f64().unwrap() > least, "{report}");
+    }
+}
