@@ -5,10 +5,13 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{Codes, Model, Place, floats_of, onnx_model, onnx_models, read_json, run};
+use common::{
+    Codes, Model, Place, floats, floats_of, onnx_model, onnx_models, read_folder, read_json, run,
+};
 use quantscope::dialect::Dialect;
 use quantscope::format::Format;
 use quantscope::onnx::proto::NodeProto;
+use safetensors::Dtype;
 
 /// Every format that ONNX Runtime has, in blocks of at most so many weights.
 fn formats(largest: usize) -> Vec<String> {
@@ -188,11 +191,35 @@ fn statistics_of_float_and_of_quantized_models() {
         let model = place.quantized(name, &["--format", "int4-asym-g16"]);
         let row = stats(&place.out_onnx(), weight);
         assert_eq!(row["format"], "int4-asym-g16", "{name}");
+        assert_eq!(row["dtype"], dtype, "{name}: of the scales, in which it is multiplied");
         let node = model.node("/model/layers.0.mlp.proj/MatMul");
         are_stats_of(&row, &Codes::of(&model, node).values());
         let table = stats(&place.out_onnx(), "model.embed_tokens.weight");
         let node = model.node("/model/embed_tokens/Gather");
         are_stats_of(&table, &Codes::of(&model, node).values());
+    }
+}
+
+#[test]
+fn floats_made_of_codes_are_what_these_stand_for() {
+    let place = Place::empty();
+    for (name, dtype) in
+        [("tail", Dtype::F32), ("odd_blocks", Dtype::F32), ("tied_f16", Dtype::F16)]
+    {
+        let model = place.quantized(name, &["--format", "int8-asym-g16"]);
+        let (quantized, out) = (place.out_onnx(), place.out());
+        let [quantized, folder] = [&quantized, &out].map(|path| path.display().to_string());
+        run([&quantized, "--dequantize", "--out", &folder, "-q"]).ok();
+        let tensors = read_folder(&out);
+        fs::remove_dir_all(&out).unwrap();
+        for node in model.nodes_of("MatMulNBits") {
+            // A head that reads the codes of the table is not there once more.
+            let Some(weight) = node.input[1].strip_suffix("_Q8") else { continue };
+            let tensor = &tensors[weight];
+            assert_eq!(tensor.dtype, dtype, "{name}");
+            let values = Codes::of(&model, node).values().into_iter();
+            assert!(tensor.bytes == floats(dtype, values), "{name}: {weight}");
+        }
     }
 }
 

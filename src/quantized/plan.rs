@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Layer;
 use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor};
-use crate::dialect::{Output, Part};
+use crate::dialect::{Dialect, Output, Part};
 use crate::format::ScaleSearch;
 use crate::model::{InputAxis, Member};
 use crate::plan::{Decision, Entry, Plan, Reason, Sharding, layout};
@@ -14,7 +14,7 @@ use crate::plan::{Decision, Entry, Plan, Reason, Sharding, layout};
 pub enum Outputs {
     /// Their parts, as they are stored.
     Stored,
-    /// Their weights, as floats of this type.
+    /// Their weights, as floats of this type where the layers themselves do not say one.
     Float(Dtype),
 }
 
