@@ -206,9 +206,30 @@ fn only_onnx_models_become_onnx_files() {
     let (source, out) = (place.src(), place.out_onnx().display().to_string());
     let source = source.display().to_string();
     let args = [&source, "--format", "nvfp4", "--out", &out, "-q"];
-    run(args).fails(1, &["model.onnx", "only ONNX models become .onnx files"]);
+    run(args).fails(2, &["model.onnx", "becomes an .onnx file", "Choose a folder"]);
     let onnx = onnx_model("untied").display().to_string();
     let args = [&onnx, "--format", "nvfp4", "--out", &out, "-q"];
     run(args).fails(2, &["nvfp4", "onnx"]);
     assert_eq!(place.listing(), ["src"]);
+}
+
+#[test]
+fn floats_and_what_is_repaired_do_not_become_onnx_files() {
+    let (place, source) = with_model("tied_transpose");
+    place.quantize(&source, &["--external-data"]).ok();
+    let safetensors = Place::with(&common::language_model(safetensors::Dtype::BF16, 1));
+    safetensors.export(&[]).ok();
+    let before = files(place.folder.path());
+    let [out, quantized] = [place.out_onnx(), safetensors.out()].map(|p| p.display().to_string());
+    let new = place.path("new.onnx").display().to_string();
+    for (what, source, out) in [
+        ("--dequantize", &out, &new),
+        ("--dequantize", &quantized, &new),
+        ("--dequantize", &quantized, &out),
+        ("--repair", &quantized, &out),
+    ] {
+        let ran = run([source, what, "--out", out, "--overwrite", "-q"]);
+        ran.fails(2, &["Choose a folder"]);
+        assert!(files(place.folder.path()) == before);
+    }
 }

@@ -96,6 +96,7 @@ impl BatchError {
                 ExportError::OutputExists { .. }
                     | ExportError::OutputIsInput { .. }
                     | ExportError::OutputIsNoExport { .. }
+                    | ExportError::NoModelFile { .. }
                     | ExportError::NoParent { .. }
             ),
             _ => false,

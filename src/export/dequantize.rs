@@ -1,6 +1,6 @@
 //! Writing a quantized checkpoint as floats.
 
-use super::staging::Staging;
+use super::staging::{Staging, check_folder};
 use super::writer::Writer;
 use super::{Companions, ExportError, Options, config};
 use crate::checkpoint::Checkpoint;
@@ -45,6 +45,7 @@ pub fn dequantize(
         );
         return Err(ExportError::NotVerifiable { path: checkpoint.path.clone(), problem });
     }
+    check_folder(options.out)?;
     let companions = Companions::of(checkpoint)?;
     let needed = plan.bytes_after + companions.bytes;
     let staging = Staging::create(options.out, &checkpoint.path, options.overwrite, needed)?;

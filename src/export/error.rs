@@ -35,8 +35,8 @@ pub enum ExportError {
         /// The target.
         out: PathBuf,
     },
-    /// Only ONNX models are written as files.
-    #[error("{}: only ONNX models become .onnx files, and this checkpoint is none. Choose a folder", out.display())]
+    /// Only what is quantized of an ONNX model is written as a file.
+    #[error("{}: only an ONNX model that is quantized becomes an .onnx file. Choose a folder", out.display())]
     NoModelFile {
         /// The target.
         out: PathBuf,

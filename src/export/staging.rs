@@ -127,6 +127,14 @@ pub fn is_model(target: &Path) -> bool {
     target.extension().is_some_and(|ending| ending == "onnx")
 }
 
+/// Refuses a target that is an ONNX file where a folder will be written.
+pub fn check_folder(target: &Path) -> Result<(), ExportError> {
+    match is_model(target) {
+        true => Err(ExportError::NoModelFile { out: target.to_owned() }),
+        false => Ok(()),
+    }
+}
+
 /// The file with the tensors of an ONNX file.
 pub fn data_of(target: &Path) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_owned();

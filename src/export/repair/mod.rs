@@ -14,6 +14,7 @@ pub use done::Repair;
 pub use error::{Irreparable, NotRepaired};
 
 use super::staging::Staging;
+use super::staging::check_folder;
 use super::verify::{Opened, Verification};
 use super::writer::Writer;
 use super::{Companions, ExportError, Options, check_target};
@@ -94,6 +95,7 @@ pub fn repair(
         let (path, problem) = (path.to_owned(), problem.to_owned());
         return Err(ExportError::NotVerifiable { path, problem }.into());
     }
+    check_folder(options.out)?;
     check_target(options.out, path, options.overwrite)?;
     stage(RepairStage::Examine, opened.bytes());
     let verification = opened.verify(resources)?;
