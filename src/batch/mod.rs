@@ -25,11 +25,10 @@ use crate::engine::{Resources, Run, tie_matters};
 use crate::export::verify::{Opened, Verification};
 use crate::export::{check_target, is_model, run_findings};
 use crate::model::Model;
-use crate::plan::{Finding, Plan, Sharding};
+use crate::plan::{Finding, Plan, Sharding, tie_outcomes};
 use crate::quantized::settle_tie;
 use crate::report::{
-    GroupBy, Report, Row, check_file, formats, grouped, ordered, rows, terminal, tie_outcomes,
-    tie_text,
+    GroupBy, Report, Row, check_file, formats, grouped, ordered, rows, terminal, tie_text,
 };
 use crate::stats::TensorStats;
 use crate::units;

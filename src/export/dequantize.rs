@@ -28,11 +28,6 @@ pub fn dequantize(
     options: &Options<'_>,
     resources: &Resources<'_>,
 ) -> Result<Dequantized, ExportError> {
-    if checkpoint.onnx.is_some() {
-        let problem = "ONNX models are not made float again: the model that it was made from is";
-        let (path, problem) = (checkpoint.path.clone(), problem.to_owned());
-        return Err(ExportError::NotVerifiable { path, problem });
-    }
     if let Some(problem) = layers.iter().find_map(|layer| layer.problem.clone()) {
         return Err(ExportError::Unreadable { path: checkpoint.path.clone(), problem });
     }

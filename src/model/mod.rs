@@ -91,6 +91,14 @@ impl<'a> Model<'a> {
 }
 
 impl Model<'_> {
+    /// The names that rules know a member by: its own, and that of the tensor that it is a part of or, in an
+    /// ONNX model, the one that its tensor has in the graph.
+    pub fn names<'a>(&'a self, member: &'a Member) -> [&'a str; 2] {
+        let stored = &self.checkpoint.tensors[member.index].name;
+        let graph = self.checkpoint.onnx.as_ref();
+        [&member.tensor.name, graph.map_or(stored, |graph| &graph.initializer(member.index).name)]
+    }
+
     /// A stored tensor as layers take it: a matrix `[outputs, inputs]`, however it is stored.
     pub fn tensor(&self, index: usize) -> &Tensor {
         let stored = &self.checkpoint.tensors[index];

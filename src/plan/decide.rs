@@ -134,11 +134,10 @@ fn by_rules(
     dialect: Dialect,
 ) -> Decision {
     let tensor = &member.tensor;
-    let stored = &model.checkpoint.tensors[member.index];
     if model.uses.get(member.index).is_some_and(|uses| uses.is_part) {
         return Decision::Keep(Reason::Part);
     }
-    let Some((_, rule)) = rules.decide([&tensor.name, &stored.name], member.role) else {
+    let Some((_, rule)) = rules.decide(model.names(member), member.role) else {
         return Decision::Keep(Reason::Default(member.role));
     };
     let format = match rule.rule.action {

@@ -134,7 +134,8 @@ fn searches(search: ScaleSearch) -> String {
 
 /// The dialects in which somebody loads a format: the end of a message, or nothing.
 fn elsewhere(format: Format, not: Dialect) -> String {
-    let served = |dialect: &Dialect| *dialect != not && !dialect.runtimes(format).is_empty();
+    let fits = |dialect: &Dialect| *dialect != not && dialect.is_onnx() == not.is_onnx();
+    let served = |dialect: &Dialect| fits(dialect) && !dialect.runtimes(format).is_empty();
     let dialects: Vec<&str> = Dialect::ALL.into_iter().filter(served).map(Dialect::name).collect();
     match dialects[..] {
         [] => String::new(),

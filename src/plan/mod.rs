@@ -17,6 +17,7 @@ mod layout;
 mod reason;
 mod rule_use;
 mod sizes;
+mod tie_outcomes;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,6 +30,7 @@ pub use layout::{Contents, PlannedFile, Sharding, layout};
 pub use reason::Reason;
 pub use rule_use::RuleUse;
 pub use sizes::Sizes;
+pub use tie_outcomes::tie_outcomes;
 
 use crate::checkpoint::{Checkpoint, ONNX_FILE, Tensor};
 use crate::dialect::{Dialect, Output, Part, onnx_qdq};

@@ -42,9 +42,7 @@ pub fn rule_uses(rules: &RuleSet, model: &Model<'_>) -> Vec<RuleUse> {
     };
     let mut uses: Vec<RuleUse> = rules.iter().map(unused).collect();
     for member in &model.members {
-        let stored = &model.checkpoint.tensors[member.index].name;
-        let names = [member.tensor.name.as_str(), stored];
-        let matching = rules.matching(names, member.role);
+        let matching = rules.matching(model.names(member), member.role);
         matching.iter().for_each(|&i| uses[i].matched += 1);
         if let Some(&last) = matching.last() {
             uses[last].decides += 1;

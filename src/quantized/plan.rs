@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Layer;
 use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor};
-use crate::dialect::{Dialect, Output, Part};
+use crate::dialect::{Output, Part};
 use crate::format::ScaleSearch;
 use crate::model::{InputAxis, Member};
 use crate::plan::{Decision, Entry, Plan, Reason, Sharding, layout};
@@ -84,12 +84,10 @@ fn entry(
     // is that of the layer's inputs, elsewhere in 16 bits.
     let scales = layer.parts.scales.map(|i| &checkpoint.tensors[i]);
     let scales = scales.filter(|scales| scales.float_kind().is_some());
-    let float = match outputs {
-        Outputs::Stored if layer.dialect.is_onnx() => {
-            scales.map_or(Dtype::BF16, |scales| scales.dtype)
-        }
-        Outputs::Stored => Dtype::BF16,
-        Outputs::Float(dtype) => dtype,
+    let float = match (outputs, scales) {
+        (_, Some(scales)) if layer.dialect.is_onnx() => scales.dtype,
+        (Outputs::Stored, _) => Dtype::BF16,
+        (Outputs::Float(dtype), _) => dtype,
     };
     let length = layer.shape.iter().fold(1u64, |all, n| all.saturating_mul(*n));
     let tensor = Tensor {
@@ -109,14 +107,16 @@ fn entry(
     };
     // Two tensors may be one range of bytes, so places tell; an empty one takes none.
     let parts = layer.parts.all().map(|i| &checkpoint.tensors[i]);
-    let parts =
-        parts.filter(|tensor| tensor.bytes == 0 || told.insert((tensor.file, tensor.offset)));
-    let parts = parts.map(|tensor| Output { part: Part::Codes, ..Output::verbatim(tensor) });
+    let parts: Vec<Output> = parts
+        .filter(|tensor| tensor.bytes == 0 || told.insert((tensor.file, tensor.offset)))
+        .map(|tensor| Output { part: Part::Codes, ..Output::verbatim(tensor) })
+        .collect();
+    let is_again = parts.is_empty();
     Entry {
         member,
         outputs: match outputs {
-            Outputs::Stored => parts.collect(),
-            Outputs::Float(_) if layer.problem.is_some() => Vec::new(),
+            Outputs::Stored => parts,
+            Outputs::Float(_) if layer.problem.is_some() || is_again => Vec::new(),
             Outputs::Float(_) => vec![weight],
         },
         decision: match layer.format {

@@ -64,6 +64,8 @@ pub fn run_entries(
         jobs.len(),
         |number, buffer| {
             let job = &jobs[number];
+            // What another entry stands for as well is written there.
+            let sink = sink.filter(|_| !plan.entries[job.entry].outputs.is_empty());
             let stats = match layers.get(job.entry) {
                 Some(layer) => decode(checkpoint, layer, plan, job, sink, resources)?,
                 None => carry(checkpoint, plan, job, sink, resources, buffer)?,

@@ -29,5 +29,5 @@ pub use repair::repaired;
 pub use row::{GroupBy, Row, grouped, rows, tensor_row, together};
 pub use scale::{Scale, Spread, linear_ticks, log_ticks, tick_text};
 pub use summary::Summary;
-pub use tie::{tie_outcomes, tie_text};
+pub use tie::tie_text;
 pub use value::Value;

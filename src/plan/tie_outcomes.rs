@@ -1,0 +1,28 @@
+//! What each thing that can become of a tied table takes.
+
+use super::{Plan, Sharding};
+use crate::model::Model;
+use crate::recipe::{Recipe, TiedOutcome};
+
+/// What a tied table takes with the whole export: left float, quantized beside a float head, and quantized
+/// once for both. Empty for a model without a tie, where runtimes share no table, and without a format.
+pub fn tie_outcomes(model: &Model<'_>, recipe: &Recipe, plan: &Plan) -> Vec<(String, u64)> {
+    let Some(format) = recipe.format.filter(|_| plan.dialect.shares_tables()) else {
+        return Vec::new();
+    };
+    if !model.tie.is_tied() || model.tie.embedding().is_none() {
+        return Vec::new();
+    }
+    let format = plan.dialect.resolve(format);
+    let outcomes = [
+        ("float".to_owned(), false, TiedOutcome::Share),
+        (format!("{format} table, float head"), true, TiedOutcome::Untie),
+        (format!("one {format} table for both"), true, TiedOutcome::Share),
+    ];
+    let bytes = |(label, quantize_embeddings, tied)| {
+        let recipe = Recipe { quantize_embeddings, tied: Some(tied), ..recipe.clone() };
+        let plan = Plan::new(model, &recipe, plan.dialect, Sharding::AsSource).ok()?;
+        Some((label, plan.bytes_after))
+    };
+    outcomes.into_iter().filter_map(bytes).collect()
+}
