@@ -195,6 +195,9 @@ fn rules_choose_nodes_by_the_names_of_weights() {
     assert_eq!(ops("wide_names", &exclude, &attention), ["MatMul", "MatMulNBits"]);
     assert_eq!(ops("wide_names", &["--exclude", "*.self_attn.*"], &attention), ["MatMul"; 2]);
 
+    // By the name in the graph, too.
+    assert_eq!(ops("wide_names", &["--exclude", "onnx::MatMul_*"], &attention), ["MatMul"; 2]);
+
     // A rule about the head wins over the tie.
     let both = ["/model/embed_tokens/Gather", "/lm_head/MatMul"];
     let quantized = ["GatherBlockQuantized", "MatMulNBits"];

@@ -16,6 +16,7 @@ mod group;
 mod layout;
 mod reason;
 mod rule_use;
+mod share;
 mod sizes;
 mod tie_outcomes;
 

@@ -1,0 +1,91 @@
+//! How embedding and head of a graph belong together.
+
+use super::{Operator, TensorUses};
+use crate::checkpoint::{Checkpoint, Dtype, Onnx};
+use crate::model::ties::{CodesTable, Tie};
+use crate::model::{Member, Role};
+use crate::onnx::{Links, MICROSOFT};
+
+/// How embedding and head belong together, as far as the graph tells.
+pub fn tie(checkpoint: &Checkpoint, graph: &Onnx, members: &[Member], uses: &[TensorUses]) -> Tie {
+    let tables = || members.iter().filter(|member| member.role == Role::Embedding);
+    let shared = tables().find(|member| uses[member.index].is_matrix());
+    if let Some(table) = shared {
+        let heads = &uses[table.index].layers;
+        let head = heads.iter().find(|layer| layer.operator != Operator::Gather);
+        let head_name = head.map_or_else(String::new, |head| {
+            let node = &graph.document.nodes[head.node];
+            if node.name.is_empty() { node.outputs.join(", ") } else { node.name.clone() }
+        });
+        return Tie::HeadAbsent { embedding: table.index, head_name };
+    }
+    let heads = members.iter().filter(|member| member.role == Role::Head);
+    let same_shape = |head: &Member| tables().find(|table| table.tensor.shape == head.tensor.shape);
+    let pair = heads.filter_map(|head| Some((same_shape(head)?, head))).next();
+    if let Some((table, head)) = pair {
+        return Tie::Unknown { embedding: table.index, head: head.index };
+    }
+    codes_tables(checkpoint, graph)
+        .find_map(|table| {
+            let fits = |member: &&Member| member.is_weight && member.tensor.shape == table.shape;
+            let head = members.iter().find(fits);
+            let of_floats = |head: &Member| Tie::OfCodes { table, head: head.index, matches: None };
+            head.map(of_floats).or_else(|| both_codes(checkpoint, graph, table))
+        })
+        .unwrap_or(Tie::Untied)
+}
+
+/// A head that is quantized in the form of a table, and has codes of its own.
+fn both_codes(checkpoint: &Checkpoint, graph: &Onnx, table: CodesTable) -> Option<Tie> {
+    let links = Links::new(&graph.document);
+    let lengths = [("N", table.shape[0]), ("K", table.shape[1])];
+    let numbers = [("bits", u64::from(table.bits), 4), ("block_size", table.group.into(), 0)];
+    graph.document.nodes.iter().find_map(|node| {
+        let is = |name: &str, value: u64, usual: i64| {
+            u64::try_from(node.int(name).unwrap_or(usual)) == Ok(value)
+        };
+        let fits = node.is(MICROSOFT, "MatMulNBits")
+            && lengths.iter().all(|(name, length)| is(name, *length, 0))
+            && numbers.iter().all(|(name, value, usual)| is(name, *value, *usual))
+            && node.input(4).is_none();
+        let part = |input: usize| graph.index_of(&links, node.input(input)?);
+        let (codes, scales) = (part(1).filter(|_| fits)?, part(2)?);
+        let tensors = &checkpoint.tensors;
+        let is_own = (tensors[codes].file, tensors[codes].offset)
+            != (tensors[table.codes].file, tensors[table.codes].offset);
+        let same_type = tensors[scales].dtype == tensors[table.scales].dtype;
+        let others = std::iter::once(scales).chain(part(3)).collect();
+        let has_parts = part(3).is_some() || node.input(3).is_none();
+        let tie = Tie::BothCodes { table, codes, others, matches: None };
+        (is_own && same_type && has_parts).then_some(tie)
+    })
+}
+
+/// The tables that are quantized already and whose bytes are those of a matrix.
+pub(super) fn codes_tables<'a>(
+    checkpoint: &'a Checkpoint,
+    graph: &'a Onnx,
+) -> impl Iterator<Item = CodesTable> + 'a {
+    let links = Links::new(&graph.document);
+    graph.document.nodes.iter().filter_map(move |node| {
+        if !node.is(MICROSOFT, "GatherBlockQuantized") {
+            return None;
+        }
+        let part = |input: usize| graph.index_of(&links, node.input(input)?);
+        let (codes, scales) = (part(0)?, part(2)?);
+        let zero_points = part(3);
+        let bits =
+            u8::try_from(node.int("bits").unwrap_or(4)).ok().filter(|b| [4, 8].contains(b))?;
+        let group = u16::try_from(node.int("block_size").unwrap_or(128)).ok()?;
+        let stored = &checkpoint.tensors[codes];
+        let [rows, bytes] = stored.shape[..] else { return None };
+        let columns = bytes * 8 / u64::from(bits);
+        let fits = stored.dtype == Dtype::U8
+            && (16..=256).contains(&group)
+            && group.is_power_of_two()
+            && columns.is_multiple_of(group.into())
+            && (node.input(3).is_none() || zero_points.is_some());
+        let shape = [rows, columns];
+        fits.then_some(CodesTable { codes, scales, zero_points, shape, bits, group })
+    })
+}

@@ -1,0 +1,108 @@
+//! One table of codes for embedding and head.
+
+use super::decide::Decided;
+use super::{Decision, Entry, Reason, SharedTable};
+use crate::dialect::{Dialect, Output};
+use crate::format::Format;
+use crate::model::Model;
+use crate::model::ties::{CodesTable, Tie};
+use crate::recipe::{Recipe, TiedOutcome};
+
+/// Stores what head and table have in common once, if that is what is wanted: the head reads the codes
+/// of the table that it equals, unless a rule says otherwise of it, or what the table is made of. Its
+/// own floats stay where something else needs them.
+pub fn share(model: &Model<'_>, recipe: &Recipe, dialect: Dialect, decided: &mut Decided) {
+    let shares = dialect.shares_tables() && recipe.tied_in(dialect) == TiedOutcome::Share;
+    if !shares || recipe.formats().next().is_none() {
+        return;
+    }
+    let entries = &mut decided.entries;
+    let position = |entries: &[Entry], index: usize| {
+        entries.iter().position(|entry| entry.member.index == index)
+    };
+    match &model.tie {
+        Tie::Unknown { embedding, .. } => {
+            let table = position(entries, *embedding).map(|i| &entries[i]);
+            decided.tie_is_open = table.is_some_and(|table| table.format().is_none());
+        }
+        Tie::HeadStored { embedding, head, .. } | Tie::HeadMatches { embedding, head } => {
+            let Some(table) = position(entries, *embedding).map(|i| entries[i].clone()) else {
+                return;
+            };
+            match table.format() {
+                Some(format) => {
+                    let table = SharedTable::of(&table.member.tensor, &table.outputs);
+                    share_codes(model, entries, *head, format, table);
+                }
+                None if matches!(model.tie, Tie::HeadStored { .. }) => {
+                    let name = table.member.tensor.name;
+                    store_once(entries, *head, name);
+                }
+                None => {}
+            }
+        }
+        // Codes in a table of another layout are nothing that dequantizes.
+        Tie::OfCodes { .. } | Tie::BothCodes { .. } if dialect == Dialect::OnnxQdq => {}
+        Tie::OfCodes { table, head, matches: Some(true) } => {
+            share_codes(model, entries, *head, format_of(table), parts_of(model, table));
+        }
+        Tie::BothCodes { table, codes, others, matches: Some(true) } => {
+            share_codes(model, entries, *codes, format_of(table), parts_of(model, table));
+            others.iter().for_each(|part| store_once(entries, *part, parts_of(model, table).name));
+        }
+        Tie::OfCodes { matches: None, .. } | Tie::BothCodes { matches: None, .. } => {
+            decided.tie_is_open = true;
+        }
+        _ => {}
+    }
+}
+
+/// Makes a head, or its codes, read those of a table.
+fn share_codes(
+    model: &Model<'_>,
+    entries: &mut [Entry],
+    head: usize,
+    format: Format,
+    table: SharedTable,
+) {
+    let Some(entry) = entries.iter_mut().find(|entry| entry.member.index == head) else { return };
+    if matches!(entry.decision, Decision::Keep(Reason::Rule(_))) {
+        return;
+    }
+    let stored = &model.checkpoint.tensors[head];
+    let other_use = model.uses.get(head).is_some_and(|uses| uses.other.is_some() && !uses.is_part);
+    entry.outputs = if other_use { vec![Output::verbatim(stored)] } else { Vec::new() };
+    if !other_use {
+        entry.member.tensor = model.tensor(head).clone();
+    }
+    entry.decision = Decision::Shared { format, table };
+}
+
+/// Makes a kept tensor no more than another name for one that it equals.
+fn store_once(entries: &mut [Entry], index: usize, name: String) {
+    let kept = |entry: &&mut Entry| {
+        entry.member.index == index && matches!(entry.decision, Decision::Keep(_))
+    };
+    if let Some(entry) = entries.iter_mut().find(kept) {
+        entry.outputs.clear();
+        entry.decision = Decision::Keep(Reason::StoredOnce(name));
+    }
+}
+
+fn format_of(table: &CodesTable) -> Format {
+    let symmetric = table.zero_points.is_none();
+    Format::Int { bits: table.bits, group: Some(table.group), symmetric }
+}
+
+/// The parts of a table that is quantized already, by their names in the graph.
+fn parts_of(model: &Model<'_>, table: &CodesTable) -> SharedTable {
+    let graph = model.checkpoint.onnx.as_ref();
+    let name = |index: usize| graph.map_or_else(String::new, |g| g.initializer(index).name.clone());
+    SharedTable {
+        name: name(table.codes),
+        shape: table.shape,
+        codes: name(table.codes),
+        scales: name(table.scales),
+        zero_points: table.zero_points.map(name),
+    }
+}
