@@ -25,7 +25,7 @@ use crate::engine::{Resources, Run, tie_matters};
 use crate::export::verify::{Opened, Verification};
 use crate::export::{check_target, is_model, run_findings};
 use crate::model::Model;
-use crate::plan::{Finding, Plan, Sharding, tie_outcomes};
+use crate::plan::{Finding, Plan, Sharding, second_table_bytes, tie_outcomes};
 use crate::quantized::settle_tie;
 use crate::report::{
     GroupBy, Report, Row, check_file, formats, grouped, ordered, rows, terminal, tie_text,
@@ -154,7 +154,11 @@ impl Batch<'_> {
                 |(label, bytes): &(String, u64)| format!("{label} {}", units::bytes(*bytes));
             if !outcomes.is_empty() {
                 let outcomes: Vec<String> = outcomes.iter().map(outcome).collect();
-                writeln!(out, "          {}", outcomes.join(" · "))?;
+                let less = second_table_bytes(&model, &recipe, &plan)
+                    .map_or_else(String::new, |bytes| {
+                        format!(" ({} less than two)", units::bytes(bytes))
+                    });
+                writeln!(out, "          {}{less}", outcomes.join(" · "))?;
             }
             if recipe.format.is_some() {
                 write!(out, "{}", terminal::summary(&plan))?;

@@ -31,7 +31,7 @@ pub use layout::{Contents, PlannedFile, Sharding, layout};
 pub use reason::Reason;
 pub use rule_use::RuleUse;
 pub use sizes::Sizes;
-pub use tie_outcomes::tie_outcomes;
+pub use tie_outcomes::{second_table_bytes, tie_outcomes};
 
 use crate::checkpoint::{Checkpoint, ONNX_FILE, Tensor};
 use crate::dialect::{Dialect, Output, Part, onnx_qdq};

@@ -1,7 +1,8 @@
 //! What each thing that can become of a tied table takes.
 
 use super::{Plan, Sharding};
-use crate::model::Model;
+use crate::dialect::Output;
+use crate::model::{Model, Role};
 use crate::recipe::{Recipe, TiedOutcome};
 
 /// What a tied table takes with the whole export: left float, quantized beside a float head, and quantized
@@ -25,4 +26,14 @@ pub fn tie_outcomes(model: &Model<'_>, recipe: &Recipe, plan: &Plan) -> Vec<(Str
         Some((label, plan.bytes_after))
     };
     outcomes.into_iter().filter_map(bytes).collect()
+}
+
+/// Bytes that codes and scales of its own would take for a head that can read those of the table. `None`
+/// where it cannot, and without a format.
+pub fn second_table_bytes(model: &Model<'_>, recipe: &Recipe, plan: &Plan) -> Option<u64> {
+    let format = recipe.format.filter(|_| plan.dialect.shares_tables())?;
+    let table = model.tie.embedding().filter(|_| model.tie.is_tied())?;
+    let format = plan.dialect.resolve(format);
+    let outputs = plan.dialect.outputs(model.tensor(table), Role::Head, format);
+    Some(outputs.iter().map(Output::bytes).sum())
 }

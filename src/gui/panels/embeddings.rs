@@ -71,6 +71,10 @@ pub fn embeddings_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, analysis: &A
             }
         }
     }
+    if let Some(bytes) = analysis.second_table_bytes.filter(|_| !preview.outcomes.is_empty()) {
+        let text = format!("One table takes {} less than two.", crate::units::bytes(bytes));
+        ui.label(RichText::new(text).small().color(Theme::of(ui).muted));
+    }
     if let Some(outcome) = chosen {
         app.session.change(&format!("embeddings: {}", outcome.label), outcome.recipe.clone());
     }

@@ -10,7 +10,9 @@ use super::{Document, Grid};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{tie_matters, units};
 use crate::model::{Model, Role, ties::Tie};
-use crate::plan::{Coverage, Decision, Fix, Plan, PlanError, Reason, Sizes, fixes};
+use crate::plan::{
+    Coverage, Decision, Fix, Plan, PlanError, Reason, Sizes, fixes, second_table_bytes,
+};
 use crate::quantized::{self, Outputs};
 use crate::recipe::Recipe;
 use crate::report::{Row, tie_text};
@@ -43,6 +45,8 @@ pub struct Analysis {
     pub tie: Tie,
     /// The same in a sentence, where the checkpoint itself says so little that there is one.
     pub tie_text: Option<String>,
+    /// Bytes that one table for embedding and head saves against two, where that can be had.
+    pub second_table_bytes: Option<u64>,
     /// Whether it shows the layers of a quantized checkpoint as they are stored.
     pub is_stored: bool,
     /// Indices of entries that are measured together.
@@ -126,6 +130,7 @@ impl Analysis {
             has_table: plan.entries.iter().any(|entry| entry.member.role == Role::Embedding),
             tie: model.tie.clone(),
             tie_text: tie_text(model),
+            second_table_bytes: second_table_bytes(model, recipe, &plan),
             is_stored: false,
             keys: keys(&plan),
             grid: Grid::of(&plan),
