@@ -175,6 +175,41 @@ fn no_file_that_is_read_is_replaced() {
     assert!(files(place.folder.path()) == before);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_to_an_export_is_replaced_and_not_what_it_leads_to() {
+    let (place, source) = with_model("tied_transpose");
+    place.quantize(&source, &[]).ok();
+    let kept = place.path("kept.onnx");
+    fs::rename(place.out_onnx(), &kept).unwrap();
+    let before = fs::read(&kept).unwrap();
+    std::os::unix::fs::symlink("kept.onnx", place.out_onnx()).unwrap();
+    place.quantize(&source, &["--format", "int8"]).fails(2, &["exists already"]);
+    place.quantize(&source, &["--format", "int8", "--overwrite"]).ok();
+    assert!(fs::read(&kept).unwrap() == before, "what the link led to");
+    assert!(!place.out_onnx().is_symlink());
+    assert!(
+        !Model::read(&place.out_onnx()).tensors("model.layers.0.mlp.proj.weight_Q8").is_empty()
+    );
+}
+
+#[test]
+fn a_folder_with_another_model_is_not_replaced() {
+    let (place, source) = with_model("tied_transpose");
+    let folder = place.path("out");
+    let arguments =
+        [source.to_str().unwrap(), "--format", "int4", "--out", folder.to_str().unwrap()];
+    let again = [&arguments[..], &["--overwrite"]].concat();
+    run(arguments).ok();
+    run(&again).ok();
+    for other in ["other.onnx", "other.onnx.data"] {
+        fs::write(folder.join(other), "precious").unwrap();
+        run(&again).fails(2, &["neither an earlier export"]);
+        assert_eq!(fs::read(folder.join(other)).unwrap(), b"precious");
+        fs::remove_file(folder.join(other)).unwrap();
+    }
+}
+
 #[test]
 fn a_run_that_fails_leaves_the_earlier_export() {
     let (place, source) = with_model("tied_transpose");
@@ -214,7 +249,7 @@ fn only_onnx_models_become_onnx_files() {
     let (source, out) = (place.src(), place.out_onnx().display().to_string());
     let source = source.display().to_string();
     let args = [&source, "--format", "nvfp4", "--out", &out, "-q"];
-    run(args).fails(2, &["model.onnx", "becomes an .onnx file", "Choose a folder"]);
+    run(args).fails(2, &["model.onnx", "gives an .onnx file", "choose a folder"]);
     let onnx = onnx_model("untied").display().to_string();
     let args = [&onnx, "--format", "nvfp4", "--out", &out, "-q"];
     run(args).fails(2, &["nvfp4", "onnx"]);
@@ -237,7 +272,7 @@ fn floats_and_what_is_repaired_do_not_become_onnx_files() {
         ("--repair", &quantized, &out),
     ] {
         let ran = run([source, what, "--out", out, "--overwrite", "-q"]);
-        ran.fails(2, &["Choose a folder"]);
+        ran.fails(2, &["choose a folder"]);
         assert!(files(place.folder.path()) == before);
     }
 }

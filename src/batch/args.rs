@@ -48,8 +48,9 @@ pub struct Args {
         default_value = "1440x900", value_parser = super::size::parse_extent)]
     pub size: [u16; 2],
 
-    /// Write the quantized, repaired or dequantized checkpoint into this folder, which must not exist
-    #[arg(long, value_name = "DIR", help_heading = "What to do")]
+    /// Write the quantized, repaired or dequantized checkpoint into this folder, which must not exist; a
+    /// quantized ONNX model also into a file that ends in .onnx
+    #[arg(long, value_name = "PATH", help_heading = "What to do")]
     pub out: Option<PathBuf>,
 
     /// Print what would happen to every tensor, without reading a weight
@@ -155,7 +156,7 @@ pub struct Args {
     pub unserved: bool,
 
     /// Spread the output over files of at most this size, such as 5GB or 512MiB; otherwise as the
-    /// source is
+    /// source is. An ONNX model has one file, or one for all tensors
     #[arg(long, value_name = "SIZE", help_heading = "How", value_parser = super::size::parse)]
     pub max_shard_size: Option<u64>,
 

@@ -97,7 +97,8 @@ pub fn lies_within(folder: &Path, path: &Path) -> bool {
     let (Ok(folder), Ok(path)) = (folder.canonicalize(), path.canonicalize()) else {
         return false;
     };
-    let snapshots = folder.parent().filter(|p| p.file_name().is_some_and(|n| n == "snapshots"));
+    // Models are often in a folder of a snapshot.
+    let snapshots = folder.ancestors().find(|p| p.file_name().is_some_and(|n| n == "snapshots"));
     let blobs = snapshots.and_then(Path::parent).map(|repo| repo.join("blobs"));
     path.starts_with(&folder) || blobs.is_some_and(|blobs| path.starts_with(blobs))
 }
@@ -115,11 +116,20 @@ fn safetensors_files(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     Ok(names)
 }
 
+fn has_several_models(folder: &Path) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let is_model = |path: &Path| path.extension().is_some_and(|ending| ending == "onnx");
+    entries.filter(|entry| is_model(&entry.path())).count() > 1
+}
+
 /// Weights in a form that is not read, to say so.
 fn other_weights(folder: &Path) -> String {
     let others = ["pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth"];
     match others.iter().find(|name| folder.join(name).exists()) {
         Some(name) => format!(" ({name} is: convert it to safetensors first)"),
+        None if has_several_models(folder) => {
+            " (several .onnx files are, and none is called model.onnx: name one)".to_owned()
+        }
         None => String::new(),
     }
 }

@@ -36,7 +36,7 @@ pub enum ExportError {
         out: PathBuf,
     },
     /// Only what is quantized of an ONNX model is written as a file.
-    #[error("{}: only an ONNX model that is quantized becomes an .onnx file. Choose a folder", out.display())]
+    #[error("{}: only quantizing an ONNX model gives an .onnx file; choose a folder here", out.display())]
     NoModelFile {
         /// The target.
         out: PathBuf,

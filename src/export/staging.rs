@@ -89,6 +89,10 @@ impl Staging {
             .prefix(".quantscope-replaced-")
             .tempdir_in(parent)
             .map_err(io_error)?;
+        let model = self.path().join(self.target.file_name().unwrap_or_default());
+        if !model.exists() {
+            return Err(io_error(std::io::ErrorKind::NotFound.into()));
+        }
         let mut done: Vec<PathBuf> = Vec::new();
         let rename = |done: &mut Vec<PathBuf>| {
             for target in [data_of(&self.target), self.target.clone()] {
@@ -147,7 +151,11 @@ pub fn data_of(target: &Path) -> PathBuf {
 pub fn check_target(target: &Path, source: &Path, overwrite: bool) -> Result<PathBuf, ExportError> {
     let is_input = || ExportError::OutputIsInput { out: target.to_owned() };
     // Absolute, so that it means the same whatever becomes of the current folder.
-    let resolved = target.canonicalize().unwrap_or_else(|_| target.to_owned());
+    // A link to a file is itself replaced, and not what it leads to.
+    let resolved = match is_model(target) {
+        true => target.to_owned(),
+        false => target.canonicalize().unwrap_or_else(|_| target.to_owned()),
+    };
     let parent = parent_of(&resolved).canonicalize().ok().filter(|parent| parent.is_dir());
     let (Some(parent), Some(name)) = (parent, resolved.file_name()) else {
         return Err(ExportError::NoParent { parent: parent_of(target).to_owned() });
@@ -189,9 +197,19 @@ fn may_be_replaced(target: &Path) -> bool {
     }
     let is_model_folder = || {
         let model = target.join(ONNX_FILE);
-        model.is_file() && may_be_replaced(&model)
+        model.is_file() && may_be_replaced(&model) && has_no_other_weights(target, &model)
     };
     target.join(QUANT_CONFIG_FILE).is_file() || is_quantized() || is_empty() || is_model_folder()
+}
+
+/// Whether all weights in the folder of a model are its own.
+fn has_no_other_weights(folder: &Path, model: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.filter_map(Result::ok).map(|entry| entry.path()).all(|file| {
+        let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let is_weights = ["onnx", "data", "onnx_data", "safetensors", "bin"].contains(&ending);
+        !is_weights || file == model || reads(model, &file)
+    })
 }
 
 /// Whether a model has tensors in a file.

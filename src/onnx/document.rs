@@ -36,6 +36,8 @@ pub struct Graph {
     pub inputs: Vec<String>,
     /// Names of its outputs.
     pub outputs: Vec<String>,
+    /// The graph whose values it sees too: that of the node which it is within.
+    pub around: Option<usize>,
 }
 
 /// A node.
@@ -72,6 +74,16 @@ impl Node {
     pub fn is(&self, domain: &str, op_type: &str) -> bool {
         let own = if self.domain == "ai.onnx" { "" } else { self.domain.as_str() };
         own == domain && self.op_type == op_type
+    }
+
+    /// What a person finds it by: its name, or else its operator and the first value that it gives.
+    pub fn label(&self) -> String {
+        match self.name.as_str() {
+            "" => {
+                format!("{} of {:?}", self.op_type, self.outputs.first().map_or("", String::as_str))
+            }
+            name => name.to_owned(),
+        }
     }
 
     /// A whole number among its attributes.

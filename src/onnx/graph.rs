@@ -20,6 +20,7 @@ pub struct Links<'a> {
     producers: HashMap<&'a str, usize>,
     constants: HashMap<&'a str, usize>,
     outputs: HashSet<&'a str>,
+    inputs: HashSet<&'a str>,
     /// Names that several graphs give to values of their own.
     ambiguous: HashSet<&'a str>,
 }
@@ -32,6 +33,7 @@ impl<'a> Links<'a> {
             producers: HashMap::new(),
             constants: HashMap::new(),
             outputs: HashSet::new(),
+            inputs: HashSet::new(),
             ambiguous: HashSet::new(),
         };
         let mut defined: HashSet<&str> = HashSet::new();
@@ -49,6 +51,7 @@ impl<'a> Links<'a> {
         }
         for graph in &document.graphs {
             links.outputs.extend(graph.outputs.iter().map(String::as_str));
+            links.inputs.extend(graph.inputs.iter().map(String::as_str));
         }
         // A graph within another may call an input like a value around it, and hides that.
         let inner = document.graphs.iter().skip(1).flat_map(|graph| &graph.inputs);
@@ -91,6 +94,11 @@ impl<'a> Links<'a> {
     /// Whether a graph gives a value to whoever runs it.
     pub fn is_output(&self, value: &str) -> bool {
         self.outputs.contains(value)
+    }
+
+    /// Whether whoever runs a graph may give it a value.
+    pub fn is_input(&self, value: &str) -> bool {
+        self.inputs.contains(value)
     }
 
     /// Whether a name means more than one value.

@@ -9,6 +9,7 @@ mod edits;
 mod error;
 mod graph;
 pub mod proto;
+pub mod scope;
 mod skeleton;
 mod tensor;
 mod walk;

@@ -36,7 +36,8 @@ pub enum Item {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Model,
-    Graph(usize),
+    /// A graph; `None` for one within a function.
+    Graph(Option<usize>),
     /// A node of a graph, or of a function.
     Node(Option<usize>),
     Attribute(Option<usize>),
@@ -116,8 +117,8 @@ impl Walk {
         let inner = match (kind, number) {
             (Kind::Model, 7) => {
                 // Of two graphs readers merge what is in them; nobody writes two.
-                let graph = self.begin_graph();
-                let items = self.message(Kind::Graph(graph), payload, level + 1)?;
+                let graph = self.begin_graph(None);
+                let items = self.message(Kind::Graph(Some(graph)), payload, level + 1)?;
                 return Ok(Some(Item::MainGraph { number, items }));
             }
             (Kind::Model, 8) => {
@@ -125,16 +126,16 @@ impl Walk {
                 self.opsets.insert(opset.domain().to_owned(), opset.version());
                 return Ok(None);
             }
-            (Kind::Graph(graph), 1) => {
+            (Kind::Graph(Some(graph)), 1) => {
                 let id = self.begin_node(graph, payload.clone())?;
                 let items = self.message(Kind::Node(Some(id)), payload, level + 1)?;
                 return Ok(Some(Item::Node { number, id, items }));
             }
             (Kind::Graph(graph), 5) => {
-                let owner = TensorOwner::Graph(graph);
+                let owner = graph.map_or(TensorOwner::Other, TensorOwner::Graph);
                 return Ok(Some(Item::Tensor { number, id: self.tensor(payload, owner)? }));
             }
-            (Kind::Graph(graph), 11..=13) => {
+            (Kind::Graph(Some(graph)), 11..=13) => {
                 let name = self.decode::<ValueInfoProto>(payload)?.name.unwrap_or_default();
                 match number {
                     11 => self.graphs[graph].inputs.push(name.clone()),
@@ -154,9 +155,13 @@ impl Walk {
                 let id = self.tensor(payload, TensorOwner::Other)?;
                 return Ok(Some(Item::Tensor { number, id }));
             }
-            (Kind::Attribute(_), 6 | 11) | (Kind::Training, 1 | 2) => {
-                Kind::Graph(self.begin_graph())
+            (Kind::Attribute(Some(node)), 6 | 11) => {
+                Kind::Graph(Some(self.begin_graph(Some(self.nodes[node].graph))))
             }
+            // Values of functions are none of the model's, though they may be called alike.
+            (Kind::Attribute(None), 6 | 11) => Kind::Graph(None),
+            (Kind::Graph(None), 1) => Kind::Node(None),
+            (Kind::Training, 1 | 2) => Kind::Graph(Some(self.begin_graph(Some(0)))),
             (Kind::Node(node), 5) => Kind::Attribute(node),
             (Kind::Graph(_), 15) | (Kind::Attribute(_), 22 | 23) => Kind::Sparse,
             (Kind::Model, 25) => Kind::Function,
@@ -175,8 +180,8 @@ impl Walk {
         Ok((!plain).then_some(Item::Message { number, items }))
     }
 
-    fn begin_graph(&mut self) -> usize {
-        self.graphs.push(Graph::default());
+    fn begin_graph(&mut self, around: Option<usize>) -> usize {
+        self.graphs.push(Graph { around, ..Graph::default() });
         self.graphs.len() - 1
     }
 

@@ -167,7 +167,10 @@ fn by_rules(
                 dialect.packing(*other).is_some()
                     && why_not(tensor, member, *other, dialect).is_none()
             };
-            let can_pad = recipe.indivisible == Indivisible::Pad && tensor.shape.len() == 2;
+            // Nodes say their columns, and take those that end in a part of a block.
+            let can_pad = recipe.indivisible == Indivisible::Pad
+                && tensor.shape.len() == 2
+                && !dialect.is_onnx();
             match instead(format, recipe.indivisible).find(fits) {
                 Some(other) => quantize(other, None, why),
                 None if can_pad => quantize(format, Some(columns.next_multiple_of(block)), why),

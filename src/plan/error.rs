@@ -101,6 +101,15 @@ pub enum PlanError {
         /// The checkpoint's folder.
         folder: PathBuf,
     },
+    /// A value of the model has the name that a new one would get.
+    #[error(
+        "the model has a value called {name:?}, and one that an export adds would be called so too: \
+         give it another name, or keep the weight with --exclude"
+    )]
+    ValueTaken {
+        /// The name.
+        name: String,
+    },
     /// Two tensors would be stored under one name.
     #[error(
         "{name:?} would be stored twice, for {first:?} and for {second:?}. Keep one of them with --exclude"

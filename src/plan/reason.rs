@@ -103,7 +103,9 @@ impl fmt::Display for Reason {
             Self::NotWeight => f.write_str("its name does not end in .weight"),
             Self::StoredOnce(other) => write!(f, "equals {other}, which is stored once for both"),
             Self::Part => f.write_str("part of a layer that is quantized already"),
-            Self::NoLayer => f.write_str("no MatMul, Gemm or Gather takes it as a matrix"),
+            Self::NoLayer => {
+                f.write_str("no MatMul, Gemm or Gather takes it in a form that codes can have")
+            }
             Self::OtherUse(other) => write!(f, "its floats are also needed by {other}"),
             Self::Indivisible { columns, block } => {
                 write!(f, "rows of {columns} are no multiple of the block of {block}")

@@ -2,10 +2,13 @@
 
 use super::decide::Decided;
 use super::{Decision, Entry, Reason, SharedTable};
+use crate::checkpoint::Onnx;
 use crate::dialect::{Dialect, Output};
 use crate::format::Format;
 use crate::model::Model;
+use crate::model::onnx::TensorUses;
 use crate::model::ties::{CodesTable, Tie};
+use crate::onnx::TensorOwner;
 use crate::recipe::{Recipe, TiedOutcome};
 
 /// Stores what head and table have in common once, if that is what is wanted: the head reads the codes
@@ -32,11 +35,17 @@ pub fn share(model: &Model<'_>, recipe: &Recipe, dialect: Dialect, decided: &mut
             match table.format() {
                 Some(format) => {
                     let table = SharedTable::of(&table.member.tensor, &table.outputs);
-                    share_codes(model, entries, *head, format, table);
+                    // Floats of codes take the place of the head's: it cannot have both.
+                    let has_both = uses(model, *head).is_some_and(|uses| uses.other.is_some());
+                    if dialect != Dialect::OnnxQdq || !has_both {
+                        share_codes(model, entries, *head, format, table);
+                    }
                 }
-                None if matches!(model.tie, Tie::HeadStored { .. }) => {
-                    let name = table.member.tensor.name;
-                    store_once(entries, *head, name);
+                None if is_value(model, *embedding) && is_value(model, *head) => {
+                    if matches!(model.tie, Tie::HeadStored { .. }) {
+                        let name = table.member.tensor.name;
+                        store_once(entries, *head, name);
+                    }
                 }
                 None => {}
             }
@@ -57,6 +66,18 @@ pub fn share(model: &Model<'_>, recipe: &Recipe, dialect: Dialect, decided: &mut
     }
 }
 
+fn uses<'a>(model: &'a Model<'_>, index: usize) -> Option<&'a TensorUses> {
+    model.uses.get(index)
+}
+
+/// Whether a tensor is a value that all nodes of the model see, and that a node can give instead.
+fn is_value(model: &Model<'_>, index: usize) -> bool {
+    let graph = model.checkpoint.onnx.as_ref();
+    let in_main = |graph: &Onnx| graph.initializer(index).owner == TensorOwner::Graph(0);
+    let is_input = uses(model, index).is_some_and(|uses| uses.is_input);
+    graph.is_some_and(in_main) && !is_input
+}
+
 /// Makes a head, or its codes, read those of a table.
 fn share_codes(
     model: &Model<'_>,
@@ -70,7 +91,11 @@ fn share_codes(
         return;
     }
     let stored = &model.checkpoint.tensors[head];
-    let other_use = model.uses.get(head).is_some_and(|uses| uses.other.is_some() && !uses.is_part);
+    let uses = uses(model, head);
+    if uses.is_some_and(|uses| uses.is_input) {
+        return;
+    }
+    let other_use = uses.is_some_and(|uses| uses.other.is_some() && !uses.is_part);
     entry.outputs = if other_use { vec![Output::verbatim(stored)] } else { Vec::new() };
     if !other_use {
         entry.member.tensor = model.tensor(head).clone();

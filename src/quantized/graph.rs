@@ -23,7 +23,7 @@ pub fn find(checkpoint: &Checkpoint, source: Option<&Checkpoint>) -> Vec<Layer> 
         let Some(inputs) = Inputs::of(node) else { continue };
         let mut layer = read(checkpoint, graph, &links, node, inputs);
         let output = node.outputs.first().map_or("", String::as_str);
-        if let Some(weight) = sources.get(output) {
+        if let Some(weight) = sources.get(&(node.graph, output.to_owned())) {
             layer.weight.clone_from(weight);
         } else if layers.iter().any(|other| other.weight == layer.weight) {
             layer.weight = format!("{} as {output}", layer.weight);
@@ -57,27 +57,26 @@ pub fn shared_tables(checkpoint: &Checkpoint) -> Vec<(String, String)> {
             Some((node, inputs.is_table, place(node, &inputs)?))
         })
     };
-    let table_at = |at: (usize, u64)| {
-        nodes().find(|(_, is_table, other)| *is_table && *other == at).map(|(node, ..)| node)
-    };
-    nodes()
-        .filter(|(_, is_table, _)| !is_table)
-        .filter_map(|(node, _, at)| {
-            let codes = table_at(at)?.input(0)?;
-            Some((name_of(node).to_owned(), weight_of_codes(codes)))
-        })
-        .collect()
+    let (tables, matrices): (Vec<_>, Vec<_>) = nodes().partition(|(_, is_table, _)| *is_table);
+    let tables: HashMap<(usize, u64), &Node> =
+        tables.into_iter().map(|(node, _, at)| (at, node)).collect();
+    let shared = matrices.into_iter().filter_map(|(node, _, at)| {
+        let codes = tables.get(&at)?.input(0)?;
+        Some((node.label(), weight_of_codes(codes)))
+    });
+    shared.collect()
 }
 
-/// The weight of each layer of a float model, by the value that the layer gives.
-fn weights_by_output(source: &Checkpoint) -> HashMap<String, String> {
+/// The weight of each layer of a float model, by the graph that the layer is in and the value that it gives.
+fn weights_by_output(source: &Checkpoint) -> HashMap<(usize, String), String> {
     let model = Model::new(source, FusedExperts::Packed);
     let Some(graph) = &source.onnx else { return HashMap::new() };
     let mut weights = HashMap::new();
     for member in model.members.iter().filter(|member| member.is_weight) {
         for layer in &model.uses[member.index].layers {
-            let outputs = graph.document.nodes[layer.node].outputs.first().cloned();
-            weights.extend(outputs.map(|output| (output, member.tensor.name.clone())));
+            let node = &graph.document.nodes[layer.node];
+            let output = node.outputs.first().map(|output| (node.graph, output.clone()));
+            weights.extend(output.map(|output| (output, member.tensor.name.clone())));
         }
     }
     weights
@@ -122,7 +121,7 @@ fn read(
     let mut layer = Layer { is_table: inputs.is_table, ..Layer::of(weight, Dialect::Onnx, parts) };
     match told(checkpoint, node, &layer) {
         Ok((format, shape)) => (layer.format, layer.shape) = (Some(format), shape),
-        Err(problem) => layer.problem = Some(format!("{}: {problem}", name_of(node))),
+        Err(problem) => layer.problem = Some(format!("{}: {problem}", node.label())),
     }
     layer
 }
@@ -134,11 +133,6 @@ pub fn part(graph: &Onnx, links: &Links<'_>, node: &Node, input: usize) -> Optio
         let reshape = &graph.document.nodes[links.producer(value)?];
         reshape.is("", "Reshape").then(|| graph.index_of(links, reshape.input(0)?))?
     })
-}
-
-/// What a node is called, or what it gives.
-pub fn name_of(node: &Node) -> &str {
-    if node.name.is_empty() { node.outputs.first().map_or("", String::as_str) } else { &node.name }
 }
 
 /// The name of the weight that codes of that name stand for.

@@ -1,6 +1,6 @@
 //! Layers of an ONNX model whose floats `DequantizeLinear` makes of blocks.
 
-use super::graph::{name_of, weight_of_codes};
+use super::graph::weight_of_codes;
 use super::{Layer, Parts};
 use crate::checkpoint::{Checkpoint, Dtype, Onnx};
 use crate::dialect::{Dialect, onnx_qdq};
@@ -76,7 +76,7 @@ fn layer(checkpoint: &Checkpoint, graph: &Onnx, links: &Links<'_>, node: &Node) 
     let mut layer = Layer::of(weight, Dialect::OnnxQdq, parts);
     match told(checkpoint, graph, node, codes, parts) {
         Ok((format, shape)) => (layer.format, layer.shape) = (Some(format), shape),
-        Err(problem) => layer.problem = Some(format!("{}: {problem}", name_of(node))),
+        Err(problem) => layer.problem = Some(format!("{}: {problem}", node.label())),
     }
     Some(layer)
 }

@@ -4,9 +4,13 @@ use std::collections::HashSet;
 
 use super::{Check, Opened, check};
 use crate::checkpoint::{Checkpoint, CheckpointError, Onnx, Tensor};
-use crate::onnx::{Document, Links, MICROSOFT, Node, TensorOwner};
+use crate::dialect::onnx;
+use crate::onnx::{Document, Links, MICROSOFT, Node, TensorOwner, scope};
 use crate::quantized::{equal_bytes, part, shared_floats, shared_tables};
 use crate::units::count;
+
+/// What the names of tensors end in that an export adds.
+const ENDINGS: [&str; 4] = ["_Q4", "_Q8", onnx::SCALES, onnx::ZERO_POINTS];
 
 /// All checks that need no weights, those aside of tensors that others stand for.
 pub fn checks(opened: &Opened<'_>) -> Result<Vec<Check>, CheckpointError> {
@@ -48,49 +52,28 @@ fn graph(onnx: &Onnx, source: Option<&Onnx>) -> Vec<String> {
     if own && !document.opsets.contains_key(MICROSOFT) {
         problems.push(format!("it does not import the operators of {MICROSOFT}"));
     }
-    for (id, node) in document.nodes.iter().enumerate() {
-        for value in node.inputs.iter().filter(|value| !value.is_empty()) {
-            // A graph within a node comes after it, and before those that follow.
-            let late = links.producer(value).is_some_and(|producer| producer >= id);
-            if late || !is_known(document, &links, value) {
-                problems
-                    .push(format!("{} takes {value:?}, which nothing before it gives", name(node)));
-            }
-        }
+    // What was so before is for its maker to mend.
+    let were = source.map(|source| scope::problems(&source.document)).unwrap_or_default();
+    problems.extend(scope::problems(document).into_iter().filter(|found| !were.contains(found)));
+    for node in &document.nodes {
         let was_so = |source: &Onnx| source.document.nodes.iter().any(|other| other == node);
         let lacks_zero_points =
             node.is(MICROSOFT, "GatherBlockQuantized") && node.input(3).is_none();
         if lacks_zero_points && !source.is_some_and(was_so) {
-            problems.push(format!("{} has no zero points, which CUDA takes for 0", name(node)));
+            problems.push(format!("{} has no zero points, which CUDA takes for 0", node.label()));
         }
     }
     let unused = document.tensors.iter().filter(|tensor| {
         let in_graph = matches!(tensor.owner, TensorOwner::Graph(_));
         in_graph && links.uses(&tensor.name).is_empty() && !links.is_output(&tensor.name)
     });
-    let made_here =
-        |name: &str| ["_Q4", "_Q8", "_scales", "_zero_points"].iter().any(|e| name.ends_with(e));
-    problems.extend(
-        unused
-            .filter(|tensor| made_here(&tensor.name))
-            .map(|t| format!("nothing takes {}", t.name)),
-    );
+    let was_there = |name: &str| {
+        source.is_some_and(|source| source.document.tensors.iter().any(|other| other.name == name))
+    };
+    let made_here = |name: &str| ENDINGS.iter().any(|ending| name.ends_with(ending));
+    let unused = unused.filter(|tensor| made_here(&tensor.name) && !was_there(&tensor.name));
+    problems.extend(unused.map(|tensor| format!("nothing takes {}", tensor.name)));
     problems
-}
-
-fn is_known(document: &Document, links: &Links<'_>, value: &str) -> bool {
-    links.producer(value).is_some()
-        || links.constant(value).is_some()
-        || document.graphs.iter().any(|graph| graph.inputs.iter().any(|input| input == value))
-        // Sparse initializers have the name of their values.
-        || document.tensors.iter().any(|tensor| tensor.name == value)
-}
-
-fn name(node: &Node) -> String {
-    match node.name.as_str() {
-        "" => format!("{} of {:?}", node.op_type, node.outputs.first().map_or("", String::as_str)),
-        name => name.to_owned(),
-    }
 }
 
 /// Which nodes read the codes of a table.
@@ -167,7 +150,8 @@ fn stands_elsewhere(
     let was_links = Links::new(&was.document);
     for taken in was_links.uses(value) {
         let node = &was.document.nodes[taken.node];
-        let same_output = |other: &&Node| other.outputs == node.outputs;
+        let same_output =
+            |other: &&Node| (other.graph, &other.outputs) == (node.graph, &node.outputs);
         let now = is.document.nodes.iter().find(same_output);
         let part = now.and_then(|now| part(is, &links, now, taken.input));
         let Some(part) = part else { return Ok(false) };

@@ -5,7 +5,7 @@ mod uses;
 
 use super::{InputAxis, Member, Role, natural_order, role_of};
 use crate::checkpoint::{Checkpoint, Onnx, Tensor};
-use crate::onnx::{Document, Links};
+use crate::onnx::{Document, Links, TensorOwner};
 
 pub use tie::tie;
 pub use uses::{LayerUse, Operator, TensorUses};
@@ -17,7 +17,17 @@ use tie::codes_tables;
 pub fn members(checkpoint: &Checkpoint, graph: &Onnx) -> (Vec<Member>, Vec<TensorUses>) {
     let document = &graph.document;
     let links = Links::new(document);
-    let uses = |index: usize| TensorUses::of(document, &links, &graph.initializer(index).name);
+    let uses = |index: usize| {
+        let tensor = graph.initializer(index);
+        match tensor.owner {
+            TensorOwner::Node(node) if !document.nodes[node].is("", "Constant") => {
+                // An attribute is no value, whatever it is called.
+                let other = Some(document.nodes[node].label());
+                TensorUses { other, ..TensorUses::default() }
+            }
+            _ => TensorUses::of(document, &links, &tensor.name),
+        }
+    };
     let uses: Vec<TensorUses> = (0..checkpoint.tensors.len()).map(uses).collect();
     let of_codes = codes_tables(checkpoint, graph).map(|table| table.shape[0]);
     let vocabularies: Vec<u64> = checkpoint

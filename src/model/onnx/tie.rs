@@ -56,8 +56,13 @@ fn both_codes(checkpoint: &Checkpoint, graph: &Onnx, table: CodesTable) -> Optio
         let same_type = tensors[scales].dtype == tensors[table.scales].dtype;
         let others = std::iter::once(scales).chain(part(3)).collect();
         let has_parts = part(3).is_some() || node.input(3).is_none();
+        // Nobody else may need what the head has of its own.
+        let is_for_head = |value: &str| {
+            links.uses(value).len() == 1 && !links.is_output(value) && !links.is_ambiguous(value)
+        };
+        let is_free = (1..4).filter_map(|input| node.input(input)).all(is_for_head);
         let tie = Tie::BothCodes { table, codes, others, matches: None };
-        (is_own && same_type && has_parts).then_some(tie)
+        (is_own && same_type && has_parts && is_free).then_some(tie)
     })
 }
 

@@ -14,6 +14,8 @@ pub struct TensorUses {
     pub inputs_first: bool,
     /// Whether it is a part of a layer that is quantized already.
     pub is_part: bool,
+    /// Whether whoever runs the model may give it another value.
+    pub is_input: bool,
 }
 
 /// A node that takes a weight.
@@ -53,8 +55,18 @@ impl TensorUses {
 
     pub(super) fn of(document: &Document, links: &Links<'_>, value: &str) -> Self {
         let mut uses = Self::default();
-        if links.is_output(value) || links.is_ambiguous(value) {
+        if links.is_output(value) {
             uses.other = Some(format!("the graph's output {value:?}"));
+        }
+        uses.is_input = links.is_input(value);
+        if uses.is_input {
+            uses.other =
+                Some(format!("the graph's input {value:?}, which may be given another value"));
+        }
+        if links.is_ambiguous(value) {
+            // Nobody can tell from the name which of them a node takes.
+            uses.other = Some(format!("other values that are called {value:?} too"));
+            return uses;
         }
         for taken in links.uses(value) {
             let node = &document.nodes[taken.node];
@@ -84,7 +96,7 @@ impl TensorUses {
             uses.layers.drain(..).partition(|layer| layer.inputs_first == uses.inputs_first);
         uses.layers = layers;
         if let Some(other) = others.first() {
-            uses.other = Some(name_of(&document.nodes[other.node]));
+            uses.other = Some(label(&document.nodes[other.node]));
         }
         uses
     }
@@ -98,7 +110,7 @@ impl TensorUses {
     ) {
         match (layer, transpose) {
             (Some((Operator::Gather, _)), Some(_)) | (None, _) => {
-                self.other = Some(name_of(&document.nodes[node]));
+                self.other = Some(label(&document.nodes[node]));
             }
             (Some((operator, inputs_first)), _) => {
                 let inputs_first = inputs_first != transpose.is_some();
@@ -108,10 +120,10 @@ impl TensorUses {
     }
 }
 
-/// A node as a person finds it.
-fn name_of(node: &Node) -> String {
+/// A node as a person finds it, with its operator.
+fn label(node: &Node) -> String {
     match node.name.as_str() {
-        "" => format!("{} of {:?}", node.op_type, node.outputs.first().map_or("", String::as_str)),
+        "" => node.label(),
         name => format!("{name} ({})", node.op_type),
     }
 }

@@ -7,28 +7,30 @@ mod place;
 use std::collections::{BTreeMap, HashSet};
 
 use super::layout::{Contents, PlannedFile};
-use super::{Decision, Entry, Reason, SharedTable};
+use super::{Decision, Entry, PlanError, Reason, SharedTable};
 use crate::checkpoint::header::HeaderEntry;
 use crate::checkpoint::{Checkpoint, Dtype, Onnx};
 use crate::dialect::onnx::EXTERNAL_BYTES;
 use crate::dialect::{Dialect, Output, Part};
 use crate::model::onnx::TensorUses;
-use crate::onnx::{Edits, ElementType, MAX_MESSAGE_BYTES, NewNode, NewTensor, Place, TensorOwner};
+use crate::onnx::{
+    Edits, ElementType, MAX_MESSAGE_BYTES, NewNode, NewTensor, Node, Place, Tensor, TensorOwner,
+};
 
 /// A model of this size, and a little under it, is better not in one message.
 const MAX_INLINE_BYTES: u64 = MAX_MESSAGE_BYTES / 4 * 3;
 
 /// The files of an ONNX export. `name` is that of the model, `external` whether its tensors are to be in
 /// a file of their own: they are anyhow where they were in the source, or where one file would be too
-/// large.
+/// large. Fails if a new value would be called like one that is there.
 pub fn files(
     entries: &[Entry],
     dialect: Dialect,
     checkpoint: &Checkpoint,
     uses: &[TensorUses],
     (name, external): (&str, bool),
-) -> Vec<PlannedFile> {
-    let Some(onnx) = &checkpoint.onnx else { return Vec::new() };
+) -> Result<Vec<PlannedFile>, PlanError> {
+    let Some(onnx) = &checkpoint.onnx else { return Ok(Vec::new()) };
     let outputs = || entries.iter().flat_map(|entry| &entry.outputs).map(Output::bytes);
     let bytes = outputs().fold(0, u64::saturating_add);
     let external = external || onnx.has_external_data || bytes > MAX_INLINE_BYTES;
@@ -49,13 +51,14 @@ pub fn files(
         (0..entries.len()).partition(|i| matches!(entries[*i].decision, Decision::Shared { .. }));
     own.into_iter().chain(shared).for_each(|entry| build.entry(entry));
     build.drop_transposes();
+    build.check_names()?;
     let skeleton = onnx.document.edited(&build.edits);
     let model = build.model_file(name, skeleton);
     let data = (!build.data.is_empty()).then(|| {
         let (outputs, tensors): (Vec<_>, Vec<_>) = build.data.into_iter().unzip();
         PlannedFile::new(data_name.clone(), Contents::Data, tensors, outputs, build.data_end)
     });
-    std::iter::once(model).chain(data).collect()
+    Ok(std::iter::once(model).chain(data).collect())
 }
 
 struct Build<'a> {
@@ -126,7 +129,9 @@ impl Build<'_> {
         let was_external = matches!(tensor.place, Place::External { .. });
         let is_large = entry.outputs[output].bytes() >= EXTERNAL_BYTES;
         let in_graph = matches!(tensor.owner, TensorOwner::Graph(_));
-        if was_external || (self.data_name.is_some() && is_large && in_graph) {
+        // Strings have no fixed length, and no place in such a file.
+        let can_move = in_graph && tensor.element_type != ElementType::String;
+        if was_external || (self.data_name.is_some() && is_large && can_move) {
             let data = self.place(number, output);
             self.edits.moved.insert(id, data);
         }
@@ -186,6 +191,36 @@ impl Build<'_> {
             }
         }
         self.edits.gone.insert(old.name.clone());
+    }
+
+    /// No new value may be called like one of the model, in whichever graph, or like another new one.
+    fn check_names(&self) -> Result<(), PlanError> {
+        let document = &self.onnx.document;
+        let is_value = |(id, tensor): &(usize, &Tensor)| {
+            // Those of nodes are attributes; what a `Constant` gives is among outputs.
+            !matches!(tensor.owner, TensorOwner::Node(_)) && !self.edits.tensors.contains_key(id)
+        };
+        let tensors = document.tensors.iter().enumerate().filter(is_value);
+        // What a rewritten node gave, the new one gives.
+        let stays = |(id, _): &(usize, &Node)| {
+            self.edits.nodes.get(id).is_none_or(|nodes| !nodes.is_empty())
+        };
+        let nodes = document.nodes.iter().enumerate().filter(stays);
+        let inputs = document.graphs.iter().flat_map(|graph| &graph.inputs);
+        let mut taken: HashSet<&str> = tensors.map(|(_, tensor)| tensor.name.as_str()).collect();
+        taken.extend(nodes.flat_map(|(_, node)| &node.outputs).map(String::as_str));
+        taken.extend(inputs.map(String::as_str));
+        let tensors = self.edits.tensors.values().flatten().chain(&self.edits.initializers);
+        let was = |id: &usize, output: &String| document.nodes[*id].outputs.contains(output);
+        let rewritten = self.edits.nodes.iter().flat_map(|(id, nodes)| {
+            nodes.iter().flat_map(|node| &node.outputs).filter(move |output| !was(id, output))
+        });
+        let first = self.edits.first_nodes.iter().flat_map(|node| &node.outputs);
+        let mut new = tensors.map(|tensor| &tensor.name).chain(rewritten).chain(first);
+        match new.find(|name| !taken.insert(name)) {
+            Some(name) => Err(PlanError::ValueTaken { name: name.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Takes out every `Transpose` whose takers are all rewritten.

@@ -57,7 +57,7 @@ impl Build<'_> {
                 let product = format!("{}_product", outputs[0]);
                 after = Some(NewNode {
                     like: None,
-                    name: format!("{}_bias", old.name),
+                    name: format!("{}_bias", old.outputs[0]),
                     op_type: "Add",
                     domain: "",
                     inputs: vec![product.clone(), bias.to_owned()],
