@@ -39,7 +39,7 @@ fn is_apart(i: u32) -> bool {
         return true;
     }
     let group = group_of(i);
-    if params.quotient == RECIPROCAL {
+    if params.quotient >= RECIPROCAL {
         return is_far(bits, stored, group);
     }
     let own = number(encoded(quotient(bits, group)), 0);

@@ -10,6 +10,8 @@ const E4M3_NAN: u32 = 0x7Fu;
 
 const QUOTIENT_OWN: u32 = 1u;
 const RECIPROCAL: u32 = 2u;
+const PRODUCT_F32: u32 = 3u;
+const PRODUCT_OWN: u32 = 4u;
 
 struct Group {
     scale: u32,
@@ -169,12 +171,33 @@ fn encoded_by_reciprocal(bits: u32, group: Group) -> u32 {
     return (unsigned - half) & 0xFFu;
 }
 
+// The code of a weight by its product with the reciprocal of its scale, in a byte. The reciprocal is
+// finite and above zero.
+fn encoded_by_product(bits: u32, group: Group) -> u32 {
+    var product = multiplied(bits & MAGNITUDE, group.reciprocal);
+    if params.quotient == PRODUCT_OWN {
+        product = rounded(product);
+    }
+    // Every type has the whole numbers that are not clipped, so the sum needs no rounding.
+    let n = i32(whole(product));
+    let sum = select(n, -n, (bits & SIGN) != 0u) + group.zero_point;
+    let half = i32(params.int_limit);
+    return u32(clamp(sum, -half, half - 1)) & 0xFFu;
+}
+
 // The code of a weight.
 fn code_for(bits: u32, group: Group) -> u32 {
-    if params.quotient == RECIPROCAL {
-        return encoded_by_reciprocal(bits, group);
+    switch params.quotient {
+        case RECIPROCAL: {
+            return encoded_by_reciprocal(bits, group);
+        }
+        case PRODUCT_F32, PRODUCT_OWN: {
+            return encoded_by_product(bits, group);
+        }
+        default: {
+            return encoded(quotient(bits, group));
+        }
     }
-    return encoded(quotient(bits, group));
 }
 
 // f32 bits of what a code stands for.

@@ -24,7 +24,7 @@ pub fn scheme(scope: Scope, arithmetic: Arithmetic) -> Scheme {
                 (ScaleStore::F32, Quotient::Own, modelopt_tensor)
             }
             (Arithmetic::ModelOpt, _) => (ScaleStore::F32, Quotient::F32, modelopt),
-            (Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime, _) => {
+            (Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo, _) => {
                 (ScaleStore::Own, Quotient::F32, compressed_tensors)
             }
         };

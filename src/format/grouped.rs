@@ -145,6 +145,20 @@ pub enum Quotient {
     /// The unsigned zero point is added to it, and the sum rounded to the nearest unsigned code, ties
     /// away from zero. Reciprocal, product and sum are each rounded to f32.
     Reciprocal,
+    /// There is no quotient, but the product with the reciprocal of the scale, each rounded to f32.
+    /// It is rounded to the nearest whole number, ties to even, before the zero point is added.
+    ProductF32,
+    /// The same with a reciprocal and a product that are rounded to f32 and then to the type of the
+    /// weights, as is the sum.
+    ProductOwn,
+}
+
+impl Quotient {
+    /// Whether there are quotients, and no products.
+    #[inline(always)]
+    pub const fn divides(self) -> bool {
+        matches!(self, Self::F32 | Self::Own)
+    }
 }
 
 /// The type that scales are stored in.
@@ -236,13 +250,6 @@ impl GroupScale {
     pub const fn symmetric(scale: f32) -> Self {
         Self { scale, zero_point: 0 }
     }
-
-    /// What [`Quotient::Reciprocal`] multiplies by, rounded to f32. Infinite for the smallest of
-    /// scales.
-    #[inline(always)]
-    pub fn reciprocal(self) -> f32 {
-        if self.scale == 0.0 { 0.0 } else { 1.0 / self.scale }
-    }
 }
 
 /// The arithmetic of a format with one level of scales:
@@ -254,7 +261,7 @@ impl GroupScale {
 /// weight              ≈ (code − zero point) · scale
 /// ```
 ///
-/// [`Quotient::Reciprocal`] has another second and third line.
+/// Where there are products and no quotients, [`Quotient`] says what is in the second and third line.
 #[derive(Debug, Clone, Copy)]
 pub struct Scheme {
     /// Which weights share a scale.
@@ -287,17 +294,36 @@ impl Scheme {
         if self.has_signed_scales() { group.scale.abs() } else { group.scale }
     }
 
+    /// Rounds what became of a weight of type `kind` to what this has instead of f32.
+    #[inline(always)]
+    fn round(&self, value: f32, kind: FloatKind) -> f32 {
+        match self.quotient {
+            Quotient::Own | Quotient::ProductOwn => kind.round(value),
+            Quotient::F32 | Quotient::Reciprocal | Quotient::ProductF32 => value,
+        }
+    }
+
+    /// What weights of type `kind` are multiplied by where they are not divided. Infinite for the
+    /// smallest of scales that [`Quotient::Reciprocal`] has.
+    #[inline(always)]
+    pub fn reciprocal(&self, group: GroupScale, kind: FloatKind) -> f32 {
+        if self.quotient == Quotient::Reciprocal && group.scale == 0.0 {
+            return 0.0;
+        }
+        self.round(1.0 / group.scale, kind)
+    }
+
     /// The code of a weight of type `kind`.
     #[inline(always)]
     pub fn encode(&self, weight: f32, group: GroupScale, kind: FloatKind) -> u8 {
-        let round = |value: f32| match self.quotient {
-            Quotient::Own => kind.round(value),
-            Quotient::F32 | Quotient::Reciprocal => value,
+        let round = |value: f32| self.round(value, kind);
+        let mut quotient = match self.quotient {
+            Quotient::Reciprocal => return self.encode_by_reciprocal(weight, group, kind),
+            Quotient::F32 | Quotient::Own => round(weight / group.scale),
+            Quotient::ProductF32 | Quotient::ProductOwn => {
+                round(weight * self.reciprocal(group, kind)).round_ties_even()
+            }
         };
-        if self.quotient == Quotient::Reciprocal {
-            return self.encode_by_reciprocal(weight, group);
-        }
-        let mut quotient = round(weight / group.scale);
         if self.zero_points {
             quotient = round(quotient + f32::from(group.zero_point));
         }
@@ -306,11 +332,11 @@ impl Scheme {
 
     /// The code of a weight under [`Quotient::Reciprocal`].
     #[inline(always)]
-    fn encode_by_reciprocal(&self, weight: f32, group: GroupScale) -> u8 {
+    fn encode_by_reciprocal(&self, weight: f32, group: GroupScale, kind: FloatKind) -> u8 {
         // Unsigned codes are so much more than signed ones.
         let half = 1u8 << (self.element.bits() - 1);
         let zero_point = f32::from(group.zero_point) + f32::from(half);
-        let sum = weight * group.reciprocal() + zero_point;
+        let sum = weight * self.reciprocal(group, kind) + zero_point;
         // Zero times infinity is no number, and gets the smallest code.
         let unsigned = sum.round().clamp(0.0, f32::from(half) * 2.0 - 1.0) as u8;
         unsigned.wrapping_sub(half)
@@ -321,8 +347,8 @@ impl Scheme {
     /// may be a step away. `kind` is the type of the weight, and `made_of` that of the weights that
     /// the codes are of.
     ///
-    /// Under [`Quotient::Reciprocal`] the distance decides, as [`Self::steps_apart`] says; a scale of
-    /// 0 then only matches zeros.
+    /// Where there are no quotients the distance decides, as [`Self::steps_apart`] says; a scale of 0
+    /// then only matches zeros.
     #[inline(always)]
     pub fn matches(
         &self,
@@ -331,7 +357,7 @@ impl Scheme {
         group: GroupScale,
         [kind, made_of]: [FloatKind; 2],
     ) -> bool {
-        if self.quotient == Quotient::Reciprocal {
+        if !self.quotient.divides() {
             let [steps, at_ends] = self.steps_apart([kind, made_of]);
             let steps = if self.is_clipped(code) { at_ends } else { steps };
             let value = self.decode(code, group);
@@ -344,9 +370,10 @@ impl Scheme {
     }
 
     /// Steps of a scale that a weight of the first type may be away from what a code of one of the
-    /// second stands for under [`Quotient::Reciprocal`]: where codes are not clipped, and where they
+    /// second stands for where there are no quotients: where codes are not clipped, and where they
     /// are. That is half a step; what f32 rounds; and as many roundings to the coarser of the types as
-    /// there are steps, since scales are rounded after zero points are taken.
+    /// there are steps, since scales are rounded after zero points are taken, or reciprocals and
+    /// products are rounded.
     #[inline(always)]
     pub fn steps_apart(&self, kinds: [FloatKind; 2]) -> [f32; 2] {
         let largest = (1u32 << self.element.bits()) as f32 - 1.0;
@@ -355,7 +382,7 @@ impl Scheme {
         [steps, steps + 0.5]
     }
 
-    /// Whether weights beyond a code get it under [`Quotient::Reciprocal`]. The smallest code of a
+    /// Whether weights beyond a code get it where there are no quotients. The smallest code of a
     /// symmetric format is that of the weight that made the scale.
     #[inline(always)]
     fn is_clipped(&self, code: u8) -> bool {

@@ -9,9 +9,11 @@
 //! ```
 //!
 //! In compressed-tensors a scale of 0 becomes the epsilon of the weights' type, after the zero
-//! point is taken. ONNX Runtime's rules are in [`super::onnx_runtime`].
+//! point is taken. ONNX Runtime's rules are in [`super::onnx_runtime`], torchao's in
+//! [`super::torchao`].
 
 use super::onnx_runtime as onnx;
+use super::torchao;
 use super::{
     Arithmetic, Element, Extent, GroupScale, Quotient, ScaleSearch, ScaleStore, Scheme, Scope,
 };
@@ -37,10 +39,15 @@ pub fn scheme(bits: u8, scope: Scope, symmetric: bool, arithmetic: Arithmetic) -
             (Arithmetic::OnnxRuntime, true, ..) => (ScaleStore::Own, false, onnx::symmetric_8),
             (Arithmetic::OnnxRuntime, false, 4, _) => (ScaleStore::Own, true, onnx::asymmetric_4),
             (Arithmetic::OnnxRuntime, false, ..) => (ScaleStore::Own, true, onnx::asymmetric_8),
+            (Arithmetic::TorchAo, true, 4, _) => (ScaleStore::Own, false, torchao::symmetric::<4>),
+            (Arithmetic::TorchAo, true, ..) => (ScaleStore::Own, false, torchao::symmetric::<8>),
+            (Arithmetic::TorchAo, false, 4, _) => (ScaleStore::Own, true, torchao::asymmetric::<4>),
+            (Arithmetic::TorchAo, false, ..) => (ScaleStore::Own, true, torchao::asymmetric::<8>),
         };
     let quotient = match arithmetic {
         Arithmetic::ModelOpt | Arithmetic::CompressedTensors => Quotient::F32,
         Arithmetic::OnnxRuntime => Quotient::Reciprocal,
+        Arithmetic::TorchAo => Quotient::ProductOwn,
     };
     let element = Element::Int(bits);
     Scheme { scope, element, zero_points, store, quotient, rule, search: ScaleSearch::Max }

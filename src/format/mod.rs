@@ -2,7 +2,7 @@
 //! backend is checked against it bit for bit, and it against bytes that the reference tools wrote.
 //!
 //! NVFP4 has two levels of scales and is told in [`nvfp4`]. Every other format has one, and is a
-//! [`Scheme`]: [`fp8`], [`int`], [`mx`] and [`onnx_runtime`] say which.
+//! [`Scheme`]: [`fp8`], [`int`], [`mx`], [`onnx_runtime`] and [`torchao`] say which.
 
 pub mod fp8;
 mod grouped;
@@ -14,7 +14,9 @@ pub mod nvfp4_search;
 mod nvfp4_tables;
 pub mod onnx_runtime;
 pub mod packing;
+pub mod q4gsw;
 mod search;
+pub mod torchao;
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,11 +37,14 @@ pub enum Arithmetic {
     /// The block-wise quantizer of MLAS, in ONNX Runtime 1.32, of which only whole numbers are:
     /// [`onnx_runtime`].
     OnnxRuntime,
+    /// torchao 0.18 on a CPU, of which only whole numbers are: [`torchao`].
+    TorchAo,
 }
 
 impl Arithmetic {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::ModelOpt, Self::CompressedTensors, Self::OnnxRuntime];
+    pub const ALL: [Self; 4] =
+        [Self::ModelOpt, Self::CompressedTensors, Self::OnnxRuntime, Self::TorchAo];
 }
 
 /// A quantized format.

@@ -25,7 +25,7 @@ pub fn mxfp4(arithmetic: Arithmetic) -> Scheme {
             let element = Element::E2m1(SmallFloatTies::Down);
             scheme(element, Quotient::F32, |extent, _| modelopt(extent, e2m1::MAX))
         }
-        Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime => {
+        Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo => {
             let element = Element::E2m1(SmallFloatTies::Even);
             scheme(element, Quotient::Own, |extent, kind| compressed_tensors(extent, kind, 2))
         }
@@ -38,7 +38,7 @@ pub fn mxfp8(arithmetic: Arithmetic) -> Scheme {
         Arithmetic::ModelOpt => {
             scheme(Element::E4m3, Quotient::F32, |extent, _| modelopt(extent, e4m3::MAX))
         }
-        Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime => {
+        Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo => {
             scheme(Element::E4m3, Quotient::Own, |extent, kind| compressed_tensors(extent, kind, 8))
         }
     }

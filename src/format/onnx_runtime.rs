@@ -107,7 +107,7 @@ mod tests {
         let fused = (1..1000u16).filter(|k| {
             let group = GroupScale::symmetric(f32::from(*k) / 1000.0);
             let weight = near_tie * group.scale;
-            let product = f64::from(weight) * f64::from(group.reciprocal());
+            let product = f64::from(weight) * f64::from(eight.reciprocal(group, FloatKind::F32));
             let fused = ((product + 128.0) as f32).round() as u8;
             product < f64::from(near_tie)
                 && product as f32 == near_tie

@@ -1,9 +1,10 @@
 //! How codes lie in memory: from one a byte, as kernels give them, to what files hold, and back.
 
 use super::GroupScale;
+use super::q4gsw::{self, NibbleOrder};
 
 /// How codes of a matrix are packed. Rows are taken one by one; what is left of a last byte or word
-/// of a row is zeros.
+/// of a row is zeros, if nothing else is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Packing {
     /// A code a byte.
@@ -26,6 +27,9 @@ pub enum Packing {
         /// Codes of a block; an even number of 4 bits, unless it is 1.
         len: u16,
     },
+    /// Two unsigned codes a byte along a row that has room for a whole number of 8, and is filled up
+    /// with codes of 0: [`q4gsw`].
+    Q4gsw(NibbleOrder),
 }
 
 impl Packing {
@@ -47,6 +51,7 @@ impl Packing {
             Self::Blocks { bits, len } => {
                 rows * (columns.next_multiple_of(len as usize) * bits as usize).div_ceil(8)
             }
+            Self::Q4gsw(_) => rows * q4gsw::row_bytes(columns),
         }
     }
 
@@ -77,6 +82,7 @@ impl Packing {
                     }
                 }
             }
+            Self::Q4gsw(order) => q4gsw::pack(&codes, columns, order, &mut packed),
             Self::Bytes | Self::Words { .. } | Self::Blocks { .. } => {
                 let rows = codes.chunks_exact(columns).zip(packed.chunks_exact_mut(row_bytes));
                 for (row, packed) in rows {
@@ -122,6 +128,7 @@ impl Packing {
                     }
                 }
             }
+            Self::Q4gsw(order) => q4gsw::unpack(packed, columns, order, &mut codes),
             Self::Bytes | Self::Words { .. } | Self::Blocks { .. } => {
                 let rows = packed.chunks_exact(row_bytes).zip(codes.chunks_exact_mut(columns));
                 for (packed, row) in rows {
@@ -240,6 +247,8 @@ mod tests {
                 Packing::Blocks { bits: 4, len: 1 },
                 Packing::Blocks { bits: 4, len: 16 },
                 Packing::Blocks { bits: 8, len: 32 },
+                Packing::Q4gsw(NibbleOrder::EvenLow),
+                Packing::Q4gsw(NibbleOrder::EvenHigh),
             ] {
                 let packed = packing.pack(codes.clone(), columns);
                 assert_eq!(packed.len(), packing.bytes(4, columns), "{packing:?}");

@@ -46,7 +46,7 @@ impl ScaleSearch {
             (Self::KQuant, _) => is_asymmetric && arithmetic == Arithmetic::OnnxRuntime,
             (_, Arithmetic::ModelOpt) => is_nvfp4,
             (_, Arithmetic::CompressedTensors) => is_nvfp4 && self == Self::Sweep,
-            (_, Arithmetic::OnnxRuntime) => false,
+            (_, Arithmetic::OnnxRuntime | Arithmetic::TorchAo) => false,
         }
     }
 }

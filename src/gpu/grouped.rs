@@ -9,7 +9,7 @@ use super::sums;
 use crate::backend::{Backend, BackendError, Grouped, GroupedChunk, TieMatch, Weights};
 use crate::cpu::Cpu;
 use crate::format::nvfp4::BLOCK_LEN;
-use crate::format::{Coder, Element, Extent, GroupScale, Quotient, ScaleSearch, Scheme, Scope};
+use crate::format::{Coder, Element, Extent, GroupScale, ScaleSearch, Scheme, Scope};
 use crate::numeric::FloatKind;
 use crate::stats::{ErrorSums, WeightSums};
 
@@ -39,11 +39,11 @@ fn value(pattern: u32, kind: FloatKind) -> f32 {
     if pattern & sign != 0 { -magnitude } else { magnitude }
 }
 
-/// Scales as the kernels read them.
-fn scale_words(scales: &[GroupScale]) -> Vec<u32> {
+/// Scales as the kernels read them; `kind` is that of weights that are to be quantized.
+fn scale_words(scales: &[GroupScale], scheme: &Scheme, kind: FloatKind) -> Vec<u32> {
     let words = |group: &GroupScale| {
         let zero_point = i32::from(group.zero_point) as u32;
-        [group.scale.to_bits(), zero_point, group.reciprocal().to_bits()]
+        [group.scale.to_bits(), zero_point, scheme.reciprocal(*group, kind).to_bits()]
     };
     scales.iter().flat_map(words).collect()
 }
@@ -60,7 +60,7 @@ impl Gpu {
     /// The same for a stored chunk. Damaged scales are for the CPU: the kernels divide by them, or
     /// else only take finite ones.
     fn rows_of_chunk(&self, chunk: GroupedChunk<'_>, scheme: &Scheme) -> Option<usize> {
-        let divides = scheme.quotient != Quotient::Reciprocal;
+        let divides = scheme.quotient.divides();
         let is_sound = |scale: f32| scale.is_finite() && (scale > 0.0 || !divides);
         let sound = chunk.scales.iter().all(|group| is_sound(group.scale));
         self.rows_of_piece(chunk.columns, scheme.scope).filter(|_| sound)
@@ -131,7 +131,7 @@ impl Gpu {
             let kernels = if unit.is_some() { &kernels[..] } else { &kernels[..1] };
             let params = Params { unit: unit.unwrap_or(1.0), ..Params::default() };
             slot.write_params(&self.queue, &layout.params(params));
-            slot.write_scales(&self.queue, &scale_words(&scales));
+            slot.write_scales(&self.queue, &scale_words(&scales, scheme, piece.kind));
             let codes_len = piece.len().next_multiple_of(4);
             let partials_len = error_groups * sums::PARTIAL_BYTES;
             let reads = [(&slot.codes, codes_len), (&slot.results, partials_len)];
@@ -172,7 +172,7 @@ impl Gpu {
             self.with_slot(blocks, |slot| {
                 slot.write_params(&self.queue, &layout.params(Params::default()));
                 slot.write_chunk(&self.queue, piece.codes, &[]);
-                slot.write_scales(&self.queue, &scale_words(piece.scales));
+                slot.write_scales(&self.queue, &scale_words(piece.scales, scheme, FloatKind::F32));
                 let kernel = Kernel::GroupedDequantize;
                 let kernels = [(kernel, kernel.workgroups(blocks))];
                 let reads = [(&slot.results, piece.codes.len() * size_of::<f32>())];
@@ -247,7 +247,7 @@ impl Gpu {
                 slot.write_params(&self.queue, &layout.params(params));
                 slot.write_weights(&self.queue, piece.bytes);
                 slot.write_chunk(&self.queue, chunk.codes, &[]);
-                slot.write_scales(&self.queue, &scale_words(chunk.scales));
+                slot.write_scales(&self.queue, &scale_words(chunk.scales, scheme, piece.kind));
                 let workgroups = kernel.workgroups(blocks);
                 let reads = [(&slot.results, workgroups * sums::partial_bytes(kernel))];
                 let kernels = [(kernel, workgroups)];

@@ -61,6 +61,8 @@ impl Layout<'_> {
             Quotient::F32 => 0,
             Quotient::Own => 1,
             Quotient::Reciprocal => 2,
+            Quotient::ProductF32 => 3,
+            Quotient::ProductOwn => 4,
         };
         Params {
             len: self.len() as u32,

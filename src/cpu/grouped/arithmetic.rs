@@ -28,6 +28,14 @@ macro_rules! with_known_arithmetic {
             (Int(8), Quotient::Reciprocal, true) => known!(Int(8), Quotient::Reciprocal, true),
             (Int(4), Quotient::Reciprocal, false) => known!(Int(4), Quotient::Reciprocal, false),
             (Int(4), Quotient::Reciprocal, true) => known!(Int(4), Quotient::Reciprocal, true),
+            (Int(8), Quotient::ProductF32, false) => known!(Int(8), Quotient::ProductF32, false),
+            (Int(8), Quotient::ProductF32, true) => known!(Int(8), Quotient::ProductF32, true),
+            (Int(4), Quotient::ProductF32, false) => known!(Int(4), Quotient::ProductF32, false),
+            (Int(4), Quotient::ProductF32, true) => known!(Int(4), Quotient::ProductF32, true),
+            (Int(8), Quotient::ProductOwn, false) => known!(Int(8), Quotient::ProductOwn, false),
+            (Int(8), Quotient::ProductOwn, true) => known!(Int(8), Quotient::ProductOwn, true),
+            (Int(4), Quotient::ProductOwn, false) => known!(Int(4), Quotient::ProductOwn, false),
+            (Int(4), Quotient::ProductOwn, true) => known!(Int(4), Quotient::ProductOwn, true),
             // No format has any other; it is slow, but right.
             (element, quotient, zero_points) => known!(element, quotient, zero_points),
         }

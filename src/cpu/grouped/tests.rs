@@ -16,7 +16,10 @@ fn schemes() -> impl Iterator<Item = (String, Scheme)> {
     known.flat_map(|(name, scheme)| {
         let quotients = match scheme.quotient {
             Quotient::Reciprocal => &[Quotient::Reciprocal][..],
-            _ => &[Quotient::F32, Quotient::Own],
+            Quotient::ProductF32 | Quotient::ProductOwn => {
+                &[Quotient::ProductF32, Quotient::ProductOwn]
+            }
+            Quotient::F32 | Quotient::Own => &[Quotient::F32, Quotient::Own],
         };
         let with = move |quotient: &Quotient| {
             (format!("{name} {quotient:?}"), Scheme { quotient: *quotient, ..scheme })

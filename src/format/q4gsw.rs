@@ -1,0 +1,117 @@
+//! `q4gsw`, as ExecuTorch 1.5 has symmetric groups of 4-bit codes in its programs for Vulkan and WebGPU.
+//!
+//! Codes are unsigned in files, 8 more than everywhere else in this crate, and two a byte along a
+//! row. Rows are filled up with codes of 0 to a multiple of 8, so that their last bytes may be 0x88.
+//! Which of two codes has the low nibble is the [`NibbleOrder`].
+//!
+//! An embedding has its scales as they are, `[rows, groups]`. A linear layer has [`by_group`].
+
+use super::GroupScale;
+
+/// Codes that the length of a stored row is a multiple of.
+const ROW_UNIT: usize = 8;
+
+/// Which columns have the low nibbles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NibbleOrder {
+    /// Even ones: `linear_q4gsw`, and `embedding_q4gsw` that is told of a linear weight.
+    EvenLow,
+    /// Odd ones: `embedding_4bit`, and any other `embedding_q4gsw`.
+    EvenHigh,
+}
+
+impl NibbleOrder {
+    /// The byte of the codes of an even column and the next.
+    #[inline(always)]
+    const fn byte(self, even: u8, odd: u8) -> u8 {
+        // Adding 8 flips the highest of four bits.
+        let low_even = (even ^ 8) & 0xF | (odd ^ 8) << 4;
+        match self {
+            Self::EvenLow => low_even,
+            Self::EvenHigh => low_even.rotate_left(4),
+        }
+    }
+
+    /// Undoes [`Self::byte`].
+    #[inline(always)]
+    const fn codes(self, byte: u8) -> [u8; 2] {
+        let byte = match self {
+            Self::EvenLow => byte,
+            Self::EvenHigh => byte.rotate_left(4),
+        };
+        // Less 8, as bytes that are extended by their sign.
+        [(byte & 0xF).wrapping_sub(8), (byte >> 4).wrapping_sub(8)]
+    }
+}
+
+/// Bytes of a row of so many codes.
+pub const fn row_bytes(columns: usize) -> usize {
+    columns.next_multiple_of(ROW_UNIT) / 2
+}
+
+/// Packs rows of codes, each of `columns` bytes, into `packed`, which has [`row_bytes`] for each.
+pub(super) fn pack(codes: &[u8], columns: usize, order: NibbleOrder, packed: &mut [u8]) {
+    let rows = codes.chunks_exact(columns).zip(packed.chunks_exact_mut(row_bytes(columns)));
+    for (row, packed) in rows {
+        packed.fill(order.byte(0, 0));
+        let (pairs, rest) = row.as_chunks::<2>();
+        for (byte, [even, odd]) in packed.iter_mut().zip(pairs) {
+            *byte = order.byte(*even, *odd);
+        }
+        for (byte, even) in packed[pairs.len()..].iter_mut().zip(rest) {
+            *byte = order.byte(*even, 0);
+        }
+    }
+}
+
+/// Undoes [`pack`].
+pub(super) fn unpack(packed: &[u8], columns: usize, order: NibbleOrder, codes: &mut [u8]) {
+    let rows = packed.chunks_exact(row_bytes(columns)).zip(codes.chunks_exact_mut(columns));
+    for (packed, row) in rows {
+        let (pairs, rest) = row.as_chunks_mut::<2>();
+        let last = &packed[pairs.len()..];
+        for (pair, byte) in pairs.iter_mut().zip(packed) {
+            *pair = order.codes(*byte);
+        }
+        for (even, byte) in rest.iter_mut().zip(last) {
+            [*even, _] = order.codes(*byte);
+        }
+    }
+}
+
+/// The scales of a linear layer, `[rows, groups]`, in the order that it is stored in: `[groups, rows]`,
+/// with zeros where the number of rows is no multiple of 4.
+pub fn by_group(scales: &[GroupScale], groups: usize) -> Vec<GroupScale> {
+    let rows = scales.len() / groups.max(1);
+    let missing = rows.next_multiple_of(4) - rows;
+    let of_group = |group: usize| {
+        let own = scales.iter().skip(group).step_by(groups).copied();
+        own.chain(std::iter::repeat_n(GroupScale::symmetric(0.0), missing))
+    };
+    (0..groups).flat_map(of_group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::packing::Packing;
+
+    #[test]
+    fn the_places_of_codes() {
+        let codes = [-8i8, 7, 0, 1, -1].map(|code| code as u8);
+        let pack = |order| Packing::Q4gsw(order).pack(codes.to_vec(), 5);
+        assert_eq!(pack(NibbleOrder::EvenLow), [0xF0, 0x98, 0x87, 0x88]);
+        assert_eq!(pack(NibbleOrder::EvenHigh), [0x0F, 0x89, 0x78, 0x88]);
+        let two_rows = Packing::Q4gsw(NibbleOrder::EvenHigh).pack(vec![1, 2], 1);
+        assert_eq!(two_rows, [0x98, 0x88, 0x88, 0x88, 0xA8, 0x88, 0x88, 0x88]);
+    }
+
+    #[test]
+    fn scales_of_a_group_follow_one_another() {
+        let scales = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(GroupScale::symmetric);
+        let plain = |groups| by_group(&scales, groups).iter().map(|g| g.scale).collect::<Vec<_>>();
+        assert_eq!(plain(2), [1.0, 3.0, 5.0, 0.0, 2.0, 4.0, 6.0, 0.0]);
+        assert_eq!(plain(1), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.0, 0.0]);
+        assert_eq!(by_group(&[], 0), []);
+    }
+}
