@@ -17,8 +17,12 @@ fn schemes() -> Vec<(String, Scheme)> {
             let Some(scheme) = format.scheme(arithmetic) else { continue };
             let quotients = match (arithmetic, format) {
                 (Arithmetic::OnnxRuntime, Format::Int { .. }) => &[Quotient::Reciprocal][..],
-                // It has no others.
-                (Arithmetic::OnnxRuntime, _) => &[],
+                // All lengths of groups are tried with others.
+                (Arithmetic::TorchAo, Format::Int { group: None | Some(32), .. }) => {
+                    &[Quotient::ProductF32, Quotient::ProductOwn]
+                }
+                // They have no others.
+                (Arithmetic::OnnxRuntime | Arithmetic::TorchAo, _) => &[],
                 _ => &[Quotient::F32, Quotient::Own],
             };
             for &quotient in quotients {
@@ -83,7 +87,7 @@ fn compare_matches(
         let expected = Cpu.grouped_match(weights, chunk, scheme, made_of).unwrap();
         let got = gpu.grouped_match(weights, chunk, scheme, made_of).unwrap();
         assert_eq!(got, expected, "{what} made of {made_of:?}");
-        if scheme.quotient != Quotient::Reciprocal {
+        if scheme.quotient.divides() {
             // Nothing else depends on it.
             break;
         }
@@ -214,6 +218,7 @@ fn matrices_of_several_pieces_are_the_same_on_every_adapter() {
             ("fp8-channel", other),
             ("int4-g16", Arithmetic::OnnxRuntime),
             ("int8-asym-g32", Arithmetic::OnnxRuntime),
+            ("int4-g32", Arithmetic::TorchAo),
         ] {
             let format: Format = name.parse().unwrap();
             let scheme = format.scheme(arithmetic).unwrap();
@@ -241,9 +246,16 @@ fn scales_of_every_kind_match_the_same() {
     let damaged = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
     let random = &mut Random(17);
     for scales in [&nasty[..], &[&nasty[..], &damaged].concat()] {
-        for (bits, symmetric) in [(4, true), (4, false), (8, true), (8, false)] {
+        for (bits, symmetric, arithmetic) in [
+            (4, true, Arithmetic::OnnxRuntime),
+            (4, false, Arithmetic::OnnxRuntime),
+            (8, true, Arithmetic::OnnxRuntime),
+            (8, false, Arithmetic::OnnxRuntime),
+            (4, true, Arithmetic::TorchAo),
+            (8, false, Arithmetic::TorchAo),
+        ] {
             let format = Format::Int { bits, group: Some(32), symmetric };
-            let scheme = format.scheme(Arithmetic::OnnxRuntime).unwrap();
+            let scheme = format.scheme(arithmetic).unwrap();
             let mut groups = Vec::new();
             for _ in 0..20 {
                 for &scale in scales {
