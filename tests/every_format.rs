@@ -28,11 +28,12 @@ fn wide_model() -> Vec<Stored> {
 /// Where the codes of a module are stored.
 fn codes<'a>(tensors: &'a BTreeMap<String, Stored>, module: &str) -> &'a Stored {
     let packed = tensors.get(&format!("{module}.weight_packed"));
+    let packed = packed.or_else(|| tensors.get(&format!("{module}._weight_qdata")));
     packed.unwrap_or_else(|| &tensors[&format!("{module}.weight")])
 }
 
 /// The layouts that are folders of safetensors.
-const FOLDERS: [Dialect; 2] = [Dialect::Modelopt, Dialect::CompressedTensors];
+const FOLDERS: [Dialect; 3] = [Dialect::Modelopt, Dialect::CompressedTensors, Dialect::ExecuTorch];
 
 #[test]
 fn exports_pass_their_gate_and_come_back_as_floats() {

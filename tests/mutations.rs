@@ -70,7 +70,7 @@ fn valid_file(random: &mut Random) -> Vec<u8> {
             HeaderEntry { name: format!("t{i}.weight"), dtype, shape, begin, end }
         })
         .collect();
-    let mut file = header::encode(&tensors);
+    let mut file = header::encode(&tensors, &header::Metadata::new());
     file.resize(file.len() + end as usize, 0);
     file
 }

@@ -175,7 +175,9 @@ fn compare_config(reference: &Reference, plan: &Plan, checkpoint: &Checkpoint, o
             }
             assert_eq!(file, expected_file, "{}", reference.output);
         }
-        Dialect::Onnx | Dialect::OnnxQdq => unreachable!("no reference is an ONNX model"),
+        Dialect::ExecuTorch | Dialect::Onnx | Dialect::OnnxQdq => {
+            unreachable!("no reference is an ONNX model")
+        }
         Dialect::CompressedTensors => {
             // Patterns in the list are what the user wrote, and match what is named here.
             for config in [&mut quantization, &mut expected] {

@@ -146,10 +146,12 @@ impl Batch<'_> {
         }
         if !self.args.quiet {
             writeln!(out, "{}", terminal::headline(&model))?;
-            if let Some(tie) = tie_text(&model) {
+            let outcomes = tie_outcomes(&model, &recipe, &plan);
+            let is_tied =
+                || (!outcomes.is_empty()).then(|| "embedding and head are one".to_owned());
+            if let Some(tie) = tie_text(&model).or_else(is_tied) {
                 writeln!(out, "tie       {tie}")?;
             }
-            let outcomes = tie_outcomes(&model, &recipe, &plan);
             let outcome =
                 |(label, bytes): &(String, u64)| format!("{label} {}", units::bytes(*bytes));
             if !outcomes.is_empty() {

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use prost::bytes::Bytes;
 
 use super::error::CheckpointError;
-use super::header::{self, HeaderEntry, LENGTH_BYTES};
+use super::header::{self, HeaderEntry, LENGTH_BYTES, Metadata};
 
 /// An open file of tensors. Reads are positioned, so threads share it.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct TensorFile {
     /// Length of the header with its length field: where the data start. 0 in a file whose tensors
     /// have places of their own.
     pub data_start: u64,
+    /// What its header says besides tensors.
+    pub metadata: Arc<Metadata>,
     data: Data,
 }
 
@@ -47,10 +50,12 @@ impl TensorFile {
         let mut json = vec![0; header_bytes as usize];
         read_exact_at(&handle, &mut json, LENGTH_BYTES).map_err(io_error)?;
         let data_start = LENGTH_BYTES + header_bytes;
-        let entries = header::parse(&json, file_bytes - data_start).map_err(header_error)?;
+        let (entries, metadata) =
+            header::parse(&json, file_bytes - data_start).map_err(header_error)?;
 
         let (path, name, data) = (path.to_owned(), name.to_owned(), Data::File(handle));
-        Ok((Self { path, name, file_bytes, data_start, data }, entries))
+        let metadata = Arc::new(metadata);
+        Ok((Self { path, name, file_bytes, data_start, metadata, data }, entries))
     }
 
     /// Opens a file whose tensors are found otherwise.
@@ -59,13 +64,15 @@ impl TensorFile {
         let handle = File::open(path).map_err(io_error)?;
         let file_bytes = handle.metadata().map_err(io_error)?.len();
         let (path, name, data) = (path.to_owned(), name.to_owned(), Data::File(handle));
-        Ok(Self { path, name, file_bytes, data_start: 0, data })
+        let metadata = Arc::default();
+        Ok(Self { path, name, file_bytes, data_start: 0, metadata, data })
     }
 
     /// Data that are in memory, and whose bytes no file has in this form.
     pub fn memory(path: &Path, bytes: Bytes) -> Self {
         let (path, name, data) = (path.to_owned(), String::new(), Data::Memory(bytes));
-        Self { path, name, file_bytes: 0, data_start: 0, data }
+        let metadata = Arc::default();
+        Self { path, name, file_bytes: 0, data_start: 0, metadata, data }
     }
 
     /// Fills `buffer` from `offset` of the data.

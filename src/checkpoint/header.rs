@@ -4,7 +4,7 @@
 //! Reads what the `safetensors` crate accepts and nothing else, but says which tensor is wrong and
 //! keeps the order of names; it needs the header's bytes only, never the data.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use safetensors::Dtype;
@@ -20,6 +20,9 @@ pub const LENGTH_BYTES: u64 = 8;
 pub const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 const METADATA: &str = "__metadata__";
+
+/// What a header says besides, by key.
+pub type Metadata = BTreeMap<String, String>;
 
 /// One tensor of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +55,11 @@ pub fn header_bytes(first_bytes: &[u8], file_bytes: u64) -> Result<u64, HeaderPr
 }
 
 /// Parses and checks a header whose data are `data_bytes` long. Tensors come in the order of their
-/// data, without overlap or hole.
-pub fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<HeaderEntry>, HeaderProblem> {
+/// data, without overlap or hole, and with what else the header says.
+pub fn parse(
+    header: &[u8],
+    data_bytes: u64,
+) -> Result<(Vec<HeaderEntry>, Metadata), HeaderProblem> {
     let not_json = |message: String| HeaderProblem::NotJson { message };
     if header.first() != Some(&b'{') {
         return Err(not_json("it does not start with {".to_owned()));
@@ -61,8 +67,8 @@ pub fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<HeaderEntry>, HeaderP
     let raw: RawHeader = serde_json::from_slice(header).map_err(|e| not_json(e.to_string()))?;
 
     let mut names = HashSet::new();
-    let mut entries = Vec::with_capacity(raw.0.len());
-    for (name, tensor) in raw.0 {
+    let mut entries = Vec::with_capacity(raw.tensors.len());
+    for (name, tensor) in raw.tensors {
         if !names.insert(name.clone()) {
             return Err(HeaderProblem::DuplicateName { tensor: name });
         }
@@ -70,7 +76,7 @@ pub fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<HeaderEntry>, HeaderP
     }
     entries.sort_by_key(|entry| (entry.begin, entry.end));
     check_layout(&entries, data_bytes)?;
-    Ok(entries)
+    Ok((entries, raw.metadata))
 }
 
 fn check(tensor: String, raw: RawTensor, data_bytes: u64) -> Result<HeaderEntry, HeaderProblem> {
@@ -118,10 +124,16 @@ fn check_layout(entries: &[HeaderEntry], data_bytes: u64) -> Result<(), HeaderPr
     Ok(())
 }
 
-/// The length field and header for `tensors`, which are in the order of their data. Written as the
-/// `safetensors` library writes it, down to the padding: space up to a multiple of 8 bytes.
-pub fn encode(tensors: &[HeaderEntry]) -> Vec<u8> {
-    let mut json = String::from(r#"{"__metadata__":{"format":"pt"}"#);
+/// The length field and header for `tensors`, which are in the order of their data, and for what else it is
+/// to say. Written as the `safetensors` library writes it, down to the padding: space up to a multiple of
+/// 8 bytes.
+pub fn encode(tensors: &[HeaderEntry], metadata: &Metadata) -> Vec<u8> {
+    let quoted = |text: &str| serde_json::Value::String(text.to_owned()).to_string();
+    let mut json = String::from(r#"{"__metadata__":{"format":"pt""#);
+    for (key, value) in metadata {
+        json.push_str(&format!(",{}:{}", quoted(key), quoted(value)));
+    }
+    json.push('}');
     for tensor in tensors {
         let raw = RawTensor {
             dtype: tensor.dtype.to_string(),
@@ -129,7 +141,7 @@ pub fn encode(tensors: &[HeaderEntry]) -> Vec<u8> {
             data_offsets: [tensor.begin, tensor.end],
         };
         json.push(',');
-        json.push_str(&serde_json::Value::String(tensor.name.clone()).to_string());
+        json.push_str(&quoted(&tensor.name));
         json.push(':');
         json.push_str(&serde_json::to_string(&raw).expect("strings and numbers are always JSON"));
     }
@@ -150,7 +162,10 @@ struct RawTensor {
 }
 
 /// The JSON object with repeated names kept, so that they can be refused.
-struct RawHeader(Vec<(String, RawTensor)>);
+struct RawHeader {
+    tensors: Vec<(String, RawTensor)>,
+    metadata: Metadata,
+}
 
 impl<'de> Deserialize<'de> for RawHeader {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -164,13 +179,12 @@ impl<'de> Deserialize<'de> for RawHeader {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<RawHeader, M::Error> {
                 let mut entries = Vec::new();
-                let mut has_metadata = false;
+                let mut metadata: Option<Metadata> = None;
                 while let Some(name) = map.next_key::<String>()? {
                     if name == METADATA {
-                        if std::mem::replace(&mut has_metadata, true) {
+                        if metadata.replace(map.next_value()?).is_some() {
                             return Err(serde::de::Error::duplicate_field(METADATA));
                         }
-                        map.next_value::<std::collections::HashMap<String, String>>()?;
                     } else {
                         let tensor = map.next_value().map_err(|e| {
                             serde::de::Error::custom(format!("tensor \"{name}\": {e}"))
@@ -178,7 +192,7 @@ impl<'de> Deserialize<'de> for RawHeader {
                         entries.push((name, tensor));
                     }
                 }
-                Ok(RawHeader(entries))
+                Ok(RawHeader { tensors: entries, metadata: metadata.unwrap_or_default() })
             }
         }
         deserializer.deserialize_map(Entries)
@@ -200,13 +214,15 @@ mod tests {
             entry("quote\" and ü", Dtype::BF16, &[2, 3], 4, 16),
             entry("empty", Dtype::U8, &[0, 7], 16, 16),
         ];
-        let bytes = encode(&tensors);
+        let metadata = Metadata::from([("a \"key\"".to_owned(), "{}".to_owned())]);
+        let bytes = encode(&tensors, &metadata);
         assert_eq!(bytes.len() % 8, 0);
         let length = header_bytes(&bytes, bytes.len() as u64 + 16).unwrap() as usize;
         assert_eq!(length, bytes.len() - 8);
-        let mut read = parse(&bytes[8..], 16).unwrap();
+        let (mut read, also) = parse(&bytes[8..], 16).unwrap();
         read.sort_by_key(|t| t.begin + u64::from(t.name == "empty"));
         assert_eq!(read, tensors);
+        assert_eq!(also[r#"a "key""#], "{}");
 
         let mut file = bytes;
         file.extend([0; 16]);

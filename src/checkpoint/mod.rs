@@ -13,10 +13,12 @@ mod strided;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use config::{CONFIG_FILE, Config, QUANTIZATION};
 pub use error::{CheckpointError, HeaderProblem, IndexProblem};
 pub use file::TensorFile;
+pub use header::Metadata;
 pub use locate::{SINGLE_FILE, lies_within};
 pub use onnx::{ONNX_FILE, Onnx};
 pub use safetensors::Dtype;
@@ -133,7 +135,11 @@ impl Checkpoint {
     }
 
     fn add_file(&mut self, name: &str, path: &Path) -> Result<(), CheckpointError> {
-        let (file, entries) = TensorFile::open(path, name)?;
+        let (mut file, entries) = TensorFile::open(path, name)?;
+        // Shards may all say the same of a whole checkpoint.
+        if let Some(last) = self.files.last().filter(|last| last.metadata == file.metadata) {
+            file.metadata = Arc::clone(&last.metadata);
+        }
         let index = self.files.len();
         for entry in entries {
             if let Some(first) = self.by_name.insert(entry.name.clone(), self.tensors.len()) {

@@ -3,6 +3,7 @@
 
 pub mod compressed_tensors;
 mod exclude;
+pub mod executorch;
 pub mod modelopt;
 pub mod onnx;
 pub mod onnx_qdq;
@@ -29,6 +30,9 @@ pub enum Dialect {
     Modelopt,
     /// The compressed-tensors library's checkpoints: [`compressed_tensors`].
     CompressedTensors,
+    /// torchao's tensors, for ExecuTorch and transformers: [`executorch`].
+    #[serde(rename = "executorch")]
+    ExecuTorch,
     /// ONNX models for ONNX Runtime: [`onnx`].
     Onnx,
     /// ONNX models with standard operators: [`onnx_qdq`].
@@ -37,7 +41,8 @@ pub enum Dialect {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 4] = [Self::Modelopt, Self::CompressedTensors, Self::Onnx, Self::OnnxQdq];
+    pub const ALL: [Self; 5] =
+        [Self::Modelopt, Self::CompressedTensors, Self::ExecuTorch, Self::Onnx, Self::OnnxQdq];
 
     /// What a checkpoint becomes if nothing else is asked for.
     pub const fn usual(checkpoint: &Checkpoint) -> Self {
@@ -59,6 +64,7 @@ impl Dialect {
         match self {
             Self::Modelopt => "modelopt",
             Self::CompressedTensors => "compressed-tensors",
+            Self::ExecuTorch => "executorch",
             Self::Onnx => "onnx",
             Self::OnnxQdq => "onnx-qdq",
         }
@@ -69,6 +75,7 @@ impl Dialect {
         match self {
             Self::Modelopt => "ModelOpt",
             Self::CompressedTensors => "compressed-tensors",
+            Self::ExecuTorch => "ExecuTorch",
             Self::Onnx => "ONNX",
             Self::OnnxQdq => "ONNX QDQ",
         }
@@ -79,6 +86,7 @@ impl Dialect {
         match self {
             Self::Modelopt => Arithmetic::ModelOpt,
             Self::CompressedTensors => Arithmetic::CompressedTensors,
+            Self::ExecuTorch => Arithmetic::TorchAo,
             Self::Onnx | Self::OnnxQdq => Arithmetic::OnnxRuntime,
         }
     }
@@ -87,7 +95,7 @@ impl Dialect {
     pub const fn fused_experts(self) -> FusedExperts {
         match self {
             Self::Modelopt | Self::Onnx | Self::OnnxQdq => FusedExperts::Packed,
-            Self::CompressedTensors => FusedExperts::Split,
+            Self::CompressedTensors | Self::ExecuTorch => FusedExperts::Split,
         }
     }
 
@@ -95,7 +103,7 @@ impl Dialect {
     /// offer it.
     pub fn packing(self, format: Format) -> Option<Packing> {
         let is_offered = match self {
-            Self::Modelopt | Self::Onnx | Self::OnnxQdq => true,
+            Self::Modelopt | Self::ExecuTorch | Self::Onnx | Self::OnnxQdq => true,
             Self::CompressedTensors => compressed_tensors::is_offered(format),
         };
         self.stored_packing(format).filter(|_| is_offered)
@@ -107,6 +115,7 @@ impl Dialect {
         match self {
             Self::Modelopt => modelopt::packing(format),
             Self::CompressedTensors => compressed_tensors::packing(format),
+            Self::ExecuTorch => executorch::packing(format),
             Self::Onnx => onnx::packing(format),
             Self::OnnxQdq => onnx_qdq::packing(format),
         }
@@ -116,7 +125,7 @@ impl Dialect {
     pub fn rows_together(self, format: Format) -> u64 {
         let packed = self.stored_packing(format).map_or(1, Packing::rows);
         let scaled = match format.scheme(self.arithmetic()) {
-            Some(scheme) if scheme.zero_points && !self.is_onnx() => {
+            Some(scheme) if scheme.zero_points && self.zero_points() == ZeroPoints::Columns => {
                 32 / usize::from(scheme.element.bits())
             }
             Some(scheme) => scheme.scope.rows().unwrap_or(1),
@@ -129,7 +138,7 @@ impl Dialect {
     pub const fn has_own_file(self) -> bool {
         match self {
             Self::Modelopt | Self::Onnx | Self::OnnxQdq => true,
-            Self::CompressedTensors => false,
+            Self::CompressedTensors | Self::ExecuTorch => false,
         }
     }
 
@@ -137,21 +146,25 @@ impl Dialect {
     pub const fn shares_tables(self) -> bool {
         match self {
             Self::Modelopt | Self::CompressedTensors => false,
-            Self::Onnx | Self::OnnxQdq => true,
+            Self::ExecuTorch | Self::Onnx | Self::OnnxQdq => true,
         }
     }
 
     /// The format that is meant by a name that leaves something to it.
     pub const fn resolve(self, format: Format) -> Format {
         match self {
-            Self::Modelopt | Self::CompressedTensors => format,
+            Self::Modelopt | Self::CompressedTensors | Self::ExecuTorch => format,
             Self::Onnx | Self::OnnxQdq => onnx::resolve(format),
         }
     }
 
-    /// Whether zero points are packed along rows, and not down columns.
-    pub const fn zero_points_in_rows(self) -> bool {
-        self.is_onnx()
+    /// How zero points are packed.
+    pub const fn zero_points(self) -> ZeroPoints {
+        match self {
+            Self::Modelopt | Self::CompressedTensors => ZeroPoints::Columns,
+            Self::ExecuTorch => ZeroPoints::Bytes,
+            Self::Onnx | Self::OnnxQdq => ZeroPoints::Rows,
+        }
     }
 
     /// Whether rows of a matrix may end in a part of a block.
@@ -174,6 +187,7 @@ impl Dialect {
         match self {
             Self::Modelopt => modelopt::runtimes(format),
             Self::CompressedTensors => compressed_tensors::runtimes(format),
+            Self::ExecuTorch => executorch::runtimes(format),
             Self::Onnx => onnx::runtimes(format),
             Self::OnnxQdq => onnx_qdq::runtimes(format),
         }
@@ -184,6 +198,7 @@ impl Dialect {
         match self {
             Self::Modelopt => modelopt::outputs(weight, format),
             Self::CompressedTensors => compressed_tensors::outputs(weight, format),
+            Self::ExecuTorch => executorch::outputs(weight, format),
             Self::Onnx => onnx::outputs(weight, format, role == Role::Embedding),
             Self::OnnxQdq => onnx_qdq::outputs(weight, onnx::resolve(format)),
         }
@@ -219,6 +234,7 @@ impl Dialect {
                 shortest_patterns(&kept, quantized)
             }
             Self::CompressedTensors => compressed_tensors::exclude(kept, quantized),
+            Self::ExecuTorch => kept.iter().map(|(module, _)| module.clone()).collect(),
             Self::Onnx | Self::OnnxQdq => Vec::new(),
         }
     }
@@ -232,7 +248,9 @@ impl fmt::Display for Dialect {
 
 /// The text names no dialect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown dialect \"{0}\"; known dialects: modelopt, compressed-tensors, onnx, onnx-qdq")]
+#[error(
+    "unknown dialect \"{0}\"; known dialects: modelopt, compressed-tensors, executorch, onnx, onnx-qdq"
+)]
 pub struct UnknownDialect(String);
 
 impl FromStr for Dialect {
@@ -268,6 +286,17 @@ impl Output {
     pub fn bytes(&self) -> u64 {
         self.shape.iter().product::<u64>() * self.dtype.bitsize() as u64 / 8
     }
+}
+
+/// How zero points are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZeroPoints {
+    /// In words of 32 bits down the columns.
+    Columns,
+    /// Along the rows, each of whole bytes.
+    Rows,
+    /// A signed byte each.
+    Bytes,
 }
 
 /// What an output holds.

@@ -9,8 +9,10 @@ pub enum Runtime {
     Sglang,
     /// TensorRT-LLM.
     TensorRtLlm,
-    /// Hugging Face transformers, with the compressed-tensors library beside it.
+    /// Hugging Face transformers, with the library of the layout beside it.
     Transformers,
+    /// ExecuTorch, which makes programs for devices.
+    ExecuTorch,
     /// ONNX Runtime.
     OnnxRuntime,
 }
@@ -22,6 +24,7 @@ impl fmt::Display for Runtime {
             Self::Sglang => "SGLang",
             Self::TensorRtLlm => "TensorRT-LLM",
             Self::Transformers => "transformers",
+            Self::ExecuTorch => "ExecuTorch",
             Self::OnnxRuntime => "ONNX Runtime",
         })
     }

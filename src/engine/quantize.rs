@@ -7,7 +7,7 @@ use super::schedule::Job;
 use super::transpose::codes_to_rows;
 use crate::backend::{Grouped, Quantized, Weights};
 use crate::checkpoint::Dtype;
-use crate::dialect::Part;
+use crate::dialect::{Part, ZeroPoints};
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::packing::{Packing, pack_zero_points, pack_zero_points_in_rows};
 use crate::format::{Coder, ScaleSearch, Scheme, Scope};
@@ -120,13 +120,21 @@ impl Shared<'_> {
             self.write(job, Part::Scales, at as u64, &scheme.store.encode(&scales, weights.kind))?;
         }
         let bits = scheme.element.bits();
-        if self.run.plan.dialect.zero_points_in_rows() {
-            let packed = pack_zero_points_in_rows(&scales, across, bits);
-            let at = row * (across * usize::from(bits)).div_ceil(8);
-            self.write(job, Part::ZeroPoints, at as u64, &packed)?;
-        } else if scheme.zero_points {
-            let at = row * usize::from(bits) / 32 * across * 4;
-            let packed = pack_zero_points(&scales, across, bits);
+        let zero_points = match self.run.plan.dialect.zero_points() {
+            ZeroPoints::Rows => Some((
+                row * (across * usize::from(bits)).div_ceil(8),
+                pack_zero_points_in_rows(&scales, across, bits),
+            )),
+            ZeroPoints::Columns => scheme.zero_points.then(|| {
+                let at = row * usize::from(bits) / 32 * across * 4;
+                (at, pack_zero_points(&scales, across, bits))
+            }),
+            ZeroPoints::Bytes => {
+                let bytes = scales.iter().map(|group| group.zero_point.cast_unsigned());
+                Some((row * across, bytes.collect()))
+            }
+        };
+        if let Some((at, packed)) = zero_points {
             self.write(job, Part::ZeroPoints, at as u64, &packed)?;
         }
         if job.chunk == 0 {

@@ -9,7 +9,7 @@ use super::ExportError;
 use crate::checkpoint::index::{self, INDEX_FILE};
 use crate::checkpoint::{CONFIG_FILE, Config, QUANTIZATION, SINGLE_FILE, python_json};
 use crate::dialect::modelopt::{self, QUANT_CONFIG_FILE};
-use crate::dialect::{Dialect, compressed_tensors};
+use crate::dialect::{Dialect, compressed_tensors, executorch};
 use crate::plan::Plan;
 
 /// The key that says whether embedding and head are one.
@@ -28,6 +28,7 @@ pub fn files(plan: &Plan, source: Option<&Config>) -> BTreeMap<&'static str, Str
             (modelopt::quantization_config(&layers, &plan.exclude), indent)
         }
         Dialect::Onnx | Dialect::OnnxQdq => return files,
+        Dialect::ExecuTorch => (executorch::quantization_config(&layers, &plan.exclude), "  "),
         Dialect::CompressedTensors => {
             (compressed_tensors::quantization_config(&layers, &plan.exclude), "  ")
         }

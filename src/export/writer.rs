@@ -35,8 +35,9 @@ impl Writer {
             let file = File::create_new(&path).map_err(io_error)?;
             file.set_len(planned.bytes).map_err(io_error)?;
             match &planned.contents {
-                Contents::Safetensors => {
-                    write_all_at(&file, &header::encode(&planned.tensors), 0).map_err(io_error)?;
+                Contents::Safetensors(metadata) => {
+                    let header = header::encode(&planned.tensors, metadata);
+                    write_all_at(&file, &header, 0).map_err(io_error)?;
                 }
                 Contents::Onnx(skeleton) => {
                     write_model(&file, skeleton, planned, source).map_err(io_error)?;

@@ -307,7 +307,7 @@ enum TieEffect {
 
 fn tie_of(model: &Model<'_>, member: &Member, recipe: &Recipe, dialect: Dialect) -> TieEffect {
     let outcome = recipe.tied_in(dialect);
-    if dialect.shares_tables() {
+    if dialect.shares_tables() && (dialect.is_onnx() || outcome != TiedOutcome::Untie) {
         return match (&model.tie, outcome) {
             (tie, _) if tie.embedding() != Some(member.index) => TieEffect::None,
             (Tie::HeadAbsent { .. }, TiedOutcome::Untie) => TieEffect::FloatHead,

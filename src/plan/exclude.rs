@@ -27,7 +27,14 @@ pub fn exclude(entries: &[Entry], tie: &Tie, dialect: Dialect) -> Vec<String> {
             (owner_of(&output.name).to_owned(), role)
         }));
     }
-    if let Tie::HeadAbsent { head_name, .. } = tie {
+    let is_shared = |embedding: usize| {
+        let of_table = |entry: &&Entry| entry.member.index == embedding;
+        let table = entries.iter().find(of_table).and_then(Entry::format);
+        dialect.shares_tables() && table.is_some()
+    };
+    if let Tie::HeadAbsent { head_name, embedding } = tie
+        && !is_shared(*embedding)
+    {
         kept.push((module_of(head_name).to_owned(), Role::Head));
     }
     kept.sort();

@@ -2,8 +2,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Entry;
+use crate::checkpoint::Metadata;
 use crate::checkpoint::header::{self, HeaderEntry};
 use crate::checkpoint::{Checkpoint, SINGLE_FILE};
 use crate::dialect::Output;
@@ -37,8 +39,8 @@ pub struct PlannedFile {
 /// What a file has besides the data of tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Contents {
-    /// A safetensors header, from which places of tensors count.
-    Safetensors,
+    /// A safetensors header, from which places of tensors count, and what it says besides tensors.
+    Safetensors(Arc<Metadata>),
     /// An ONNX model, in which tensors lie.
     Onnx(Skeleton),
     /// Nothing: an ONNX model says what is where.
@@ -70,14 +72,20 @@ impl PlannedFile {
     /// Where the places of its tensors count from.
     pub fn data_start(&self) -> u64 {
         match self.contents {
-            Contents::Safetensors => self.header_bytes(),
+            Contents::Safetensors(_) => self.header_bytes(),
             Contents::Onnx(_) | Contents::Data => 0,
         }
     }
 }
 
-/// Spreads all outputs over files.
-pub fn layout(entries: &[Entry], checkpoint: &Checkpoint, sharding: Sharding) -> Vec<PlannedFile> {
+/// Spreads all outputs over files. Every header says `metadata`.
+pub fn layout(
+    entries: &[Entry],
+    checkpoint: &Checkpoint,
+    sharding: Sharding,
+    metadata: Metadata,
+) -> Vec<PlannedFile> {
+    let metadata = &Arc::new(metadata);
     match sharding {
         Sharding::AsSource => {
             let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -90,11 +98,11 @@ pub fn layout(entries: &[Entry], checkpoint: &Checkpoint, sharding: Sharding) ->
             };
             members
                 .into_iter()
-                .map(|(file, members)| file_of(name(file), &members, entries))
+                .map(|(file, members)| file_of(name(file), &members, entries, metadata))
                 .collect()
         }
         Sharding::AtMost(limit) => {
-            let shards = fill(entries, limit);
+            let shards = fill(entries, limit, metadata);
             let count = shards.len();
             let name = |i: usize| match count {
                 1 => SINGLE_FILE.to_owned(),
@@ -103,19 +111,20 @@ pub fn layout(entries: &[Entry], checkpoint: &Checkpoint, sharding: Sharding) ->
             shards
                 .iter()
                 .enumerate()
-                .map(|(i, members)| file_of(name(i), members, entries))
+                .map(|(i, members)| file_of(name(i), members, entries, metadata))
                 .collect()
         }
     }
 }
 
 /// Fills shards in order, starting a new one where the next entry would exceed the limit.
-fn fill(entries: &[Entry], limit: u64) -> Vec<Vec<usize>> {
-    let empty = header::encode(&[]).len() as u64;
+fn fill(entries: &[Entry], limit: u64, metadata: &Metadata) -> Vec<Vec<usize>> {
+    let empty = header::encode(&[], metadata).len() as u64;
+    let alone = header::encode(&[], &Metadata::new()).len() as u64;
     let mut shards: Vec<Vec<usize>> = Vec::new();
     let mut filled = 0;
     for (i, entry) in entries.iter().enumerate() {
-        let bytes = entry.bytes_after() + header_share(entry, limit) - empty;
+        let bytes = entry.bytes_after() + header_share(entry, limit) - alone;
         match shards.last_mut() {
             Some(shard) if filled + bytes <= limit => shard.push(i),
             _ => {
@@ -140,12 +149,17 @@ fn header_share(entry: &Entry, limit: u64) -> u64 {
         end: limit,
     };
     let tensors: Vec<HeaderEntry> = entry.outputs.iter().map(largest).collect();
-    header::encode(&tensors).len() as u64 + PADDING
+    header::encode(&tensors, &Metadata::new()).len() as u64 + PADDING
 }
 
 /// Orders the outputs of a file as the `safetensors` library does, widest type first and then by
 /// name, which keeps every tensor aligned.
-fn file_of(name: String, members: &[usize], entries: &[Entry]) -> PlannedFile {
+fn file_of(
+    name: String,
+    members: &[usize],
+    entries: &[Entry],
+    metadata: &Arc<Metadata>,
+) -> PlannedFile {
     let mut outputs: Vec<(usize, usize)> = members
         .iter()
         .flat_map(|&entry| (0..entries[entry].outputs.len()).map(move |output| (entry, output)))
@@ -172,6 +186,6 @@ fn file_of(name: String, members: &[usize], entries: &[Entry]) -> PlannedFile {
             }
         })
         .collect();
-    let bytes = header::encode(&tensors).len() as u64 + end;
-    PlannedFile::new(name, Contents::Safetensors, tensors, outputs, bytes)
+    let bytes = header::encode(&tensors, metadata).len() as u64 + end;
+    PlannedFile::new(name, Contents::Safetensors(Arc::clone(metadata)), tensors, outputs, bytes)
 }

@@ -31,10 +31,10 @@ pub use layout::{Contents, PlannedFile, Sharding, layout};
 pub use reason::Reason;
 pub use rule_use::RuleUse;
 pub use sizes::Sizes;
-pub use tie_outcomes::{second_table_bytes, tie_outcomes};
+pub use tie_outcomes::{second_table_bytes, shared_label, tie_outcomes};
 
-use crate::checkpoint::{Checkpoint, ONNX_FILE, Tensor};
-use crate::dialect::{Dialect, Output, Part, onnx_qdq};
+use crate::checkpoint::{Checkpoint, Metadata, ONNX_FILE, Tensor};
+use crate::dialect::{Dialect, Output, Part, executorch, onnx_qdq};
 use crate::format::{Format, Quotient, ScaleSearch};
 use crate::model::{Member, Model, Role, is_quantizable, module_of};
 use crate::recipe::{Recipe, TiedOutcome};
@@ -219,7 +219,7 @@ impl Plan {
                 let name = (ONNX_FILE, recipe.external_data);
                 graph::files(&entries, dialect, model.checkpoint, &model.uses, name)?
             }
-            false => layout(&entries, model.checkpoint, sharding),
+            false => layout(&entries, model.checkpoint, sharding, metadata(&entries, dialect)),
         };
         let exclude = exclude::exclude(&entries, &model.tie, dialect);
         findings.extend(about::about_checkpoint(model.checkpoint));
@@ -302,6 +302,15 @@ impl Plan {
     }
 }
 
+/// What headers say besides tensors.
+fn metadata(entries: &[Entry], dialect: Dialect) -> Metadata {
+    let tensors = entries.iter().map(|entry| (&entry.member.tensor, entry.format()));
+    match dialect {
+        Dialect::ExecuTorch => executorch::metadata(tensors),
+        _ => Metadata::new(),
+    }
+}
+
 /// Formats that the dialect has no place for, or that nobody would load, are refused before
 /// anything else.
 fn check_formats(recipe: &Recipe, dialect: Dialect) -> Result<(), PlanError> {
@@ -372,7 +381,7 @@ mod tests {
             let entries: Vec<HeaderEntry> = tensors.iter().map(entry).collect();
             let folder = TempDir::new().unwrap();
             let file = folder.path().join("model.safetensors");
-            let header = header::encode(&entries);
+            let header = header::encode(&entries, &header::Metadata::new());
             fs::write(&file, &header).unwrap();
             let file = File::options().write(true).open(&file).unwrap();
             file.set_len(header.len() as u64 + end).unwrap();

@@ -19,6 +19,9 @@ pub fn share(model: &Model<'_>, recipe: &Recipe, dialect: Dialect, decided: &mut
     if !shares || recipe.formats().next().is_none() {
         return;
     }
+    if dialect == Dialect::ExecuTorch {
+        return share_twice(model, dialect, decided);
+    }
     let entries = &mut decided.entries;
     let position = |entries: &[Entry], index: usize| {
         entries.iter().position(|entry| entry.member.index == index)
@@ -66,6 +69,34 @@ pub fn share(model: &Model<'_>, recipe: &Recipe, dialect: Dialect, decided: &mut
     }
 }
 
+/// Gives a stored head the format of the table that it equals: the same codes and scales under its own
+/// name. Loaders tie what the config says is tied.
+fn share_twice(model: &Model<'_>, dialect: Dialect, decided: &mut Decided) {
+    let pair = match &model.tie {
+        Tie::HeadStored { embedding, head, differs: false } => [*embedding, *head],
+        Tie::Unknown { embedding, .. } => {
+            let mut entries = decided.entries.iter();
+            let table = entries.find(|entry| entry.member.index == *embedding);
+            decided.tie_is_open = table.is_some_and(|table| table.format().is_some());
+            return;
+        }
+        _ => return,
+    };
+    let decision = |index: usize| {
+        let entry = decided.entries.iter().find(|entry| entry.member.index == index)?;
+        Some(entry.decision.clone())
+    };
+    let Some(table @ Decision::Quantize { format, .. }) = decision(pair[0]) else { return };
+    let head = decided.entries.iter_mut().find(|entry| entry.member.index == pair[1]);
+    let kept = head.filter(|head| {
+        matches!(&head.decision, Decision::Keep(reason) if !matches!(reason, Reason::Rule(_)))
+    });
+    if let Some(head) = kept {
+        head.outputs = dialect.outputs(&head.member.tensor, head.member.role, format);
+        head.decision = table;
+    }
+}
+
 fn uses<'a>(model: &'a Model<'_>, index: usize) -> Option<&'a TensorUses> {
     model.uses.get(index)
 }
@@ -76,6 +107,11 @@ fn is_value(model: &Model<'_>, index: usize) -> bool {
     let in_main = |graph: &Onnx| graph.initializer(index).owner == TensorOwner::Graph(0);
     let is_input = uses(model, index).is_some_and(|uses| uses.is_input);
     graph.is_some_and(in_main) && !is_input
+}
+
+/// Whether a table that is shared is stored once: torchao's loaders want a head that is stored to stay so.
+pub const fn is_stored_once(tie: &Tie, dialect: Dialect) -> bool {
+    dialect.is_onnx() || !matches!(tie, Tie::HeadStored { .. } | Tie::HeadMatches { .. })
 }
 
 /// Makes a head, or its codes, read those of a table.

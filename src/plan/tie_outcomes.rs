@@ -1,7 +1,10 @@
 //! What each thing that can become of a tied table takes.
 
+use super::share::is_stored_once;
 use super::{Plan, Sharding};
-use crate::dialect::Output;
+use crate::dialect::{Dialect, Output};
+use crate::format::Format;
+use crate::model::ties::Tie;
 use crate::model::{Model, Role};
 use crate::recipe::{Recipe, TiedOutcome};
 
@@ -18,7 +21,7 @@ pub fn tie_outcomes(model: &Model<'_>, recipe: &Recipe, plan: &Plan) -> Vec<(Str
     let outcomes = [
         ("float".to_owned(), false, TiedOutcome::Share),
         (format!("{format} table, float head"), true, TiedOutcome::Untie),
-        (format!("one {format} table for both"), true, TiedOutcome::Share),
+        (shared_label(&model.tie, plan.dialect, format), true, TiedOutcome::Share),
     ];
     let bytes = |(label, quantize_embeddings, tied)| {
         let recipe = Recipe { quantize_embeddings, tied: Some(tied), ..recipe.clone() };
@@ -28,11 +31,20 @@ pub fn tie_outcomes(model: &Model<'_>, recipe: &Recipe, plan: &Plan) -> Vec<(Str
     outcomes.into_iter().filter_map(bytes).collect()
 }
 
+/// What a table that is shared is called.
+pub fn shared_label(tie: &Tie, dialect: Dialect, format: Format) -> String {
+    match is_stored_once(tie, dialect) {
+        true => format!("one {format} table for both"),
+        false => format!("{format} table and head"),
+    }
+}
+
 /// Bytes that codes and scales of its own would take for a head that can read those of the table. `None`
 /// where it cannot, and without a format.
 pub fn second_table_bytes(model: &Model<'_>, recipe: &Recipe, plan: &Plan) -> Option<u64> {
     let format = recipe.format.filter(|_| plan.dialect.shares_tables())?;
-    let table = model.tie.embedding().filter(|_| model.tie.is_tied())?;
+    let is_one = model.tie.is_tied() && is_stored_once(&model.tie, plan.dialect);
+    let table = model.tie.embedding().filter(|_| is_one)?;
     let format = plan.dialect.resolve(format);
     let outputs = plan.dialect.outputs(model.tensor(table), Role::Head, format);
     Some(outputs.iter().map(Output::bytes).sum())

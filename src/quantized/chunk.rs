@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Layer;
 use crate::backend::{Backend, BackendError, GroupedChunk, Nvfp4Chunk, Weights};
 use crate::checkpoint::{Checkpoint, CheckpointError, Dtype, Tensor};
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, ZeroPoints};
 use crate::engine::codes_to_blocks;
 use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Rule, Scaling};
 use crate::format::packing::{Packing, unpack_zero_points, unpack_zero_points_in_rows};
@@ -159,14 +159,21 @@ pub fn read_chunk(
     if let Some(zero_points) = tensor(layer.parts.zero_points) {
         let bits = scheme.element.bits();
         let across = scheme.scope.across(columns);
-        let unpacked = if layer.dialect.zero_points_in_rows() {
-            let row_bytes = (across * usize::from(bits)).div_ceil(8);
-            let packed = read(zero_points, first * row_bytes..end * row_bytes)?;
-            unpack_zero_points_in_rows(&packed, across, bits)
-        } else {
-            let word_row = |row: usize| (row * usize::from(bits)).div_ceil(32) * across * 4;
-            let packed = read(zero_points, word_row(first)..word_row(end))?;
-            unpack_zero_points(&packed, end - first, across, bits)
+        let unpacked = match layer.dialect.zero_points() {
+            ZeroPoints::Rows => {
+                let row_bytes = (across * usize::from(bits)).div_ceil(8);
+                let packed = read(zero_points, first * row_bytes..end * row_bytes)?;
+                unpack_zero_points_in_rows(&packed, across, bits)
+            }
+            ZeroPoints::Columns => {
+                let word_row = |row: usize| (row * usize::from(bits)).div_ceil(32) * across * 4;
+                let packed = read(zero_points, word_row(first)..word_row(end))?;
+                unpack_zero_points(&packed, end - first, across, bits)
+            }
+            ZeroPoints::Bytes => {
+                let bytes = read(zero_points, first * across..end * across)?;
+                bytes.into_iter().map(u8::cast_signed).collect()
+            }
         };
         for (scale, zero_point) in scales.iter_mut().zip(unpacked) {
             scale.zero_point = zero_point;
@@ -205,7 +212,7 @@ pub fn places(
 /// What the global scale of a dialect means.
 pub fn nvfp4_rule(dialect: Dialect) -> Rule {
     match dialect {
-        Dialect::Modelopt | Dialect::Onnx | Dialect::OnnxQdq => Rule::Dynamic,
+        Dialect::Modelopt | Dialect::ExecuTorch | Dialect::Onnx | Dialect::OnnxQdq => Rule::Dynamic,
         Dialect::CompressedTensors => Rule::CompressedTensors,
     }
 }

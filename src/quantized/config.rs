@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::ignore::{IgnoreList, pattern};
 use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor, python_json};
 use crate::dialect::modelopt::{self, MIXED_PRECISION, QUANT_CONFIG_FILE};
-use crate::dialect::{Dialect, ExcludeList};
+use crate::dialect::{Dialect, ExcludeList, executorch};
 use crate::format::Format;
 use crate::model::{Role, role_of};
 
@@ -84,6 +84,12 @@ pub fn dialect_of(checkpoint: &Checkpoint) -> Dialect {
         return Dialect::Onnx;
     }
     let method = checkpoint.config.as_ref().and_then(|config| config.quantization_method());
+    let is_torchao = |tensor: &Tensor| {
+        executorch::weight_of(&tensor.name).is_some_and(|(_, part)| part == executorch::CODES)
+    };
+    if method.as_deref() == Some(executorch::METHOD) || checkpoint.tensors.iter().any(is_torchao) {
+        return Dialect::ExecuTorch;
+    }
     let named = Dialect::ALL.into_iter().find(|dialect| method.as_deref() == Some(dialect.name()));
     named.unwrap_or_else(|| {
         if Foreign::of(checkpoint).is_some() {
@@ -113,11 +119,15 @@ impl Stated {
         let config = config.and_then(Config::quantization).cloned();
         let file = match dialect {
             Dialect::Modelopt => quant_file(checkpoint),
-            Dialect::CompressedTensors | Dialect::Onnx | Dialect::OnnxQdq => None,
+            Dialect::CompressedTensors | Dialect::ExecuTorch | Dialect::Onnx | Dialect::OnnxQdq => {
+                None
+            }
         };
         let foreign = Foreign::of(checkpoint);
         let ignore = match (&config, &file) {
-            (Some(config), _) if foreign.is_some() => strings(config.get("modules_to_not_convert")),
+            (Some(config), _) if foreign.is_some() || dialect == Dialect::ExecuTorch => {
+                strings(config.get("modules_to_not_convert"))
+            }
             (Some(config), _) => strings(config.get("ignore")),
             (None, file) => strings(file.as_ref().and_then(|q| q.get("exclude_modules"))),
         };
@@ -136,6 +146,11 @@ impl Stated {
             _ if foreign.is_some() => stated.all = stated.format_of_foreign(),
             Dialect::Modelopt => stated.read_modelopt(),
             Dialect::CompressedTensors => stated.read_groups(),
+            Dialect::ExecuTorch => {
+                let layers = super::torchao::find(checkpoint);
+                stated.layers =
+                    layers.into_iter().map(|layer| (layer.module, layer.format)).collect();
+            }
             Dialect::Onnx | Dialect::OnnxQdq => {}
         }
         stated
@@ -197,7 +212,7 @@ impl Stated {
     pub fn expects(&self, module: &str) -> Option<Option<Format>> {
         match self.dialect {
             _ if self.foreign.is_some() => self.all,
-            Dialect::Modelopt | Dialect::Onnx | Dialect::OnnxQdq => {
+            Dialect::Modelopt | Dialect::ExecuTorch | Dialect::Onnx | Dialect::OnnxQdq => {
                 self.all.or_else(|| self.layers.get(module).copied())
             }
             Dialect::CompressedTensors => {

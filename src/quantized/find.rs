@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Layer, Parts, graph};
+use super::{Layer, Parts, graph, torchao};
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::dialect::{Dialect, ExcludeList, Output, Part, compressed_tensors as ct, modelopt};
 use crate::format::Format;
@@ -44,6 +44,9 @@ pub fn find(
 ) -> Vec<Layer> {
     if checkpoint.onnx.is_some() {
         return graph::find(checkpoint, source);
+    }
+    if dialect == Dialect::ExecuTorch {
+        return torchao::find(checkpoint);
     }
     // By the name of the weight.
     let mut layers: BTreeMap<String, Parts> = BTreeMap::new();

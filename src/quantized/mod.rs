@@ -12,6 +12,7 @@ mod qdq;
 mod run;
 mod settle;
 mod store;
+mod torchao;
 
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dialect::Dialect;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Layer;
-use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor};
+use crate::checkpoint::{Checkpoint, Config, Dtype, Metadata, Tensor};
 use crate::dialect::{Output, Part};
 use crate::format::ScaleSearch;
 use crate::model::{InputAxis, Member};
@@ -42,7 +42,7 @@ pub fn plan(
             entries.push(Entry { member, decision: Decision::Keep(reason), outputs });
         }
     }
-    let files = layout(&entries, checkpoint, sharding);
+    let files = layout(&entries, checkpoint, sharding, Metadata::new());
     Plan {
         dialect: super::dialect_of(checkpoint),
         quotient: None,

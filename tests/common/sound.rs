@@ -13,7 +13,7 @@ pub fn accepted_file(file: &[u8]) -> Option<Vec<HeaderEntry>> {
     let first = &file[..file.len().min(LENGTH_BYTES as usize)];
     let length = header::header_bytes(first, file.len() as u64).ok()? as usize;
     let (json, data) = file[first.len()..].split_at(length);
-    let tensors = header::parse(json, data.len() as u64).ok()?;
+    let (tensors, _) = header::parse(json, data.len() as u64).ok()?;
 
     let mut end = 0;
     for tensor in &tensors {

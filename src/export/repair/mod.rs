@@ -90,9 +90,14 @@ pub fn repair(
         );
         return Err(ExportError::NotVerifiable { path: path.to_owned(), problem }.into());
     }
-    if opened.checkpoint.onnx.is_some() {
-        let problem = "ONNX models are verified, but not repaired: quantize the float model again";
-        let (path, problem) = (path.to_owned(), problem.to_owned());
+    if !matches!(opened.stated.dialect, Dialect::Modelopt | Dialect::CompressedTensors) {
+        let what = match opened.stated.dialect {
+            Dialect::ExecuTorch => "torchao's checkpoints",
+            _ => "ONNX models",
+        };
+        let problem =
+            format!("{what} are verified, but not repaired: quantize the float model again");
+        let path = path.to_owned();
         return Err(ExportError::NotVerifiable { path, problem }.into());
     }
     check_folder(options.out)?;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::super::verify::Opened;
 use super::diagnose::{Diagnosis, Fix};
 use super::{Irreparable, NotRepaired, Rescaled};
-use crate::checkpoint::Dtype;
+use crate::checkpoint::{Dtype, Metadata};
 use crate::dialect::{Output, Part};
 use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, Sink, in_order, steps};
 use crate::plan::{Decision, Plan, Reason, Sharding, layout};
@@ -33,7 +33,7 @@ pub fn plan(opened: &Opened<'_>, diagnosis: &Diagnosis, sharding: Sharding) -> P
             }
         }
     }
-    plan.files = layout(&plan.entries, checkpoint, sharding);
+    plan.files = layout(&plan.entries, checkpoint, sharding, Metadata::new());
     plan.bytes_after = plan.files.iter().map(|file| file.bytes).sum();
     plan
 }

@@ -62,7 +62,7 @@ fn config(opened: &Opened<'_>) -> Check {
             Dialect::Modelopt => {
                 format!("neither config.json nor {QUANT_CONFIG_FILE} describes the quantization")
             }
-            Dialect::CompressedTensors | Dialect::Onnx | Dialect::OnnxQdq => {
+            Dialect::CompressedTensors | Dialect::ExecuTorch | Dialect::Onnx | Dialect::OnnxQdq => {
                 "config.json does not describe the quantization".to_owned()
             }
         });
@@ -169,6 +169,9 @@ fn ties(opened: &Opened<'_>) -> Vec<String> {
             .find(move |layer| role_of(&format!("{}.weight", layer.module), &[1, 1]) == role)
     };
     let mut problems = Vec::new();
+    if opened.stated.dialect.shares_tables() {
+        return problems;
+    }
     for packed in [packed_as(Role::Embedding), packed_as(Role::Head)].into_iter().flatten() {
         if tied == Some(true) {
             problems.push(format!("{} is packed while tie_word_embeddings is true", packed.module));

@@ -84,6 +84,7 @@ fn layout_ui(ui: &mut Ui, document: &Document, recipe: &mut Recipe, change: &mut
     let said = |dialect| match dialect {
         Dialect::Modelopt => "As NVIDIA ModelOpt exports Hugging Face checkpoints",
         Dialect::CompressedTensors => "As the compressed-tensors library stores them",
+        Dialect::ExecuTorch => "As torchao stores them, for ExecuTorch and transformers",
         Dialect::Onnx => "MatMulNBits and GatherBlockQuantized, which ONNX Runtime has",
         Dialect::OnnxQdq => "DequantizeLinear with blocks, which every runtime of opset 21 has",
     };

@@ -5,7 +5,7 @@ use super::{Analysis, Document};
 use crate::export::config;
 use crate::format::Format;
 use crate::model::{Model, Role};
-use crate::plan::{Decision, Plan, Reason};
+use crate::plan::{Decision, Plan, Reason, shared_label};
 use crate::recipe::{Recipe, TiedOutcome};
 
 /// What an export would write besides weights, and what it could be instead.
@@ -99,7 +99,7 @@ fn choices(
                 // Where it stays float, one that is there twice is stored once if tables are shared.
                 (label("float"), false, if is_opted_in { Share } else { tied }),
                 (format!("{format} table, float head"), true, Untie),
-                (format!("one {format} table for both"), true, Share),
+                (shared_label(&analysis.tie, analysis.plan.dialect, format), true, Share),
             ];
             // Nobody would choose it, but a recipe may say it.
             choices.extend((now == (true, Keep)).then(|| (label("opted in, kept"), true, Keep)));

@@ -117,7 +117,7 @@ fn tensors_ui(ui: &mut Ui, analysis: &Analysis, file: &PlannedFile) {
     heading(ui, &file.name);
     let tensors = count(file.tensors.len() as u64, "tensor");
     let rest = match file.contents {
-        Contents::Safetensors => "are header",
+        Contents::Safetensors(_) => "are header",
         Contents::Onnx(_) => "are graph",
         Contents::Data => "lie between tensors",
     };
