@@ -215,15 +215,19 @@ fn layer_packing(layer: &Layer, format: Format, shape: &[u64]) -> u64 {
 
 /// Whether all zero points are 2^(bits − 1), as of a weight that has none.
 pub fn are_in_the_middle(checkpoint: &Checkpoint, zero_points: &Tensor, bits: u8) -> bool {
+    // The other nibble of a last byte may be anything, but ONNX Runtime makes it the same.
+    are_all(checkpoint, zero_points, if bits == 4 { 0x88 } else { 0x80 })
+}
+
+/// Whether every byte of a tensor can be read and is this one.
+pub fn are_all(checkpoint: &Checkpoint, tensor: &Tensor, byte: u8) -> bool {
     const CHUNK_BYTES: u64 = 1 << 20;
-    let middle = if bits == 4 { 0x88 } else { 0x80 };
     let mut buffer = Vec::new();
     let mut at = 0;
-    while at < zero_points.bytes {
-        buffer.resize((zero_points.bytes - at).min(CHUNK_BYTES) as usize, 0);
-        let read = checkpoint.read_at(zero_points, &mut buffer, at);
-        // The other nibble of a last byte may be anything, but ONNX Runtime makes it the same.
-        if read.is_err() || buffer.iter().any(|byte| *byte != middle) {
+    while at < tensor.bytes {
+        buffer.resize((tensor.bytes - at).min(CHUNK_BYTES) as usize, 0);
+        let read = checkpoint.read_at(tensor, &mut buffer, at);
+        if read.is_err() || buffer.iter().any(|found| *found != byte) {
             return false;
         }
         at += buffer.len() as u64;

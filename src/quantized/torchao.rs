@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::graph::are_all;
 use super::{Layer, Parts};
-use crate::checkpoint::{Checkpoint, Dtype, Tensor};
+use crate::checkpoint::{Checkpoint, Dtype};
 use crate::dialect::{Dialect, executorch};
 use crate::format::Format;
 use crate::model::natural_order;
@@ -74,7 +75,7 @@ fn told(
         let (shape, dtype) = (&zero_points.shape, zero_points.dtype);
         return Err(format!("its zero points are {dtype} {shape:?}, not I8 {:?}", scales.shape));
     }
-    let symmetric = are_zero(checkpoint, zero_points);
+    let symmetric = are_all(checkpoint, zero_points, 0);
     let group = match across {
         1 => None,
         _ => Some(u16::try_from(columns / across).map_err(|_| "its groups are too long")?),
@@ -88,19 +89,4 @@ fn told(
         _ => Format::Int { bits, group, symmetric },
     };
     Ok((format, vec![*rows, *columns]))
-}
-
-fn are_zero(checkpoint: &Checkpoint, zero_points: &Tensor) -> bool {
-    const CHUNK_BYTES: u64 = 1 << 20;
-    let mut buffer = Vec::new();
-    let mut at = 0;
-    while at < zero_points.bytes {
-        buffer.resize((zero_points.bytes - at).min(CHUNK_BYTES) as usize, 0);
-        let read = checkpoint.read_at(zero_points, &mut buffer, at);
-        if read.is_err() || buffer.iter().any(|byte| *byte != 0) {
-            return false;
-        }
-        at += buffer.len() as u64;
-    }
-    true
 }
