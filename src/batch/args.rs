@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 
 use crate::dialect::Dialect;
-use crate::format::{Format, ScaleSearch};
+use crate::format::{Format, ScaleDtype, ScaleSearch};
 use crate::recipe::{ExpertScale, Indivisible, Preset, Recipe, RecipeError, TiedOutcome};
 use crate::report::{Column, Filter, GroupBy, UnknownColumn};
 
@@ -64,7 +64,7 @@ pub struct Args {
     /// Verify CHECKPOINT, which is quantized
     #[arg(long, help_heading = "What to do", conflicts_with_all = [
         "out", "format", "export", "recipe", "preset", "include", "exclude", "quantize_embeddings", "tied", "external_data",
-        "scale_search", "expert_scale", "indivisible", "unserved", "max_shard_size", "report", "strict", "group_by",
+        "scale_search", "scale_dtype", "expert_scale", "indivisible", "unserved", "max_shard_size", "report", "strict", "group_by",
         "filter", "sort"
     ])]
     pub verify: bool,
@@ -72,7 +72,7 @@ pub struct Args {
     /// Write CHECKPOINT, which is quantized, into --out as floats
     #[arg(long, help_heading = "What to do", requires = "out", conflicts_with_all = [
         "dry_run", "stats", "verify", "format", "export", "recipe", "preset", "include", "exclude",
-        "quantize_embeddings", "tied", "external_data", "scale_search", "expert_scale", "indivisible", "unserved", "report", "strict"
+        "quantize_embeddings", "tied", "external_data", "scale_search", "scale_dtype", "expert_scale", "indivisible", "unserved", "report", "strict"
     ])]
     pub dequantize: bool,
 
@@ -80,7 +80,7 @@ pub struct Args {
     /// nothing is written if nothing is wrong
     #[arg(long, help_heading = "What to do", requires = "out", conflicts_with_all = [
         "dequantize", "dry_run", "stats", "verify", "format", "export", "recipe", "preset", "include",
-        "exclude", "quantize_embeddings", "tied", "external_data", "scale_search", "expert_scale", "indivisible",
+        "exclude", "quantize_embeddings", "tied", "external_data", "scale_search", "scale_dtype", "expert_scale", "indivisible",
         "unserved", "report", "strict", "group_by", "filter", "sort"
     ])]
     pub repair: bool,
@@ -121,10 +121,15 @@ pub struct Args {
     #[arg(long, value_name = "GLOB", help_heading = "How")]
     pub exclude: Vec<String>,
 
-    /// How block scales are chosen: max, mse, sweep, four-over-six, k-quant, where the format has a
-    /// choice [default: max]
+    /// How block scales are chosen: max, mse, sweep, four-over-six, k-quant, no-clipping, where the
+    /// format has a choice [default: max]
     #[arg(long, value_name = "HOW", help_heading = "How")]
     pub scale_search: Option<ScaleSearch>,
+
+    /// Float type of stored scales: own (that of the weights), or f32, which WebGPU needs; codes are then
+    /// found in f32 arithmetic. In the layouts executorch and q4gsw [default: own]
+    #[arg(long, value_name = "TYPE", help_heading = "How")]
+    pub scale_dtype: Option<ScaleDtype>,
 
     /// Quantize embedding tables like linear layers
     #[arg(long, help_heading = "How")]
@@ -266,6 +271,7 @@ impl Args {
         recipe.external_data |= self.external_data;
         recipe.indivisible = self.indivisible.unwrap_or(recipe.indivisible);
         recipe.expert_scale = self.expert_scale.unwrap_or(recipe.expert_scale);
+        recipe.scale_dtype = self.scale_dtype.unwrap_or(recipe.scale_dtype);
         recipe.scale_search = self.scale_search.unwrap_or(recipe.scale_search);
         recipe.unserved |= self.unserved;
         recipe.quantize_embeddings |= self.quantize_embeddings;

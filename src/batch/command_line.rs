@@ -112,6 +112,8 @@ impl Words {
         }
         self.flag("--external-data", recipe.external_data);
         self.unless_default("--scale-search", recipe.scale_search, default.scale_search);
+        let [dtype, own] = [&recipe, &&default].map(|recipe| name(&recipe.scale_dtype));
+        self.unless_default("--scale-dtype", dtype, own);
         let [experts, each] = [&recipe, &&default].map(|recipe| name(&recipe.expert_scale));
         self.unless_default("--expert-scale", experts, each);
         self.unless_default("--indivisible", recipe.indivisible, default.indivisible);
@@ -151,7 +153,7 @@ mod tests {
     use super::*;
     use crate::batch::Args;
     use crate::dialect::Dialect;
-    use crate::format::{Format, ScaleSearch};
+    use crate::format::{Format, ScaleDtype, ScaleSearch};
     use crate::recipe::{Action, ExpertScale, Indivisible, Preset, Rule, TiedOutcome};
 
     /// The words of a line, as a shell takes them apart.
@@ -195,6 +197,7 @@ mod tests {
             format: Some(Format::Nvfp4),
             export: Some(Dialect::CompressedTensors),
             scale_search: ScaleSearch::FourOverSix,
+            scale_dtype: ScaleDtype::F32,
             quantize_embeddings: true,
             expert_scale: ExpertScale::Joint,
             tied: Some(TiedOutcome::Untie),

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::{Output, Part, Runtime, scale_dtype};
 use crate::checkpoint::{Dtype, Metadata, Tensor};
 use crate::format::packing::Packing;
-use crate::format::{Arithmetic, Format};
+use crate::format::{Arithmetic, Format, ScaleDtype, ScaleSearch};
 
 /// The name in configs.
 pub const METHOD: &str = "torchao";
@@ -143,7 +143,11 @@ pub fn stated_bits(metadata: &Metadata) -> impl Iterator<Item = (&str, u8)> {
 
 /// The value of `quantization_config` in `config.json`. `layers` are the quantized modules; the format of
 /// most of them is what loaders would give to others, while headers say what each is.
-pub fn quantization_config(layers: &[(String, Format)], kept: &[String]) -> Value {
+pub fn quantization_config(
+    layers: &[(String, Format)],
+    kept: &[String],
+    (search, scale_dtype): (ScaleSearch, ScaleDtype),
+) -> Value {
     let mut counts: BTreeMap<Format, usize> = BTreeMap::new();
     layers.iter().for_each(|(_, format)| *counts.entry(*format).or_default() += 1);
     let most = counts.into_iter().max_by_key(|(_, count)| *count).map(|(format, _)| format);
@@ -154,7 +158,15 @@ pub fn quantization_config(layers: &[(String, Format)], kept: &[String]) -> Valu
         }
         None => json!({ "_type": "PerAxis", "_version": 1, "_data": { "axis": 0 } }),
     };
-    let mapping = if symmetric { "SYMMETRIC" } else { "ASYMMETRIC" };
+    let mapping = match (symmetric, search) {
+        (true, ScaleSearch::NoClipping) => "SYMMETRIC_NO_CLIPPING_ERR",
+        (true, _) => "SYMMETRIC",
+        (false, _) => "ASYMMETRIC",
+    };
+    let scale_dtype = match scale_dtype {
+        ScaleDtype::Own => Value::Null,
+        ScaleDtype::F32 => json!({ "_type": "torch.dtype", "_data": "float32" }),
+    };
     let kept = if kept.is_empty() { Value::Null } else { json!(kept) };
     json!({
         "quant_method": METHOD,
@@ -165,7 +177,7 @@ pub fn quantization_config(layers: &[(String, Format)], kept: &[String]) -> Valu
                 "weight_dtype": { "_type": "torch.dtype", "_data": format!("int{bits}") },
                 "granularity": granularity,
                 "mapping_type": { "_type": "MappingType", "_data": mapping },
-                "scale_dtype": null,
+                "scale_dtype": scale_dtype,
                 "intx_packing_format":
                     { "_type": "IntxPackingFormat", "_data": "UNPACKED_TO_INT8" },
                 "intx_choose_qparams_algorithm":

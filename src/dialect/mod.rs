@@ -150,6 +150,11 @@ impl Dialect {
         }
     }
 
+    /// Whether scales may be stored in another float type than that of the weights.
+    pub const fn chooses_scale_dtype(self) -> bool {
+        matches!(self, Self::ExecuTorch)
+    }
+
     /// The format that is meant by a name that leaves something to it.
     pub const fn resolve(self, format: Format) -> Format {
         match self {

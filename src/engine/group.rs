@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::dialect::Dialect;
 use crate::format::nvfp4::{Rule, Scaling};
 use crate::format::nvfp4_search::Search;
-use crate::format::{Coder, Format, Nvfp4Tables, Quotient, ScaleSearch};
+use crate::format::{Coder, Format, Nvfp4Tables, Quotient, ScaleDtype, ScaleSearch, torchao};
 use crate::numeric::FloatKind;
 use crate::plan::{Entry, Plan};
 
@@ -21,13 +21,15 @@ pub struct Method {
     pub search: ScaleSearch,
     /// With quotients that are rounded so, if not as the arithmetic says.
     pub quotient: Option<Quotient>,
+    /// With scales that are stored in this type.
+    pub scale_dtype: ScaleDtype,
 }
 
 impl Method {
     /// As a plan quantizes to a format.
     pub fn of(plan: &Plan, format: Format) -> Self {
-        let (dialect, quotient) = (plan.dialect, plan.quotient);
-        Self { format, dialect, search: plan.search_for(format), quotient }
+        let (dialect, quotient, scale_dtype) = (plan.dialect, plan.quotient, plan.scale_dtype);
+        Self { format, dialect, search: plan.search_for(format), quotient, scale_dtype }
     }
 }
 
@@ -54,8 +56,12 @@ impl Encoder {
     /// this largest magnitude.
     pub fn new(method: Method, group_kind: FloatKind, kind: FloatKind, amax: f32) -> Self {
         match method.format.scheme(method.dialect.arithmetic()) {
-            Some(mut scheme) => {
+            Some(scheme) => {
+                let mut scheme = method.scale_dtype.applied_to(scheme);
                 scheme.quotient = method.quotient.unwrap_or(scheme.quotient);
+                if method.search == ScaleSearch::NoClipping {
+                    scheme = torchao::without_clipping(scheme);
+                }
                 scheme.search = method.search;
                 Self::Grouped(Coder::new(scheme, kind, amax))
             }

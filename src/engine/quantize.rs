@@ -94,9 +94,10 @@ impl Shared<'_> {
         let columns = self.stored_columns(job);
         let Grouped { codes, scales, amax, weights: sums, errors } =
             backend.grouped_quantize(weights, columns, coder)?;
-        let unsearched = match scheme.search {
-            ScaleSearch::KQuant => {
-                let scheme = Scheme { search: ScaleSearch::Max, ..*scheme };
+        let arithmetic = self.run.plan.dialect.arithmetic();
+        let unsearched = match entry.format().and_then(|format| format.scheme(arithmetic)) {
+            Some(usual) if scheme.search != ScaleSearch::Max => {
+                let scheme = Scheme { search: ScaleSearch::Max, rule: usual.rule, ..*scheme };
                 let plain = Coder { scheme, ..*coder };
                 Some(backend.grouped_quantize(weights, columns, &plain)?.errors)
             }

@@ -28,7 +28,10 @@ pub fn files(plan: &Plan, source: Option<&Config>) -> BTreeMap<&'static str, Str
             (modelopt::quantization_config(&layers, &plan.exclude), indent)
         }
         Dialect::Onnx | Dialect::OnnxQdq => return files,
-        Dialect::ExecuTorch => (executorch::quantization_config(&layers, &plan.exclude), "  "),
+        Dialect::ExecuTorch => {
+            let scales = (plan.search, plan.scale_dtype);
+            (executorch::quantization_config(&layers, &plan.exclude, scales), "  ")
+        }
         Dialect::CompressedTensors => {
             (compressed_tensors::quantization_config(&layers, &plan.exclude), "  ")
         }

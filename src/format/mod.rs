@@ -15,6 +15,7 @@ mod nvfp4_tables;
 pub mod onnx_runtime;
 pub mod packing;
 pub mod q4gsw;
+mod scale_dtype;
 mod search;
 pub mod torchao;
 
@@ -25,6 +26,7 @@ pub use grouped::{
     Coder, Element, Extent, GroupScale, Quotient, ScaleStore, Scheme, Scope, SmallFloatTies,
 };
 pub use nvfp4_tables::{Nvfp4Tables, SCALE_CODES, SearchTables};
+pub use scale_dtype::ScaleDtype;
 pub use search::{ScaleSearch, UnknownSearch};
 
 /// Whose version of a format's arithmetic: the tools round scales differently.

@@ -54,7 +54,7 @@ impl Search {
     /// largest magnitude is `amax`; `None` where nothing is tried. `rule` is that of scales which
     /// are not searched for.
     pub fn new(search: ScaleSearch, rule: Rule, kind: FloatKind, amax: f32) -> Option<Self> {
-        if matches!(search, ScaleSearch::Max | ScaleSearch::KQuant) {
+        if matches!(search, ScaleSearch::Max | ScaleSearch::KQuant | ScaleSearch::NoClipping) {
             return None;
         }
         let codes = 1..TRIAL_CODES as u8;
@@ -85,7 +85,7 @@ impl Search {
                     .map(|code| search_of.codes(amax * (e4m3::decode(code) / e4m3::MAX)))
                     .collect(),
             ),
-            ScaleSearch::Mse | ScaleSearch::Max | ScaleSearch::KQuant => {
+            ScaleSearch::Mse | ScaleSearch::Max | ScaleSearch::KQuant | ScaleSearch::NoClipping => {
                 Trials::Multiples(mse_multiples())
             }
         };

@@ -1,4 +1,4 @@
-//! How scales are chosen: from the largest magnitude, or by trying several.
+//! How scales are chosen: from the largest magnitude, or from more, or by trying several.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,11 +19,14 @@ pub enum ScaleSearch {
     FourOverSix,
     /// Of several scales and zero points, those of the least weighted error: [`super::k_quant`].
     KQuant,
+    /// Largest and smallest weight both have a code: [`super::torchao`].
+    NoClipping,
 }
 
 impl ScaleSearch {
     /// Every one, in the order they are listed.
-    pub const ALL: [Self; 5] = [Self::Max, Self::Mse, Self::Sweep, Self::FourOverSix, Self::KQuant];
+    pub const ALL: [Self; 6] =
+        [Self::Max, Self::Mse, Self::Sweep, Self::FourOverSix, Self::KQuant, Self::NoClipping];
 
     /// The name on the command line and in recipes.
     pub const fn name(self) -> &'static str {
@@ -33,6 +36,7 @@ impl ScaleSearch {
             Self::Sweep => "sweep",
             Self::FourOverSix => "four-over-six",
             Self::KQuant => "k-quant",
+            Self::NoClipping => "no-clipping",
         }
     }
 
@@ -41,8 +45,10 @@ impl ScaleSearch {
     pub fn is_for(self, format: Format, arithmetic: Arithmetic) -> bool {
         let is_nvfp4 = format == Format::Nvfp4;
         let is_asymmetric = matches!(format, Format::Int { group: Some(_), symmetric: false, .. });
+        let is_symmetric = matches!(format, Format::Int { symmetric: true, .. });
         match (self, arithmetic) {
             (Self::Max, _) => true,
+            (Self::NoClipping, _) => is_symmetric && arithmetic == Arithmetic::TorchAo,
             (Self::KQuant, _) => is_asymmetric && arithmetic == Arithmetic::OnnxRuntime,
             (_, Arithmetic::ModelOpt) => is_nvfp4,
             (_, Arithmetic::CompressedTensors) => is_nvfp4 && self == Self::Sweep,
@@ -59,7 +65,9 @@ impl fmt::Display for ScaleSearch {
 
 /// The text names no search.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown scale search \"{0}\"; known: max, mse, sweep, four-over-six, k-quant")]
+#[error(
+    "unknown scale search \"{0}\"; known: max, mse, sweep, four-over-six, k-quant, no-clipping"
+)]
 pub struct UnknownSearch(String);
 
 impl FromStr for ScaleSearch {

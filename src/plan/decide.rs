@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use super::share::share;
 use super::{Decision, Entry, Finding, FindingKind, Reason};
 use crate::checkpoint::{Dtype, Tensor};
-use crate::dialect::{Dialect, Output, onnx_qdq};
-use crate::format::Format;
+use crate::dialect::{Dialect, Output, Part, onnx_qdq};
+use crate::format::{Format, ScaleDtype};
 use crate::model::ties::Tie;
 use crate::model::{InputAxis, Member, Model, Role, natural_order};
 use crate::recipe::{Action, Indivisible, Recipe, RuleSet, TiedOutcome};
@@ -24,6 +24,8 @@ pub struct Decided {
 pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dialect) -> Decided {
     let (entries, findings) = (Vec::new(), Vec::new());
     let mut decided = Decided { entries, findings, untied: false, tie_is_open: false };
+    let outputs_of =
+        |tensor: &Tensor, role, format| stored(dialect, tensor, role, format, recipe.scale_dtype);
     let by_rules = |member| by_rules(model, member, recipe, rules, dialect);
     let decisions = model.members.iter().map(by_rules);
     for (member, mut decision) in whole_where_kept(model, decisions.collect()) {
@@ -44,7 +46,7 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
                     note(FindingKind::TieUnknown { shares });
                 }
                 TieEffect::Keep => {
-                    let packed = dialect.outputs(tensor, member.role, format);
+                    let packed = outputs_of(tensor, member.role, format);
                     let packed: u64 = packed.iter().map(Output::bytes).sum();
                     let head = match model.tie {
                         Tie::HeadStored { .. } | Tie::HeadMatches { .. } => tensor.bytes,
@@ -68,10 +70,8 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
         match &decision {
             Decision::Quantize { format, padded_columns, .. } => {
                 let stored = match padded_columns {
-                    Some(columns) => {
-                        dialect.outputs(&padded(tensor, *columns), member.role, *format)
-                    }
-                    None => dialect.outputs(tensor, member.role, *format),
+                    Some(columns) => outputs_of(&padded(tensor, *columns), member.role, *format),
+                    None => outputs_of(tensor, member.role, *format),
                 };
                 outputs.splice(0..0, stored);
             }
@@ -179,6 +179,22 @@ fn by_rules(
         }
         Some(reason) => Decision::Keep(reason),
     }
+}
+
+/// What is stored for a weight, with scales of the type that is asked for.
+pub fn stored(
+    dialect: Dialect,
+    weight: &Tensor,
+    role: Role,
+    format: Format,
+    scale_dtype: ScaleDtype,
+) -> Vec<Output> {
+    let mut outputs = dialect.outputs(weight, role, format);
+    let scales = outputs.iter_mut().filter(|output| output.part == Part::Scales);
+    if scale_dtype == ScaleDtype::F32 {
+        scales.for_each(|scales| scales.dtype = Dtype::F32);
+    }
+    outputs
 }
 
 /// A matrix with rows of another length.

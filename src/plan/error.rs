@@ -80,6 +80,15 @@ pub enum PlanError {
         /// The dialect.
         dialect: Dialect,
     },
+    /// Scales of the dialect have the type they have.
+    #[error(
+        "scales in {dialect} have one type: --scale-dtype is for {}",
+        choosing().collect::<Vec<_>>().join(" and ")
+    )]
+    NoScaleDtype {
+        /// The dialect.
+        dialect: Dialect,
+    },
     /// No runtime reads one packed table for embedding and head.
     #[error(
         "no runtime reads one packed table for embedding and head in {dialect}: \
@@ -129,6 +138,11 @@ pub enum PlanError {
 
 fn names(formats: impl Iterator<Item = Format>) -> String {
     formats.map(Format::name).collect::<Vec<_>>().join(", ")
+}
+
+/// The dialects whose scales may be of several types.
+fn choosing() -> impl Iterator<Item = &'static str> {
+    Dialect::ALL.into_iter().filter(|dialect| dialect.chooses_scale_dtype()).map(Dialect::name)
 }
 
 /// Where a search can be had.

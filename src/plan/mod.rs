@@ -35,7 +35,7 @@ pub use tie_outcomes::{second_table_bytes, shared_label, tie_outcomes};
 
 use crate::checkpoint::{Checkpoint, Metadata, ONNX_FILE, Tensor};
 use crate::dialect::{Dialect, Output, Part, executorch, onnx_qdq};
-use crate::format::{Format, Quotient, ScaleSearch};
+use crate::format::{Format, Quotient, ScaleDtype, ScaleSearch};
 use crate::model::{Member, Model, Role, is_quantizable, module_of};
 use crate::recipe::{Recipe, TiedOutcome};
 
@@ -49,6 +49,8 @@ pub struct Plan {
     pub quotient: Option<Quotient>,
     /// How block scales are chosen, in the formats that have a choice.
     pub search: ScaleSearch,
+    /// The float type that scales are stored in.
+    pub scale_dtype: ScaleDtype,
     /// One entry a tensor, in natural order of names.
     pub entries: Vec<Entry>,
     /// Tensors that share a global scale: indices of entries. A tensor that shares with none is a
@@ -237,6 +239,7 @@ impl Plan {
             dialect,
             quotient: None,
             search: recipe.scale_search,
+            scale_dtype: recipe.scale_dtype,
             groups,
             exclude,
             tie_word_embeddings: decided.untied.then_some(false),
@@ -326,6 +329,9 @@ fn check_formats(recipe: &Recipe, dialect: Dialect) -> Result<(), PlanError> {
     let is_for = |format: Format| search.is_for(format, dialect.arithmetic());
     if recipe.formats().next().is_some() && !recipe.formats().any(is_for) {
         return Err(PlanError::NoSearch { search, dialect });
+    }
+    if recipe.scale_dtype != ScaleDtype::Own && !dialect.chooses_scale_dtype() {
+        return Err(PlanError::NoScaleDtype { dialect });
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! One table of codes for embedding and head.
 
-use super::decide::Decided;
+use super::decide::{Decided, stored};
 use super::{Decision, Entry, Reason, SharedTable};
 use crate::checkpoint::Onnx;
 use crate::dialect::{Dialect, Output};
@@ -20,7 +20,7 @@ pub fn share(model: &Model<'_>, recipe: &Recipe, dialect: Dialect, decided: &mut
         return;
     }
     if dialect == Dialect::ExecuTorch {
-        return share_twice(model, dialect, decided);
+        return share_twice(model, recipe, dialect, decided);
     }
     let entries = &mut decided.entries;
     let position = |entries: &[Entry], index: usize| {
@@ -71,7 +71,7 @@ pub fn share(model: &Model<'_>, recipe: &Recipe, dialect: Dialect, decided: &mut
 
 /// Gives a stored head the format of the table that it equals: the same codes and scales under its own
 /// name. Loaders tie what the config says is tied.
-fn share_twice(model: &Model<'_>, dialect: Dialect, decided: &mut Decided) {
+fn share_twice(model: &Model<'_>, recipe: &Recipe, dialect: Dialect, decided: &mut Decided) {
     let pair = match &model.tie {
         Tie::HeadStored { embedding, head, differs: false } => [*embedding, *head],
         Tie::Unknown { embedding, .. } => {
@@ -92,7 +92,8 @@ fn share_twice(model: &Model<'_>, dialect: Dialect, decided: &mut Decided) {
         matches!(&head.decision, Decision::Keep(reason) if !matches!(reason, Reason::Rule(_)))
     });
     if let Some(head) = kept {
-        head.outputs = dialect.outputs(&head.member.tensor, head.member.role, format);
+        let Entry { member, .. } = &head;
+        head.outputs = stored(dialect, &member.tensor, member.role, format, recipe.scale_dtype);
         head.decision = table;
     }
 }

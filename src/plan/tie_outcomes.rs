@@ -1,5 +1,6 @@
 //! What each thing that can become of a tied table takes.
 
+use super::decide::stored;
 use super::share::is_stored_once;
 use super::{Plan, Sharding};
 use crate::dialect::{Dialect, Output};
@@ -46,6 +47,7 @@ pub fn second_table_bytes(model: &Model<'_>, recipe: &Recipe, plan: &Plan) -> Op
     let is_one = model.tie.is_tied() && is_stored_once(&model.tie, plan.dialect);
     let table = model.tie.embedding().filter(|_| is_one)?;
     let format = plan.dialect.resolve(format);
-    let outputs = plan.dialect.outputs(model.tensor(table), Role::Head, format);
+    let (weight, scale_dtype) = (model.tensor(table), recipe.scale_dtype);
+    let outputs = stored(plan.dialect, weight, Role::Head, format, scale_dtype);
     Some(outputs.iter().map(Output::bytes).sum())
 }

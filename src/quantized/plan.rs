@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::Layer;
 use crate::checkpoint::{Checkpoint, Config, Dtype, Metadata, Tensor};
 use crate::dialect::{Output, Part};
-use crate::format::ScaleSearch;
+use crate::format::{ScaleDtype, ScaleSearch};
 use crate::model::{InputAxis, Member};
 use crate::plan::{Decision, Entry, Plan, Reason, Sharding, layout};
 
@@ -47,6 +47,7 @@ pub fn plan(
         dialect: super::dialect_of(checkpoint),
         quotient: None,
         search: ScaleSearch::Max,
+        scale_dtype: ScaleDtype::Own,
         groups: Vec::new(),
         exclude: Vec::new(),
         tie_word_embeddings: None,

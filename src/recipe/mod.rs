@@ -20,7 +20,7 @@ pub use rules::{exclude_source, include_source};
 
 use crate::checkpoint::Checkpoint;
 use crate::dialect::Dialect;
-use crate::format::{Format, ScaleSearch};
+use crate::format::{Format, ScaleDtype, ScaleSearch};
 
 /// A recipe as it stands in a TOML file.
 ///
@@ -51,6 +51,9 @@ pub struct Recipe {
     /// How block scales are chosen, in the formats that have a choice.
     #[serde(default)]
     pub scale_search: ScaleSearch,
+    /// The float type that scales are stored in, in the layouts that have a choice.
+    #[serde(default)]
+    pub scale_dtype: ScaleDtype,
     /// Whether embedding tables are quantized like linear layers.
     #[serde(default)]
     pub quantize_embeddings: bool,

@@ -3,8 +3,9 @@
 use eframe::egui::{self, RichText, ScrollArea, Ui};
 
 use super::rules::rules_ui;
+use crate::checkpoint::Dtype;
 use crate::dialect::Dialect;
-use crate::format::{Format, ScaleSearch};
+use crate::format::{Format, ScaleDtype, ScaleSearch};
 use crate::gui::app::{App, Asked};
 use crate::gui::session::{Document, Quantized};
 use crate::gui::theme::Theme;
@@ -129,7 +130,11 @@ fn format_ui(
         };
         choice(ui, None, name(None).to_owned());
         for format in dialect.formats() {
-            let bits = dialect.bits_per_weight_of(document.weight_type, format);
+            let scales = match recipe.scale_dtype {
+                ScaleDtype::Own => document.weight_type,
+                ScaleDtype::F32 => Dtype::F32,
+            };
+            let bits = dialect.bits_per_weight_of(scales, format);
             choice(ui, Some(format), format!("{format}   {bits:.2} bits a weight"));
         }
     });
@@ -151,6 +156,7 @@ fn loaders_ui(ui: &mut Ui, recipe: &Recipe, dialect: Dialect) {
 fn more_ui(ui: &mut Ui, document: &Document, recipe: &mut Recipe, change: &mut Option<String>) {
     let dialect = recipe.dialect_for(&document.checkpoint);
     searches_ui(ui, recipe, dialect, change);
+    scale_dtype_ui(ui, recipe, dialect, change);
     caption(ui, "Rows that do not divide into blocks");
     let mut ways = vec![
         (Indivisible::Keep, "keep", "They stay float"),
@@ -192,6 +198,8 @@ fn searches_ui(ui: &mut Ui, recipe: &mut Recipe, dialect: Dialect, change: &mut 
         (ScaleSearch::Mse, "mse", "The scale of the least squared error among those near it"),
         (ScaleSearch::Sweep, "sweep", "The best of every scale"),
         (ScaleSearch::FourOverSix, "four-over-six", "The better of two targets for the largest"),
+        (ScaleSearch::KQuant, "k-quant", "Scale and zero point of the least weighted error"),
+        (ScaleSearch::NoClipping, "no clipping", "Both ends of a group have a code"),
     ];
     let format = recipe.format.or_else(|| dialect.packing(Format::Nvfp4).map(|_| Format::Nvfp4));
     let is_for = |search: ScaleSearch| {
@@ -206,6 +214,22 @@ fn searches_ui(ui: &mut Ui, recipe: &mut Recipe, dialect: Dialect, change: &mut 
     if let Some(search) = segments(ui, "Block scales", &possible, recipe.scale_search) {
         recipe.scale_search = search;
         *change = Some(format!("scale search {search}"));
+    }
+}
+
+/// The type that scales are stored in, where there is a choice.
+fn scale_dtype_ui(ui: &mut Ui, recipe: &mut Recipe, dialect: Dialect, change: &mut Option<String>) {
+    if !dialect.chooses_scale_dtype() && recipe.scale_dtype == ScaleDtype::Own {
+        return;
+    }
+    let types = [
+        (ScaleDtype::Own, "own", "The type of the weights"),
+        (ScaleDtype::F32, "f32", "What WebGPU reads; codes are found in f32 arithmetic then"),
+    ];
+    caption(ui, "Type of scales");
+    if let Some(dtype) = segments(ui, "Type of scales", &types, recipe.scale_dtype) {
+        recipe.scale_dtype = dtype;
+        *change = Some("type of scales".to_owned());
     }
 }
 
