@@ -33,7 +33,8 @@ fn codes<'a>(tensors: &'a BTreeMap<String, Stored>, module: &str) -> &'a Stored 
 }
 
 /// The layouts that are folders of safetensors.
-const FOLDERS: [Dialect; 3] = [Dialect::Modelopt, Dialect::CompressedTensors, Dialect::ExecuTorch];
+const FOLDERS: [Dialect; 4] =
+    [Dialect::Modelopt, Dialect::CompressedTensors, Dialect::ExecuTorch, Dialect::Q4gsw];
 
 #[test]
 fn exports_pass_their_gate_and_come_back_as_floats() {

@@ -5,7 +5,7 @@ mod common;
 use common::{KINDS, Tensor, Tensors, backends, bytes, infinity, load};
 use quantscope::backend::{Grouped, GroupedChunk};
 use quantscope::format::packing::Packing;
-use quantscope::format::q4gsw::{NibbleOrder, by_group};
+use quantscope::format::q4gsw::{NibbleOrder, filled_rows, scale_place};
 use quantscope::format::{Arithmetic, Coder, GroupScale, ScaleStore, Scheme, Scope, int, torchao};
 use quantscope::numeric::FloatKind;
 
@@ -112,11 +112,12 @@ fn every_matrix_is_reproduced() {
             }
             // What the tool wrote is not filled up to a multiple of four rows.
             let (across, rows) = (scheme.scope.across(columns), codes.len() / columns);
-            let ordered = by_group(&scales, across);
-            let ordered: Vec<_> = ordered.chunks(rows.next_multiple_of(4)).collect();
-            assert!(ordered.iter().all(|group| group[rows..].iter().all(|g| g.scale == 0.0)));
-            let filled: Vec<_> = ordered.iter().flat_map(|group| group[..rows].to_vec()).collect();
-            let stored = scheme.store.encode(&filled, kind);
+            assert_eq!(rows, filled_rows(rows));
+            let mut ordered = scales.clone();
+            for (i, scale) in scales.iter().enumerate() {
+                ordered[scale_place(i % across, i / across, rows)] = *scale;
+            }
+            let stored = scheme.store.encode(&ordered, kind);
             parts += compare(&golden, &format!("{name}.scale_linear"), &stored, what);
         }
     }

@@ -175,8 +175,8 @@ fn compare_config(reference: &Reference, plan: &Plan, checkpoint: &Checkpoint, o
             }
             assert_eq!(file, expected_file, "{}", reference.output);
         }
-        Dialect::ExecuTorch | Dialect::Onnx | Dialect::OnnxQdq => {
-            unreachable!("no reference is an ONNX model")
+        Dialect::ExecuTorch | Dialect::Q4gsw | Dialect::Onnx | Dialect::OnnxQdq => {
+            unreachable!("no reference is of these")
         }
         Dialect::CompressedTensors => {
             // Patterns in the list are what the user wrote, and match what is named here.

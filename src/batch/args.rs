@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 
 use crate::dialect::Dialect;
+use crate::format::q4gsw::NibbleOrder;
 use crate::format::{Format, ScaleDtype, ScaleSearch};
 use crate::recipe::{ExpertScale, Indivisible, Preset, Recipe, RecipeError, TiedOutcome};
 use crate::report::{Column, Filter, GroupBy, UnknownColumn};
@@ -64,7 +65,7 @@ pub struct Args {
     /// Verify CHECKPOINT, which is quantized
     #[arg(long, help_heading = "What to do", conflicts_with_all = [
         "out", "format", "export", "recipe", "preset", "include", "exclude", "quantize_embeddings", "tied", "external_data",
-        "scale_search", "scale_dtype", "expert_scale", "indivisible", "unserved", "max_shard_size", "report", "strict", "group_by",
+        "scale_search", "scale_dtype", "nibbles", "expert_scale", "indivisible", "unserved", "max_shard_size", "report", "strict", "group_by",
         "filter", "sort"
     ])]
     pub verify: bool,
@@ -72,7 +73,7 @@ pub struct Args {
     /// Write CHECKPOINT, which is quantized, into --out as floats
     #[arg(long, help_heading = "What to do", requires = "out", conflicts_with_all = [
         "dry_run", "stats", "verify", "format", "export", "recipe", "preset", "include", "exclude",
-        "quantize_embeddings", "tied", "external_data", "scale_search", "scale_dtype", "expert_scale", "indivisible", "unserved", "report", "strict"
+        "quantize_embeddings", "tied", "external_data", "scale_search", "scale_dtype", "nibbles", "expert_scale", "indivisible", "unserved", "report", "strict"
     ])]
     pub dequantize: bool,
 
@@ -80,7 +81,7 @@ pub struct Args {
     /// nothing is written if nothing is wrong
     #[arg(long, help_heading = "What to do", requires = "out", conflicts_with_all = [
         "dequantize", "dry_run", "stats", "verify", "format", "export", "recipe", "preset", "include",
-        "exclude", "quantize_embeddings", "tied", "external_data", "scale_search", "scale_dtype", "expert_scale", "indivisible",
+        "exclude", "quantize_embeddings", "tied", "external_data", "scale_search", "scale_dtype", "nibbles", "expert_scale", "indivisible",
         "unserved", "report", "strict", "group_by", "filter", "sort"
     ])]
     pub repair: bool,
@@ -100,8 +101,9 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT", help_heading = "How")]
     pub format: Option<Format>,
 
-    /// Layout of the export: modelopt, compressed-tensors, onnx [default: onnx for an ONNX model, else
-    /// modelopt]
+    /// Layout of the export: modelopt, compressed-tensors, executorch, q4gsw (ExecuTorch's packed
+    /// constants, to look at or for WebGPU programs; ExecuTorch loads executorch), onnx, onnx-qdq
+    /// [default: onnx for an ONNX model, else modelopt]
     #[arg(long, value_name = "DIALECT", help_heading = "How")]
     pub export: Option<Dialect>,
 
@@ -131,6 +133,11 @@ pub struct Args {
     #[arg(long, value_name = "TYPE", help_heading = "How")]
     pub scale_dtype: Option<ScaleDtype>,
 
+    /// Which of two codes has the low nibble in the layout q4gsw, in an embedding table that no head
+    /// reads [default: even-low]
+    #[arg(long, value_name = "ORDER", help_heading = "How")]
+    pub nibbles: Option<NibbleOrder>,
+
     /// Quantize embedding tables like linear layers
     #[arg(long, help_heading = "How")]
     pub quantize_embeddings: bool,
@@ -141,7 +148,7 @@ pub struct Args {
     pub expert_scale: Option<ExpertScale>,
 
     /// What becomes of a table that the head shares, when it is to be quantized [default: share in
-    /// ONNX, else keep]
+    /// executorch, q4gsw and ONNX, else keep]
     #[arg(long, value_name = "OUTCOME", help_heading = "How")]
     pub tied: Option<TiedOutcome>,
 
@@ -272,6 +279,7 @@ impl Args {
         recipe.indivisible = self.indivisible.unwrap_or(recipe.indivisible);
         recipe.expert_scale = self.expert_scale.unwrap_or(recipe.expert_scale);
         recipe.scale_dtype = self.scale_dtype.unwrap_or(recipe.scale_dtype);
+        recipe.nibbles = self.nibbles.unwrap_or(recipe.nibbles);
         recipe.scale_search = self.scale_search.unwrap_or(recipe.scale_search);
         recipe.unserved |= self.unserved;
         recipe.quantize_embeddings |= self.quantize_embeddings;

@@ -114,6 +114,8 @@ impl Words {
         self.unless_default("--scale-search", recipe.scale_search, default.scale_search);
         let [dtype, own] = [&recipe, &&default].map(|recipe| name(&recipe.scale_dtype));
         self.unless_default("--scale-dtype", dtype, own);
+        let [nibbles, even_low] = [&recipe, &&default].map(|recipe| name(&recipe.nibbles));
+        self.unless_default("--nibbles", nibbles, even_low);
         let [experts, each] = [&recipe, &&default].map(|recipe| name(&recipe.expert_scale));
         self.unless_default("--expert-scale", experts, each);
         self.unless_default("--indivisible", recipe.indivisible, default.indivisible);
@@ -153,6 +155,7 @@ mod tests {
     use super::*;
     use crate::batch::Args;
     use crate::dialect::Dialect;
+    use crate::format::q4gsw::NibbleOrder;
     use crate::format::{Format, ScaleDtype, ScaleSearch};
     use crate::recipe::{Action, ExpertScale, Indivisible, Preset, Rule, TiedOutcome};
 
@@ -198,6 +201,7 @@ mod tests {
             export: Some(Dialect::CompressedTensors),
             scale_search: ScaleSearch::FourOverSix,
             scale_dtype: ScaleDtype::F32,
+            nibbles: NibbleOrder::EvenHigh,
             quantize_embeddings: true,
             expert_scale: ExpertScale::Joint,
             tied: Some(TiedOutcome::Untie),

@@ -7,6 +7,7 @@ pub mod executorch;
 pub mod modelopt;
 pub mod onnx;
 pub mod onnx_qdq;
+pub mod q4gsw;
 mod runtime;
 
 use std::fmt;
@@ -33,6 +34,8 @@ pub enum Dialect {
     /// torchao's tensors, for ExecuTorch and transformers: [`executorch`].
     #[serde(rename = "executorch")]
     ExecuTorch,
+    /// The packed constants of ExecuTorch's programs: [`q4gsw`].
+    Q4gsw,
     /// ONNX models for ONNX Runtime: [`onnx`].
     Onnx,
     /// ONNX models with standard operators: [`onnx_qdq`].
@@ -41,8 +44,14 @@ pub enum Dialect {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Self; 5] =
-        [Self::Modelopt, Self::CompressedTensors, Self::ExecuTorch, Self::Onnx, Self::OnnxQdq];
+    pub const ALL: [Self; 6] = [
+        Self::Modelopt,
+        Self::CompressedTensors,
+        Self::ExecuTorch,
+        Self::Q4gsw,
+        Self::Onnx,
+        Self::OnnxQdq,
+    ];
 
     /// What a checkpoint becomes if nothing else is asked for.
     pub const fn usual(checkpoint: &Checkpoint) -> Self {
@@ -65,6 +74,7 @@ impl Dialect {
             Self::Modelopt => "modelopt",
             Self::CompressedTensors => "compressed-tensors",
             Self::ExecuTorch => "executorch",
+            Self::Q4gsw => "q4gsw",
             Self::Onnx => "onnx",
             Self::OnnxQdq => "onnx-qdq",
         }
@@ -76,6 +86,7 @@ impl Dialect {
             Self::Modelopt => "ModelOpt",
             Self::CompressedTensors => "compressed-tensors",
             Self::ExecuTorch => "ExecuTorch",
+            Self::Q4gsw => "q4gsw",
             Self::Onnx => "ONNX",
             Self::OnnxQdq => "ONNX QDQ",
         }
@@ -86,7 +97,7 @@ impl Dialect {
         match self {
             Self::Modelopt => Arithmetic::ModelOpt,
             Self::CompressedTensors => Arithmetic::CompressedTensors,
-            Self::ExecuTorch => Arithmetic::TorchAo,
+            Self::ExecuTorch | Self::Q4gsw => Arithmetic::TorchAo,
             Self::Onnx | Self::OnnxQdq => Arithmetic::OnnxRuntime,
         }
     }
@@ -95,7 +106,7 @@ impl Dialect {
     pub const fn fused_experts(self) -> FusedExperts {
         match self {
             Self::Modelopt | Self::Onnx | Self::OnnxQdq => FusedExperts::Packed,
-            Self::CompressedTensors | Self::ExecuTorch => FusedExperts::Split,
+            Self::CompressedTensors | Self::ExecuTorch | Self::Q4gsw => FusedExperts::Split,
         }
     }
 
@@ -103,8 +114,8 @@ impl Dialect {
     /// offer it.
     pub fn packing(self, format: Format) -> Option<Packing> {
         let is_offered = match self {
-            Self::Modelopt | Self::ExecuTorch | Self::Onnx | Self::OnnxQdq => true,
             Self::CompressedTensors => compressed_tensors::is_offered(format),
+            _ => true,
         };
         self.stored_packing(format).filter(|_| is_offered)
     }
@@ -116,6 +127,7 @@ impl Dialect {
             Self::Modelopt => modelopt::packing(format),
             Self::CompressedTensors => compressed_tensors::packing(format),
             Self::ExecuTorch => executorch::packing(format),
+            Self::Q4gsw => q4gsw::packing(format),
             Self::Onnx => onnx::packing(format),
             Self::OnnxQdq => onnx_qdq::packing(format),
         }
@@ -137,7 +149,7 @@ impl Dialect {
     /// Whether it says what is quantized how elsewhere than in `config.json`.
     pub const fn has_own_file(self) -> bool {
         match self {
-            Self::Modelopt | Self::Onnx | Self::OnnxQdq => true,
+            Self::Modelopt | Self::Q4gsw | Self::Onnx | Self::OnnxQdq => true,
             Self::CompressedTensors | Self::ExecuTorch => false,
         }
     }
@@ -146,20 +158,20 @@ impl Dialect {
     pub const fn shares_tables(self) -> bool {
         match self {
             Self::Modelopt | Self::CompressedTensors => false,
-            Self::ExecuTorch | Self::Onnx | Self::OnnxQdq => true,
+            Self::ExecuTorch | Self::Q4gsw | Self::Onnx | Self::OnnxQdq => true,
         }
     }
 
     /// Whether scales may be stored in another float type than that of the weights.
     pub const fn chooses_scale_dtype(self) -> bool {
-        matches!(self, Self::ExecuTorch)
+        matches!(self, Self::ExecuTorch | Self::Q4gsw)
     }
 
     /// The format that is meant by a name that leaves something to it.
     pub const fn resolve(self, format: Format) -> Format {
         match self {
-            Self::Modelopt | Self::CompressedTensors | Self::ExecuTorch => format,
             Self::Onnx | Self::OnnxQdq => onnx::resolve(format),
+            _ => format,
         }
     }
 
@@ -167,7 +179,7 @@ impl Dialect {
     pub const fn zero_points(self) -> ZeroPoints {
         match self {
             Self::Modelopt | Self::CompressedTensors => ZeroPoints::Columns,
-            Self::ExecuTorch => ZeroPoints::Bytes,
+            Self::ExecuTorch | Self::Q4gsw => ZeroPoints::Bytes,
             Self::Onnx | Self::OnnxQdq => ZeroPoints::Rows,
         }
     }
@@ -193,6 +205,7 @@ impl Dialect {
             Self::Modelopt => modelopt::runtimes(format),
             Self::CompressedTensors => compressed_tensors::runtimes(format),
             Self::ExecuTorch => executorch::runtimes(format),
+            Self::Q4gsw => q4gsw::runtimes(format),
             Self::Onnx => onnx::runtimes(format),
             Self::OnnxQdq => onnx_qdq::runtimes(format),
         }
@@ -204,6 +217,7 @@ impl Dialect {
             Self::Modelopt => modelopt::outputs(weight, format),
             Self::CompressedTensors => compressed_tensors::outputs(weight, format),
             Self::ExecuTorch => executorch::outputs(weight, format),
+            Self::Q4gsw => q4gsw::outputs(weight, role, format),
             Self::Onnx => onnx::outputs(weight, format, role == Role::Embedding),
             Self::OnnxQdq => onnx_qdq::outputs(weight, onnx::resolve(format)),
         }
@@ -239,7 +253,9 @@ impl Dialect {
                 shortest_patterns(&kept, quantized)
             }
             Self::CompressedTensors => compressed_tensors::exclude(kept, quantized),
-            Self::ExecuTorch => kept.iter().map(|(module, _)| module.clone()).collect(),
+            Self::ExecuTorch | Self::Q4gsw => {
+                kept.iter().map(|(module, _)| module.clone()).collect()
+            }
             Self::Onnx | Self::OnnxQdq => Vec::new(),
         }
     }
@@ -254,7 +270,8 @@ impl fmt::Display for Dialect {
 /// The text names no dialect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown dialect \"{0}\"; known dialects: modelopt, compressed-tensors, executorch, onnx, onnx-qdq"
+    "unknown dialect \"{0}\"; known dialects: modelopt, compressed-tensors, executorch, q4gsw, onnx, \
+     onnx-qdq"
 )]
 pub struct UnknownDialect(String);
 
@@ -313,6 +330,8 @@ pub enum Part {
     Codes,
     /// One scale a group of weights: a block, a row, a tile, or all.
     Scales,
+    /// The same, with all of one group of columns before those of the next.
+    ScalesByGroup,
     /// The second level of scales: one for the tensor.
     GlobalScale,
     /// One zero point a group, packed down the columns or along the rows.
@@ -366,7 +385,9 @@ mod tests {
                     None => assert!(dialect.runtimes(format).is_empty(), "{dialect} {format}"),
                     Some(_) => {
                         let parts: Vec<Part> = outputs().iter().map(|output| output.part).collect();
-                        assert!(parts.contains(&Part::Codes) && parts.contains(&Part::Scales));
+                        let has = |part| parts.contains(&part);
+                        assert!(has(Part::Codes));
+                        assert!(has(Part::Scales) || has(Part::ScalesByGroup));
                         let unserved = dialect == Dialect::Modelopt && format == Format::Mxfp4;
                         assert_eq!(dialect.runtimes(format).is_empty(), unserved, "{format}");
                     }

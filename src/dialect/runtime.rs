@@ -15,6 +15,8 @@ pub enum Runtime {
     ExecuTorch,
     /// ONNX Runtime.
     OnnxRuntime,
+    /// WebGPU programs that read packed constants themselves.
+    WebGpuPrograms,
 }
 
 impl fmt::Display for Runtime {
@@ -26,6 +28,7 @@ impl fmt::Display for Runtime {
             Self::Transformers => "transformers",
             Self::ExecuTorch => "ExecuTorch",
             Self::OnnxRuntime => "ONNX Runtime",
+            Self::WebGpuPrograms => "WebGPU programs",
         })
     }
 }

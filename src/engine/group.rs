@@ -67,9 +67,11 @@ impl Encoder {
             }
             None => {
                 let rule = match method.dialect {
-                    Dialect::Modelopt | Dialect::ExecuTorch | Dialect::Onnx | Dialect::OnnxQdq => {
-                        Rule::Dynamic
-                    }
+                    Dialect::Modelopt
+                    | Dialect::ExecuTorch
+                    | Dialect::Q4gsw
+                    | Dialect::Onnx
+                    | Dialect::OnnxQdq => Rule::Dynamic,
                     Dialect::CompressedTensors => Rule::CompressedTensors,
                 };
                 // The global scale is one for all members, whatever their types.

@@ -9,8 +9,10 @@ use crate::backend::{Grouped, Quantized, Weights};
 use crate::checkpoint::Dtype;
 use crate::dialect::{Part, ZeroPoints};
 use crate::format::nvfp4::BLOCK_LEN;
-use crate::format::packing::{Packing, pack_zero_points, pack_zero_points_in_rows};
-use crate::format::{Coder, ScaleSearch, Scheme, Scope};
+use crate::format::packing::{pack_zero_points, pack_zero_points_in_rows};
+use crate::format::q4gsw::scale_place;
+use crate::format::{Coder, GroupScale, ScaleSearch, Scheme, Scope};
+use crate::numeric::FloatKind;
 use crate::stats::{QuantizedStats, ScaleHealth, TensorStats};
 
 impl Shared<'_> {
@@ -109,8 +111,7 @@ impl Shared<'_> {
         }
 
         let row = self.stored_place(job) as usize / columns;
-        let packing = entry.format().and_then(|format| self.run.plan.dialect.packing(format));
-        let packing = packing.unwrap_or(Packing::Bytes);
+        let packing = self.run.plan.packing(entry);
         let (at, packed) = (packing.bytes(row, columns), packing.pack(codes, columns));
         self.write(job, Part::Codes, at as u64, &packed)?;
 
@@ -120,6 +121,7 @@ impl Shared<'_> {
             let at = first * scheme.store.bytes(weights.kind);
             self.write(job, Part::Scales, at as u64, &scheme.store.encode(&scales, weights.kind))?;
         }
+        self.write_by_group(job, row, &scales, (scheme, weights.kind))?;
         let bits = scheme.element.bits();
         let zero_points = match self.run.plan.dialect.zero_points() {
             ZeroPoints::Rows => Some((
@@ -159,6 +161,28 @@ impl Shared<'_> {
             unsearched,
         };
         Ok(TensorStats { amax, weights: sums, quantized: Some(quantized), ..Default::default() })
+    }
+
+    /// Writes scales of rows from `row` on where those of one group follow one another.
+    fn write_by_group(
+        &self,
+        job: &Job,
+        row: usize,
+        scales: &[GroupScale],
+        (scheme, kind): (&Scheme, FloatKind),
+    ) -> Result<(), EngineError> {
+        let entry = self.entry(job);
+        if !entry.outputs.iter().any(|output| output.part == Part::ScalesByGroup) {
+            return Ok(());
+        }
+        let rows = entry.member.tensor.shape[0] as usize;
+        let across = scheme.scope.across(self.stored_columns(job));
+        for group in 0..across {
+            let own: Vec<GroupScale> = scales.iter().skip(group).step_by(across).copied().collect();
+            let at = scale_place(group, row, rows) * scheme.store.bytes(kind);
+            self.write(job, Part::ScalesByGroup, at as u64, &scheme.store.encode(&own, kind))?;
+        }
+        Ok(())
     }
 
     /// The place that the first weight of a job has among those that are stored.

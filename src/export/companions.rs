@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::ExportError;
 use crate::checkpoint::{CONFIG_FILE, Checkpoint, index::INDEX_FILE, lies_within};
 use crate::dialect::modelopt::QUANT_CONFIG_FILE;
+use crate::dialect::q4gsw::MANIFEST_FILE;
 use crate::engine::EngineError;
 
 /// Endings of files that hold weights in some form: they describe the model before quantization.
@@ -95,7 +96,9 @@ impl Companions {
 
 /// Whether the export writes a file of that name itself.
 fn rewritten(path: &Path) -> bool {
-    [CONFIG_FILE, INDEX_FILE, QUANT_CONFIG_FILE].iter().any(|name| path == Path::new(name))
+    [CONFIG_FILE, INDEX_FILE, QUANT_CONFIG_FILE, MANIFEST_FILE]
+        .iter()
+        .any(|name| path == Path::new(name))
 }
 
 fn is_source(checkpoint: &Checkpoint, path: &Path) -> bool {

@@ -9,6 +9,7 @@ use super::ExportError;
 use crate::checkpoint::index::{self, INDEX_FILE};
 use crate::checkpoint::{CONFIG_FILE, Config, QUANTIZATION, SINGLE_FILE, python_json};
 use crate::dialect::modelopt::{self, QUANT_CONFIG_FILE};
+use crate::dialect::q4gsw::{self, MANIFEST_FILE};
 use crate::dialect::{Dialect, compressed_tensors, executorch};
 use crate::plan::Plan;
 
@@ -31,6 +32,11 @@ pub fn files(plan: &Plan, source: Option<&Config>) -> BTreeMap<&'static str, Str
         Dialect::ExecuTorch => {
             let scales = (plan.search, plan.scale_dtype);
             (executorch::quantization_config(&layers, &plan.exclude, scales), "  ")
+        }
+        Dialect::Q4gsw => {
+            let manifest = q4gsw::manifest(plan.packed());
+            files.insert(MANIFEST_FILE, python_json::to_string_pretty(&manifest, "  "));
+            (q4gsw::quantization_config(&plan.exclude), "  ")
         }
         Dialect::CompressedTensors => {
             (compressed_tensors::quantization_config(&layers, &plan.exclude), "  ")

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::ExportError;
 use crate::checkpoint::{CONFIG_FILE, Checkpoint, Config, ONNX_FILE};
 use crate::dialect::modelopt::QUANT_CONFIG_FILE;
+use crate::dialect::q4gsw::MANIFEST_FILE;
 
 /// A folder being filled beside its target. Dropped before [`Staging::publish`], it disappears. Where
 /// the target is an ONNX file, what is in the folder is to be beside one another there.
@@ -199,7 +200,9 @@ fn may_be_replaced(target: &Path) -> bool {
         let model = target.join(ONNX_FILE);
         model.is_file() && may_be_replaced(&model) && has_no_other_weights(target, &model)
     };
-    target.join(QUANT_CONFIG_FILE).is_file() || is_quantized() || is_empty() || is_model_folder()
+    let is_described =
+        || [QUANT_CONFIG_FILE, MANIFEST_FILE].iter().any(|name| target.join(name).is_file());
+    is_described() || is_quantized() || is_empty() || is_model_folder()
 }
 
 /// Whether all weights in the folder of a model are its own.

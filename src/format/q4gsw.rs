@@ -4,17 +4,22 @@
 //! row. Rows are filled up with codes of 0 to a multiple of 8, so that their last bytes may be 0x88.
 //! Which of two codes has the low nibble is the [`NibbleOrder`].
 //!
-//! An embedding has its scales as they are, `[rows, groups]`. A linear layer has [`by_group`].
+//! An embedding has its scales as they are, `[rows, groups]`. A linear layer has them group by group,
+//! `[groups, rows]`, with zeros where the number of rows is no multiple of 4: [`scale_place`].
 
-use super::GroupScale;
+use serde::{Deserialize, Serialize};
 
 /// Codes that the length of a stored row is a multiple of.
 const ROW_UNIT: usize = 8;
 
 /// Which columns have the low nibbles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
 pub enum NibbleOrder {
     /// Even ones: `linear_q4gsw`, and `embedding_q4gsw` that is told of a linear weight.
+    #[default]
     EvenLow,
     /// Odd ones: `embedding_4bit`, and any other `embedding_q4gsw`.
     EvenHigh,
@@ -79,16 +84,14 @@ pub(super) fn unpack(packed: &[u8], columns: usize, order: NibbleOrder, codes: &
     }
 }
 
-/// The scales of a linear layer, `[rows, groups]`, in the order that it is stored in: `[groups, rows]`,
-/// with zeros where the number of rows is no multiple of 4.
-pub fn by_group(scales: &[GroupScale], groups: usize) -> Vec<GroupScale> {
-    let rows = scales.len() / groups.max(1);
-    let missing = rows.next_multiple_of(4) - rows;
-    let of_group = |group: usize| {
-        let own = scales.iter().skip(group).step_by(groups).copied();
-        own.chain(std::iter::repeat_n(GroupScale::symmetric(0.0), missing))
-    };
-    (0..groups).flat_map(of_group).collect()
+/// Rows that the scales of a linear layer have room for.
+pub const fn filled_rows(rows: usize) -> usize {
+    rows.next_multiple_of(4)
+}
+
+/// The place of the scale of a group of a row among those of a linear layer of so many rows.
+pub const fn scale_place(group: usize, row: usize, rows: usize) -> usize {
+    group * filled_rows(rows) + row
 }
 
 #[cfg(test)]
@@ -108,10 +111,9 @@ mod tests {
 
     #[test]
     fn scales_of_a_group_follow_one_another() {
-        let scales = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(GroupScale::symmetric);
-        let plain = |groups| by_group(&scales, groups).iter().map(|g| g.scale).collect::<Vec<_>>();
-        assert_eq!(plain(2), [1.0, 3.0, 5.0, 0.0, 2.0, 4.0, 6.0, 0.0]);
-        assert_eq!(plain(1), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.0, 0.0]);
-        assert_eq!(by_group(&[], 0), []);
+        let places = |rows| [(0, 0), (0, 2), (1, 0), (1, 2)].map(|(g, r)| scale_place(g, r, rows));
+        assert_eq!(places(3), [0, 2, 4, 6]);
+        assert_eq!(places(4), [0, 2, 4, 6]);
+        assert_eq!(places(5), [0, 2, 8, 10]);
     }
 }

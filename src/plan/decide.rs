@@ -190,7 +190,9 @@ pub fn stored(
     scale_dtype: ScaleDtype,
 ) -> Vec<Output> {
     let mut outputs = dialect.outputs(weight, role, format);
-    let scales = outputs.iter_mut().filter(|output| output.part == Part::Scales);
+    let scales = outputs
+        .iter_mut()
+        .filter(|output| matches!(output.part, Part::Scales | Part::ScalesByGroup));
     if scale_dtype == ScaleDtype::F32 {
         scales.for_each(|scales| scales.dtype = Dtype::F32);
     }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use crate::checkpoint::Dtype;
 use crate::checkpoint::index::INDEX_FILE;
+use crate::format::Format;
 
 /// Something that is not as one would expect it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +85,33 @@ pub enum FindingKind {
     MixedFormats,
     /// Rows or columns end in a part of a tile.
     PartialTiles,
+    /// A format that ExecuTorch's operators for GPUs do not take.
+    NotFused {
+        /// The format.
+        format: Format,
+    },
+    /// Rows of a length that these operators do not take.
+    UnfitColumns {
+        /// Length of a row.
+        columns: u64,
+        /// What it has to be a multiple of.
+        multiple: u64,
+    },
+    /// As many rows as these operators do not take.
+    UnfitRows {
+        /// Rows.
+        rows: u64,
+    },
+    /// As many rows as ExecuTorch does not test.
+    UntestedRows {
+        /// Rows.
+        rows: u64,
+    },
+    /// Packed scales of a type that some of these operators do not read.
+    NarrowScales {
+        /// The type.
+        dtype: Dtype,
+    },
     /// Experts one by one in a family whose runtimes look for them fused.
     SplitUnread,
     /// A layer has another number of experts than the config says.
@@ -214,6 +243,31 @@ impl fmt::Display for FindingKind {
             Self::PartialTiles => f.write_str(
                 "rows or columns are no multiple of 128 and end in a part of a tile: vLLM refuses \
                  such layers, alone or fused with others",
+            ),
+            Self::NotFused { format } => write!(
+                f,
+                "{format} is none of what ExecuTorch's Vulkan and WebGPU operators take, which is \
+                 symmetric 4-bit groups: it computes these on the CPU"
+            ),
+            Self::UnfitColumns { columns, multiple } => write!(
+                f,
+                "rows of {columns} are no multiple of {multiple}, as ExecuTorch's q4gsw operators need \
+                 them: it computes these on the CPU, if at all. Keep them float to say otherwise"
+            ),
+            Self::UnfitRows { rows } => write!(
+                f,
+                "{rows} rows are no multiple of 4, as ExecuTorch's linear_q4gsw needs them on Vulkan. \
+                 Keep them float to say otherwise"
+            ),
+            Self::UntestedRows { rows } => write!(
+                f,
+                "{rows} rows are a multiple of 4, but not of 8, and ExecuTorch tests its linear_q4gsw \
+                 with the latter alone"
+            ),
+            Self::NarrowScales { dtype } => write!(
+                f,
+                "scales are {dtype}, and WebGPU reads F32 alone, Vulkan F16 and F32: --scale-dtype f32 \
+                 stores those"
             ),
             Self::SplitUnread => f.write_str(
                 "experts of gpt-oss one by one: transformers 5 and vLLM 0.32 look for them fused, and \

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::edit::Edit;
 use super::{Entry, Finding, FindingKind, Plan, check_formats, decide};
-use crate::format::{Format, ScaleSearch};
+use crate::format::{Format, ScaleDtype, ScaleSearch};
 use crate::model::Role;
 use crate::recipe::{Action, Indivisible, Recipe, TiedOutcome};
 
@@ -52,6 +52,16 @@ pub fn fixes(finding: &Finding, recipe: &Recipe, plan: &Plan) -> Vec<Fix> {
         | FindingKind::Empty
         | FindingKind::NotAnyLayer
         | FindingKind::OtherUse => vec![keep()],
+        FindingKind::NotFused { .. }
+        | FindingKind::UnfitColumns { .. }
+        | FindingKind::UnfitRows { .. }
+        | FindingKind::UntestedRows { .. } => {
+            vec![Some(keep_with_groups(&edit, recipe, &named(), "Keep them"))]
+        }
+        FindingKind::NarrowScales { .. } => {
+            let wide = Recipe { scale_dtype: ScaleDtype::F32, ..recipe.clone() };
+            vec![changed("Store scales in f32", wide)]
+        }
         FindingKind::NoRule => vec![quantize(&edit, recipe, &named()), keep()],
         FindingKind::TiedKept { shared, .. } => {
             let is_table = |entry: &&Entry| entry.member.role == Role::Embedding;

@@ -13,6 +13,7 @@ mod fix;
 mod fused;
 mod graph;
 mod group;
+mod guards;
 mod layout;
 mod reason;
 mod rule_use;
@@ -34,7 +35,10 @@ pub use sizes::Sizes;
 pub use tie_outcomes::{second_table_bytes, shared_label, tie_outcomes};
 
 use crate::checkpoint::{Checkpoint, Metadata, ONNX_FILE, Tensor};
+use crate::dialect::q4gsw::{self, Packed};
 use crate::dialect::{Dialect, Output, Part, executorch, onnx_qdq};
+use crate::format::packing::Packing;
+use crate::format::q4gsw::NibbleOrder;
 use crate::format::{Format, Quotient, ScaleDtype, ScaleSearch};
 use crate::model::{Member, Model, Role, is_quantizable, module_of};
 use crate::recipe::{Recipe, TiedOutcome};
@@ -51,6 +55,8 @@ pub struct Plan {
     pub search: ScaleSearch,
     /// The float type that scales are stored in.
     pub scale_dtype: ScaleDtype,
+    /// Which of two codes has the low nibble in a table that no head reads.
+    pub nibbles: NibbleOrder,
     /// One entry a tensor, in natural order of names.
     pub entries: Vec<Entry>,
     /// Tensors that share a global scale: indices of entries. A tensor that shares with none is a
@@ -221,7 +227,10 @@ impl Plan {
                 let name = (ONNX_FILE, recipe.external_data);
                 graph::files(&entries, dialect, model.checkpoint, &model.uses, name)?
             }
-            false => layout(&entries, model.checkpoint, sharding, metadata(&entries, dialect)),
+            false => {
+                let metadata = metadata(&entries, dialect, recipe.nibbles);
+                layout(&entries, model.checkpoint, sharding, metadata)
+            }
         };
         let exclude = exclude::exclude(&entries, &model.tie, dialect);
         findings.extend(about::about_checkpoint(model.checkpoint));
@@ -230,6 +239,7 @@ impl Plan {
             findings.extend(about::about_fused(&entries));
         }
         findings.extend(about::about_tiles(&entries));
+        findings.extend(guards::about_guards(&entries, dialect));
         findings.extend(about::about_split(model, &entries));
         let rules = rule_use::rule_uses(&rules, model);
         findings.extend(about::about_rules(&rules));
@@ -240,6 +250,7 @@ impl Plan {
             quotient: None,
             search: recipe.scale_search,
             scale_dtype: recipe.scale_dtype,
+            nibbles: recipe.nibbles,
             groups,
             exclude,
             tie_word_embeddings: decided.untied.then_some(false),
@@ -260,6 +271,20 @@ impl Plan {
             true => self.search,
             false => ScaleSearch::Max,
         }
+    }
+
+    /// How the codes of an entry are packed.
+    pub fn packing(&self, entry: &Entry) -> Packing {
+        let packing = entry.format().and_then(|format| self.dialect.packing(format));
+        match packing {
+            Some(Packing::Q4gsw(_)) => Packing::Q4gsw(q4gsw::order(&entry.outputs, self.nibbles)),
+            packing => packing.unwrap_or(Packing::Bytes),
+        }
+    }
+
+    /// What is said of the weights that are packed for ExecuTorch's operators, by name.
+    pub fn packed(&self) -> impl Iterator<Item = (&str, Packed)> {
+        packed(&self.entries, self.nibbles)
     }
 
     /// Whether anything is quantized, or reads what is.
@@ -306,12 +331,22 @@ impl Plan {
 }
 
 /// What headers say besides tensors.
-fn metadata(entries: &[Entry], dialect: Dialect) -> Metadata {
+fn metadata(entries: &[Entry], dialect: Dialect, nibbles: NibbleOrder) -> Metadata {
     let tensors = entries.iter().map(|entry| (&entry.member.tensor, entry.format()));
     match dialect {
         Dialect::ExecuTorch => executorch::metadata(tensors),
+        Dialect::Q4gsw => q4gsw::metadata(packed(entries, nibbles)),
         _ => Metadata::new(),
     }
+}
+
+/// What is said of the weights that are packed for ExecuTorch's operators, by name.
+fn packed(entries: &[Entry], nibbles: NibbleOrder) -> impl Iterator<Item = (&str, Packed)> {
+    let quantized = entries.iter().filter(|entry| entry.format().is_some());
+    quantized.filter_map(move |Entry { member, outputs, .. }| {
+        let packed = q4gsw::packed(&member.tensor, outputs, nibbles)?;
+        Some((member.tensor.name.as_str(), packed))
+    })
 }
 
 /// Formats that the dialect has no place for, or that nobody would load, are refused before

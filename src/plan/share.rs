@@ -3,7 +3,7 @@
 use super::decide::{Decided, stored};
 use super::{Decision, Entry, Reason, SharedTable};
 use crate::checkpoint::Onnx;
-use crate::dialect::{Dialect, Output};
+use crate::dialect::{Dialect, Output, q4gsw};
 use crate::format::Format;
 use crate::model::Model;
 use crate::model::onnx::TensorUses;
@@ -21,6 +21,9 @@ pub fn share(model: &Model<'_>, recipe: &Recipe, dialect: Dialect, decided: &mut
     }
     if dialect == Dialect::ExecuTorch {
         return share_twice(model, recipe, dialect, decided);
+    }
+    if dialect == Dialect::Q4gsw {
+        return share_packed(model, decided);
     }
     let entries = &mut decided.entries;
     let position = |entries: &[Entry], index: usize| {
@@ -98,6 +101,42 @@ fn share_twice(model: &Model<'_>, recipe: &Recipe, dialect: Dialect, decided: &m
     }
 }
 
+/// Gives the head of a packed table scales in the order that its operator reads, beside those of the
+/// table; it reads the codes of that.
+fn share_packed(model: &Model<'_>, decided: &mut Decided) {
+    let (embedding, head) = match &model.tie {
+        Tie::HeadAbsent { embedding, .. } => (*embedding, None),
+        Tie::HeadStored { embedding, head, differs: false }
+        | Tie::HeadMatches { embedding, head } => (*embedding, Some(*head)),
+        Tie::Unknown { embedding, .. } => (*embedding, None),
+        _ => return,
+    };
+    let position = |index| decided.entries.iter().position(|entry| entry.member.index == index);
+    let Some(at) = position(embedding) else { return };
+    let Some(format) = decided.entries[at].format() else { return };
+    let name = match (&model.tie, head.and_then(position)) {
+        (Tie::Unknown { .. }, _) => {
+            decided.tie_is_open = true;
+            return;
+        }
+        (Tie::HeadAbsent { head_name, .. }, _) => head_name.clone(),
+        (_, Some(head)) => {
+            let table = &decided.entries[at];
+            let table = SharedTable::of(&table.member.tensor, &table.outputs);
+            let entry = &mut decided.entries[head];
+            if matches!(entry.decision, Decision::Keep(Reason::Rule(_))) {
+                return;
+            }
+            entry.outputs.clear();
+            entry.decision = Decision::Shared { format, table };
+            entry.member.tensor.name.clone()
+        }
+        _ => return,
+    };
+    let outputs = &mut decided.entries[at].outputs;
+    outputs.extend(q4gsw::head_scales(&name, outputs));
+}
+
 fn uses<'a>(model: &'a Model<'_>, index: usize) -> Option<&'a TensorUses> {
     model.uses.get(index)
 }
@@ -112,7 +151,9 @@ fn is_value(model: &Model<'_>, index: usize) -> bool {
 
 /// Whether a table that is shared is stored once: torchao's loaders want a head that is stored to stay so.
 pub const fn is_stored_once(tie: &Tie, dialect: Dialect) -> bool {
-    dialect.is_onnx() || !matches!(tie, Tie::HeadStored { .. } | Tie::HeadMatches { .. })
+    dialect.is_onnx()
+        || matches!(dialect, Dialect::Q4gsw)
+        || !matches!(tie, Tie::HeadStored { .. } | Tie::HeadMatches { .. })
 }
 
 /// Makes a head, or its codes, read those of a table.

@@ -34,7 +34,7 @@ impl Sizes {
             (Role::Embedding | Role::Head, _) => &mut self.embeddings,
             (_, Part::Verbatim) => &mut self.kept,
             (_, Part::Codes | Part::Shape) => &mut self.weights,
-            (_, Part::Scales | Part::GlobalScale | Part::ZeroPoints) => &mut self.scales,
+            (_, _) => &mut self.scales,
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use super::Layer;
+use super::{Layer, PackedAs};
 use crate::backend::{Backend, BackendError, GroupedChunk, Nvfp4Chunk, Weights};
 use crate::checkpoint::{Checkpoint, CheckpointError, Dtype, Tensor};
 use crate::dialect::{Dialect, ZeroPoints};
 use crate::engine::codes_to_blocks;
 use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Rule, Scaling};
 use crate::format::packing::{Packing, unpack_zero_points, unpack_zero_points_in_rows};
+use crate::format::q4gsw::scale_place;
 use crate::format::{Element, Format, GroupScale, Nvfp4Tables, Scheme, Scope};
 use crate::numeric::{FloatKind, e4m3, e8m0};
 use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
@@ -142,7 +143,13 @@ pub fn read_chunk(
     let columns = *layer.shape.last().unwrap_or(&1) as usize;
     let (first, end) = (rows.start as usize, rows.end as usize);
     let (bytes, scales) = places(layer, format, stored.dtype, &rows);
-    let (bytes, scales) = (read(codes, bytes)?, read(stored, scales)?);
+    let bytes = read(codes, bytes)?;
+    let scales = match layer.packed_as {
+        Some(PackedAs { scales_by_group: true, .. }) => {
+            scales_by_row(checkpoint, layer, stored, &rows)?
+        }
+        _ => read(stored, scales)?,
+    };
 
     let Some(scheme) = format.scheme(layer.dialect.arithmetic()) else {
         let codes = if layer.is_fused() { codes_to_blocks(&bytes, columns) } else { bytes };
@@ -182,6 +189,30 @@ pub fn read_chunk(
     Ok(Some(Chunk::Grouped { codes, scales, columns, scheme, kind: scale_kind(stored.dtype) }))
 }
 
+/// Scales of rows that are stored group by group, brought into the order of rows.
+fn scales_by_row(
+    checkpoint: &Checkpoint,
+    layer: &Layer,
+    stored: &Tensor,
+    rows: &Range<u64>,
+) -> Result<Vec<u8>, CheckpointError> {
+    let all_rows = layer.lines() as usize;
+    let groups = stored.shape.first().copied().unwrap_or(0) as usize;
+    let (first, count) = (rows.start as usize, (rows.end - rows.start) as usize);
+    let scale = stored.dtype.bitsize() / 8;
+    let mut by_row = vec![0; groups * count * scale];
+    let mut of_group = vec![0; count * scale];
+    for group in 0..groups {
+        let at = scale_place(group, first, all_rows) * scale;
+        checkpoint.read_at(stored, &mut of_group, at as u64)?;
+        for (row, bytes) in of_group.chunks_exact(scale).enumerate() {
+            let at = (row * groups + group) * scale;
+            by_row[at..at + scale].copy_from_slice(bytes);
+        }
+    }
+    Ok(by_row)
+}
+
 /// The bytes that rows take in the tensors of codes and of scales.
 pub fn places(
     layer: &Layer,
@@ -212,7 +243,11 @@ pub fn places(
 /// What the global scale of a dialect means.
 pub fn nvfp4_rule(dialect: Dialect) -> Rule {
     match dialect {
-        Dialect::Modelopt | Dialect::ExecuTorch | Dialect::Onnx | Dialect::OnnxQdq => Rule::Dynamic,
+        Dialect::Modelopt
+        | Dialect::ExecuTorch
+        | Dialect::Q4gsw
+        | Dialect::Onnx
+        | Dialect::OnnxQdq => Rule::Dynamic,
         Dialect::CompressedTensors => Rule::CompressedTensors,
     }
 }

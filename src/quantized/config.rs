@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::ignore::{IgnoreList, pattern};
 use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor, python_json};
 use crate::dialect::modelopt::{self, MIXED_PRECISION, QUANT_CONFIG_FILE};
+use crate::dialect::q4gsw::{self, MANIFEST_FILE};
 use crate::dialect::{Dialect, ExcludeList, executorch};
 use crate::format::Format;
 use crate::model::{Role, role_of};
@@ -90,6 +91,9 @@ pub fn dialect_of(checkpoint: &Checkpoint) -> Dialect {
     if method.as_deref() == Some(executorch::METHOD) || checkpoint.tensors.iter().any(is_torchao) {
         return Dialect::ExecuTorch;
     }
+    if checkpoint.files.iter().any(|file| q4gsw::is_packed(&file.metadata)) {
+        return Dialect::Q4gsw;
+    }
     let named = Dialect::ALL.into_iter().find(|dialect| method.as_deref() == Some(dialect.name()));
     named.unwrap_or_else(|| {
         if Foreign::of(checkpoint).is_some() {
@@ -118,14 +122,16 @@ impl Stated {
         let config = checkpoint.config.as_ref();
         let config = config.and_then(Config::quantization).cloned();
         let file = match dialect {
-            Dialect::Modelopt => quant_file(checkpoint),
-            Dialect::CompressedTensors | Dialect::ExecuTorch | Dialect::Onnx | Dialect::OnnxQdq => {
-                None
-            }
+            Dialect::Modelopt => json_file(checkpoint, QUANT_CONFIG_FILE)
+                .and_then(|q| q.get("quantization").cloned()),
+            Dialect::Q4gsw => json_file(checkpoint, MANIFEST_FILE),
+            _ => None,
         };
         let foreign = Foreign::of(checkpoint);
         let ignore = match (&config, &file) {
-            (Some(config), _) if foreign.is_some() || dialect == Dialect::ExecuTorch => {
+            (Some(config), _)
+                if foreign.is_some() || matches!(dialect, Dialect::ExecuTorch | Dialect::Q4gsw) =>
+            {
                 strings(config.get("modules_to_not_convert"))
             }
             (Some(config), _) => strings(config.get("ignore")),
@@ -146,8 +152,8 @@ impl Stated {
             _ if foreign.is_some() => stated.all = stated.format_of_foreign(),
             Dialect::Modelopt => stated.read_modelopt(),
             Dialect::CompressedTensors => stated.read_groups(),
-            Dialect::ExecuTorch => {
-                let layers = super::torchao::find(checkpoint);
+            Dialect::ExecuTorch | Dialect::Q4gsw => {
+                let layers = super::find(checkpoint, None, stated.ignore_list(), dialect);
                 stated.layers =
                     layers.into_iter().map(|layer| (layer.module, layer.format)).collect();
             }
@@ -212,9 +218,11 @@ impl Stated {
     pub fn expects(&self, module: &str) -> Option<Option<Format>> {
         match self.dialect {
             _ if self.foreign.is_some() => self.all,
-            Dialect::Modelopt | Dialect::ExecuTorch | Dialect::Onnx | Dialect::OnnxQdq => {
-                self.all.or_else(|| self.layers.get(module).copied())
-            }
+            Dialect::Modelopt
+            | Dialect::ExecuTorch
+            | Dialect::Q4gsw
+            | Dialect::Onnx
+            | Dialect::OnnxQdq => self.all.or_else(|| self.layers.get(module).copied()),
             Dialect::CompressedTensors => {
                 let role = role_of(&format!("{module}.weight"), &[1, 1]);
                 let matches = |group: &&Group| {
@@ -235,9 +243,9 @@ impl Stated {
     }
 }
 
-fn quant_file(checkpoint: &Checkpoint) -> Option<Value> {
-    let text = std::fs::read_to_string(checkpoint.folder.join(QUANT_CONFIG_FILE)).ok()?;
-    python_json::parse(&text).ok()?.get("quantization").cloned()
+fn json_file(checkpoint: &Checkpoint, name: &str) -> Option<Value> {
+    let text = std::fs::read_to_string(checkpoint.folder.join(name)).ok()?;
+    python_json::parse(&text).ok()
 }
 
 fn strings(list: Option<&Value>) -> Vec<String> {

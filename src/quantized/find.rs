@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Layer, Parts, graph, torchao};
+use super::{Layer, Parts, graph, q4gsw, torchao};
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::dialect::{Dialect, ExcludeList, Output, Part, compressed_tensors as ct, modelopt};
 use crate::format::Format;
@@ -47,6 +47,9 @@ pub fn find(
     }
     if dialect == Dialect::ExecuTorch {
         return torchao::find(checkpoint);
+    }
+    if dialect == Dialect::Q4gsw {
+        return q4gsw::find(checkpoint);
     }
     // By the name of the weight.
     let mut layers: BTreeMap<String, Parts> = BTreeMap::new();
@@ -240,7 +243,7 @@ fn mismatch(checkpoint: &Checkpoint, layer: &Layer) -> Option<String> {
     for expected in expected_parts(layer, format) {
         let place = match expected.part {
             Part::Codes => layer.parts.codes,
-            Part::Scales => layer.parts.scales,
+            Part::Scales | Part::ScalesByGroup => layer.parts.scales,
             Part::GlobalScale => layer.parts.global_scale,
             Part::ZeroPoints => layer.parts.zero_points,
             Part::Shape => layer.parts.shape,

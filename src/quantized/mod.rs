@@ -8,6 +8,7 @@ mod graph;
 mod ignore;
 mod mend;
 mod plan;
+mod q4gsw;
 mod qdq;
 mod run;
 mod settle;
@@ -28,6 +29,7 @@ pub use graph::{part, shared_tables};
 pub use ignore::IgnoreList;
 pub use mend::{Mended, global_scale_of_zeros};
 pub use plan::{Outputs, float_type, plan, scales_activations};
+pub use q4gsw::stated as stated_packed;
 pub use qdq::shared as shared_floats;
 pub use run::{floats, run, run_entries};
 pub use settle::{equal_bytes, settle_tie};
@@ -50,11 +52,25 @@ pub struct Layer {
     pub parts: Parts,
     /// Whether it is a table of an ONNX model, whose rows have no room for part of a block.
     pub is_table: bool,
+    /// How its codes and scales lie, where its file says that.
+    pub packed_as: Option<PackedAs>,
     /// What makes it unreadable.
     pub problem: Option<String>,
     /// What its values also depend on, and is not read here: a scale of its inputs, an order of its
     /// columns. Its scales and codes can be looked at all the same.
     pub altered_by: Option<String>,
+}
+
+/// How codes and scales lie, where a file says that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackedAs {
+    /// How codes are packed.
+    pub packing: Packing,
+    /// Whether scales of one group of columns follow one another, and not those of a row:
+    /// [`scale_place`](crate::format::q4gsw::scale_place).
+    pub scales_by_group: bool,
+    /// Whether it is a head that reads the codes of a table.
+    pub reads_table: bool,
 }
 
 /// Indices in [`Checkpoint::tensors`].
@@ -92,6 +108,7 @@ impl Layer {
             shape: Vec::new(),
             parts,
             is_table: false,
+            packed_as: None,
             problem: None,
             altered_by: None,
         }
@@ -140,6 +157,9 @@ impl Layer {
 
     /// How its codes are packed.
     pub fn packing(&self) -> Option<Packing> {
+        if let Some(packed) = self.packed_as {
+            return Some(packed.packing);
+        }
         match (self.is_table, self.format?) {
             (true, Format::Int { bits, .. }) => Some(Packing::Blocks { bits, len: 1 }),
             (_, format) => self.dialect.stored_packing(format),

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::Layer;
 use crate::checkpoint::{Checkpoint, Config, Dtype, Metadata, Tensor};
 use crate::dialect::{Output, Part};
+use crate::format::q4gsw::NibbleOrder;
 use crate::format::{ScaleDtype, ScaleSearch};
 use crate::model::{InputAxis, Member};
 use crate::plan::{Decision, Entry, Plan, Reason, Sharding, layout};
@@ -48,6 +49,7 @@ pub fn plan(
         quotient: None,
         search: ScaleSearch::Max,
         scale_dtype: ScaleDtype::Own,
+        nibbles: NibbleOrder::EvenLow,
         groups: Vec::new(),
         exclude: Vec::new(),
         tie_word_embeddings: None,

@@ -20,6 +20,7 @@ pub use rules::{exclude_source, include_source};
 
 use crate::checkpoint::Checkpoint;
 use crate::dialect::Dialect;
+use crate::format::q4gsw::NibbleOrder;
 use crate::format::{Format, ScaleDtype, ScaleSearch};
 
 /// A recipe as it stands in a TOML file.
@@ -54,6 +55,10 @@ pub struct Recipe {
     /// The float type that scales are stored in, in the layouts that have a choice.
     #[serde(default)]
     pub scale_dtype: ScaleDtype,
+    /// Which of two codes has the low nibble in an embedding table that no head reads, in the layout that
+    /// has a choice.
+    #[serde(default)]
+    pub nibbles: NibbleOrder,
     /// Whether embedding tables are quantized like linear layers.
     #[serde(default)]
     pub quantize_embeddings: bool,

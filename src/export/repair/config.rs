@@ -145,7 +145,11 @@ fn old_file(opened: &Opened<'_>) -> Option<Value> {
 fn write_files(folder: &Path, opened: &Opened<'_>, files: &Files) -> Result<(), ExportError> {
     let old_config = opened.checkpoint.config.as_ref().map(|config| &config.json);
     let indent = match opened.stated.dialect {
-        Dialect::Modelopt | Dialect::ExecuTorch | Dialect::Onnx | Dialect::OnnxQdq => "    ",
+        Dialect::Modelopt
+        | Dialect::ExecuTorch
+        | Dialect::Q4gsw
+        | Dialect::Onnx
+        | Dialect::OnnxQdq => "    ",
         Dialect::CompressedTensors => "  ",
     };
     if let Some(config) = &files.config {

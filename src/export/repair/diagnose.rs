@@ -159,9 +159,11 @@ fn join_groups(
         }
         // compressed-tensors stores divisors.
         let largest = match opened.stated.dialect {
-            Dialect::Modelopt | Dialect::ExecuTorch | Dialect::Onnx | Dialect::OnnxQdq => {
-                |a: f32, b: f32| a.max(b)
-            }
+            Dialect::Modelopt
+            | Dialect::ExecuTorch
+            | Dialect::Q4gsw
+            | Dialect::Onnx
+            | Dialect::OnnxQdq => |a: f32, b: f32| a.max(b),
             Dialect::CompressedTensors => |a: f32, b: f32| a.min(b),
         };
         let sound = scales.values().copied().filter(|scale| is_sound(*scale));

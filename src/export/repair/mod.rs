@@ -93,6 +93,7 @@ pub fn repair(
     if !matches!(opened.stated.dialect, Dialect::Modelopt | Dialect::CompressedTensors) {
         let what = match opened.stated.dialect {
             Dialect::ExecuTorch => "torchao's checkpoints",
+            Dialect::Q4gsw => "packed constants",
             _ => "ONNX models",
         };
         let problem =

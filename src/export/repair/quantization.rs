@@ -108,7 +108,11 @@ impl<'a> Facts<'a> {
         let old = self.opened.stated.config.as_ref();
         let ignore = self.ignore();
         let mut config = match self.opened.stated.dialect {
-            Dialect::Modelopt | Dialect::ExecuTorch | Dialect::Onnx | Dialect::OnnxQdq => {
+            Dialect::Modelopt
+            | Dialect::ExecuTorch
+            | Dialect::Q4gsw
+            | Dialect::Onnx
+            | Dialect::OnnxQdq => {
                 let mut config = modelopt::quantization_config(&self.layers, &ignore);
                 self.tell_calibrated(&mut config);
                 if let Some(scheme) = self.cache().0 {

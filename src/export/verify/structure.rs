@@ -11,11 +11,12 @@ use crate::checkpoint::index::INDEX_FILE;
 use crate::checkpoint::{Checkpoint, Config, SINGLE_FILE, Tensor};
 use crate::dialect::Dialect;
 use crate::dialect::modelopt::QUANT_CONFIG_FILE;
+use crate::dialect::q4gsw::{self, MANIFEST_FILE};
 use crate::format::Format;
 use crate::format::fp8::TILE_LEN;
 use crate::model::{FusedExperts, Role, is_quantizable, owner_of, role_of, split_experts};
 use crate::plan::Coverage;
-use crate::quantized::Layer;
+use crate::quantized::{self, Layer};
 use crate::units::count;
 
 /// All checks that need no weights.
@@ -62,12 +63,14 @@ fn config(opened: &Opened<'_>) -> Check {
             Dialect::Modelopt => {
                 format!("neither config.json nor {QUANT_CONFIG_FILE} describes the quantization")
             }
+            Dialect::Q4gsw => format!("there is no {MANIFEST_FILE}"),
             Dialect::CompressedTensors | Dialect::ExecuTorch | Dialect::Onnx | Dialect::OnnxQdq => {
                 "config.json does not describe the quantization".to_owned()
             }
         });
     } else if checkpoint.config.is_some() && stated.config.is_none() {
-        problems.push("config.json has no quantization_config, where vLLM looks for it".to_owned());
+        problems
+            .push("config.json has no quantization_config, where loaders look for it".to_owned());
     }
     if let (Some(config), Some(file)) = (&stated.config, &stated.file) {
         let algo = |value: &Value| value.get("quant_algo").cloned();
@@ -82,6 +85,7 @@ fn config(opened: &Opened<'_>) -> Check {
             problems.push(format!("config.json and {QUANT_CONFIG_FILE} list different modules"));
         }
     }
+    problems.extend(manifest_problem(opened));
     // What contradicts itself is not compared with the layers as well.
     let says_one_thing = problems.is_empty();
     for layer in opened.layers.iter().filter(|_| says_one_thing) {
@@ -101,6 +105,25 @@ fn config(opened: &Opened<'_>) -> Check {
     let names: Vec<&str> = formats.into_iter().map(Format::name).collect();
     let place = if stated.config.is_some() { "config.json" } else { QUANT_CONFIG_FILE };
     check("config", problems, format!("{} in {place}", names.join(", ")))
+}
+
+/// Where packed constants have a manifest, it says what headers say.
+fn manifest_problem(opened: &Opened<'_>) -> Option<String> {
+    if opened.stated.dialect != Dialect::Q4gsw {
+        return None;
+    }
+    let Some(said) = opened.stated.file.as_ref().and_then(|file| file.get("weights")) else {
+        return Some(format!("there is no {MANIFEST_FILE}, or no weights in it"));
+    };
+    let stated = quantized::stated_packed(&opened.checkpoint);
+    let sound = stated.into_iter().filter_map(|(name, packed)| Some((name, packed.ok()?)));
+    let expected = &q4gsw::manifest(sound)["weights"];
+    let names = |value: &Value| -> BTreeSet<String> {
+        value.as_object().into_iter().flat_map(|weights| weights.keys().cloned()).collect()
+    };
+    let all = names(said).into_iter().chain(names(expected));
+    let differs = all.into_iter().find(|name| said.get(name) != expected.get(name))?;
+    Some(format!("{MANIFEST_FILE} and the headers do not say the same of {differs}"))
 }
 
 /// Whether a format that is stated is the one that was found. A row that is one group long looks like
@@ -250,6 +273,11 @@ pub fn coverage(opened: &Opened<'_>) -> Coverage {
     };
     for layer in &opened.layers {
         let Some(codes) = layer.codes(&opened.checkpoint) else { continue };
+        // A head without a tensor of its own is the table once more.
+        let is_own = opened.source.is_some_and(|source| source.tensor(&layer.weight).is_some());
+        if layer.packed_as.is_some_and(|packed| packed.reads_table) && !is_own {
+            continue;
+        }
         let in_source = opened.origin(&layer.weight);
         let length = layer.shape.iter().fold(1u64, |all, length| all.saturating_mul(*length));
         let float_bytes =

@@ -86,6 +86,10 @@ fn layout_ui(ui: &mut Ui, document: &Document, recipe: &mut Recipe, change: &mut
         Dialect::Modelopt => "As NVIDIA ModelOpt exports Hugging Face checkpoints",
         Dialect::CompressedTensors => "As the compressed-tensors library stores them",
         Dialect::ExecuTorch => "As torchao stores them, for ExecuTorch and transformers",
+        Dialect::Q4gsw => {
+            "Packed constants of ExecuTorch's programs, to look at or for WebGPU programs. ExecuTorch \
+             itself loads the layout ExecuTorch"
+        }
         Dialect::Onnx => "MatMulNBits and GatherBlockQuantized, which ONNX Runtime has",
         Dialect::OnnxQdq => "DequantizeLinear with blocks, which every runtime of opset 21 has",
     };
