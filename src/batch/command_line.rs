@@ -112,10 +112,8 @@ impl Words {
         }
         self.flag("--external-data", recipe.external_data);
         self.unless_default("--scale-search", recipe.scale_search, default.scale_search);
-        let [dtype, own] = [&recipe, &&default].map(|recipe| name(&recipe.scale_dtype));
-        self.unless_default("--scale-dtype", dtype, own);
-        let [nibbles, even_low] = [&recipe, &&default].map(|recipe| name(&recipe.nibbles));
-        self.unless_default("--nibbles", nibbles, even_low);
+        self.unless_default("--scale-dtype", recipe.scale_dtype, default.scale_dtype);
+        self.unless_default("--nibbles", recipe.nibbles, default.nibbles);
         let [experts, each] = [&recipe, &&default].map(|recipe| name(&recipe.expert_scale));
         self.unless_default("--expert-scale", experts, each);
         self.unless_default("--indivisible", recipe.indivisible, default.indivisible);

@@ -77,6 +77,7 @@ impl BatchError {
                 | PlanError::NoPair { .. }
                 | PlanError::Unserved { .. }
                 | PlanError::NoSearch { .. }
+                | PlanError::NoScaleDtype { .. }
                 | PlanError::CannotShare { .. },
             )
             | Self::Device(OpenError::NoAdapter | OpenError::NotFound { .. }) => true,

@@ -46,9 +46,15 @@ pub fn packing(format: Format) -> Option<Packing> {
     }
 }
 
-/// Who loads a format. ExecuTorch fuses 4 bits without zero points.
+/// Who loads a format. ExecuTorch's GPU operators take 4 bits without zero points.
 pub fn runtimes(format: Format) -> &'static [Runtime] {
-    if packing(format).is_some() { &[Runtime::ExecuTorch, Runtime::Transformers] } else { &[] }
+    match format {
+        _ if packing(format).is_none() => &[],
+        Format::Int { bits: 4, symmetric: true, .. } => {
+            &[Runtime::ExecuTorch, Runtime::Transformers]
+        }
+        _ => &[Runtime::ExecuTorchCpu, Runtime::Transformers],
+    }
 }
 
 /// The name of a part of a weight: beside `X.weight` it is `X._weight_qdata`.

@@ -11,8 +11,10 @@ pub enum Runtime {
     TensorRtLlm,
     /// Hugging Face transformers, with the library of the layout beside it.
     Transformers,
-    /// ExecuTorch, which makes programs for devices.
+    /// ExecuTorch, which makes programs for devices, GPUs among them.
     ExecuTorch,
+    /// ExecuTorch where a CPU computes.
+    ExecuTorchCpu,
     /// ONNX Runtime.
     OnnxRuntime,
     /// WebGPU programs that read packed constants themselves.
@@ -27,6 +29,7 @@ impl fmt::Display for Runtime {
             Self::TensorRtLlm => "TensorRT-LLM",
             Self::Transformers => "transformers",
             Self::ExecuTorch => "ExecuTorch",
+            Self::ExecuTorchCpu => "ExecuTorch on a CPU",
             Self::OnnxRuntime => "ONNX Runtime",
             Self::WebGpuPrograms => "WebGPU programs",
         })

@@ -7,15 +7,16 @@
 //! An embedding has its scales as they are, `[rows, groups]`. A linear layer has them group by group,
 //! `[groups, rows]`, with zeros where the number of rows is no multiple of 4: [`scale_place`].
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 /// Codes that the length of a stored row is a multiple of.
 const ROW_UNIT: usize = 8;
 
 /// Which columns have the low nibbles.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NibbleOrder {
     /// Even ones: `linear_q4gsw`, and `embedding_q4gsw` that is told of a linear weight.
@@ -26,6 +27,14 @@ pub enum NibbleOrder {
 }
 
 impl NibbleOrder {
+    /// The name on the command line and in recipes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EvenLow => "even-low",
+            Self::EvenHigh => "even-high",
+        }
+    }
+
     /// The byte of the codes of an even column and the next.
     #[inline(always)]
     const fn byte(self, even: u8, odd: u8) -> u8 {
@@ -46,6 +55,26 @@ impl NibbleOrder {
         };
         // Less 8, as bytes that are extended by their sign.
         [(byte & 0xF).wrapping_sub(8), (byte >> 4).wrapping_sub(8)]
+    }
+}
+
+impl fmt::Display for NibbleOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The text names no order of nibbles.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown order of nibbles \"{0}\"; known: even-low, even-high")]
+pub struct UnknownNibbleOrder(String);
+
+impl FromStr for NibbleOrder {
+    type Err = UnknownNibbleOrder;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = [Self::EvenLow, Self::EvenHigh].into_iter().find(|order| order.name() == text);
+        known.ok_or_else(|| UnknownNibbleOrder(text.to_owned()))
     }
 }
 

@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::checkpoint::Dtype;
 use crate::checkpoint::index::INDEX_FILE;
-use crate::format::Format;
 
 /// Something that is not as one would expect it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,12 +84,7 @@ pub enum FindingKind {
     MixedFormats,
     /// Rows or columns end in a part of a tile.
     PartialTiles,
-    /// A format that ExecuTorch's operators for GPUs do not take.
-    NotFused {
-        /// The format.
-        format: Format,
-    },
-    /// Rows of a length that these operators do not take.
+    /// Rows of a length that ExecuTorch's operators for GPUs do not take.
     UnfitColumns {
         /// Length of a row.
         columns: u64,
@@ -243,11 +237,6 @@ impl fmt::Display for FindingKind {
             Self::PartialTiles => f.write_str(
                 "rows or columns are no multiple of 128 and end in a part of a tile: vLLM refuses \
                  such layers, alone or fused with others",
-            ),
-            Self::NotFused { format } => write!(
-                f,
-                "{format} is none of what ExecuTorch's Vulkan and WebGPU operators take, which is \
-                 symmetric 4-bit groups: it computes these on the CPU"
             ),
             Self::UnfitColumns { columns, multiple } => write!(
                 f,

@@ -52,8 +52,7 @@ pub fn fixes(finding: &Finding, recipe: &Recipe, plan: &Plan) -> Vec<Fix> {
         | FindingKind::Empty
         | FindingKind::NotAnyLayer
         | FindingKind::OtherUse => vec![keep()],
-        FindingKind::NotFused { .. }
-        | FindingKind::UnfitColumns { .. }
+        FindingKind::UnfitColumns { .. }
         | FindingKind::UnfitRows { .. }
         | FindingKind::UntestedRows { .. } => {
             vec![Some(keep_with_groups(&edit, recipe, &named(), "Keep them"))]

@@ -32,8 +32,9 @@ fn kinds(entry: &Entry, dialect: Dialect) -> Vec<FindingKind> {
     let (Some(format), [rows, columns]) = (entry.format(), &entry.member.tensor.shape[..]) else {
         return Vec::new();
     };
+    // Of others runtimes are known, and none is a GPU.
     if !matches!(format, Format::Int { bits: 4, symmetric: true, .. }) {
-        return vec![FindingKind::NotFused { format }];
+        return Vec::new();
     }
     let columns = entry.padded_columns().unwrap_or(*columns);
     let is_table = entry.member.role == Role::Embedding;

@@ -97,7 +97,7 @@ fn refuse_shared_scales(checkpoint: &Checkpoint, layers: &mut [Layer]) {
         let Some(scales) = layer.parts.scales.map(|i| &checkpoint.tensors[i]) else { continue };
         let place = (scales.file, scales.offset);
         if let Some(other) = first.insert(place, layer.weight.clone()) {
-            layer.problem.get_or_insert(format!(
+            layer.problem = Some(format!(
                 "{} serves both {other} and {}, whose operators read scales in different orders: \
                  each needs a tensor of its own",
                 scales.name, layer.weight
