@@ -298,3 +298,16 @@ fn options_of_scales_are_stated_and_refused_where_there_is_no_choice() {
     );
     refused(&["--format", "int8", "--export", "q4gsw"], &["q4gsw has no place for int8"]);
 }
+
+#[test]
+fn rows_that_are_filled_up_are_said_to_be_as_long_as_they_are_stored() {
+    let place = Place::empty();
+    let mut model = language_model(Dtype::BF16, 1);
+    model.retain(|tensor| ![LAYER, HEAD].contains(&tensor.name.as_str()));
+    model.push(Stored::weights(LAYER, Dtype::BF16, &[8, 60]));
+    write_single(&place.src(), &model, &config(true));
+    export(&place, "q4gsw", &["--indivisible", "pad"]);
+    assert_eq!(said(&place, LAYER)["shape"], serde_json::json!([8, 64]));
+    assert_eq!(said(&place, LAYER)["group_size"], GROUP);
+    run([place.out().display().to_string(), "--verify".to_owned()]).ok();
+}

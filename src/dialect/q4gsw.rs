@@ -152,8 +152,8 @@ pub fn order(outputs: &[Output], asked: NibbleOrder) -> NibbleOrder {
     if is_linear { NibbleOrder::EvenLow } else { asked }
 }
 
-/// What is said of a weight that is stored so.
-pub fn packed(weight: &Tensor, outputs: &[Output], asked: NibbleOrder) -> Option<Packed> {
+/// What is said of a weight of so many rows and columns that is stored so.
+pub fn packed(shape: [u64; 2], outputs: &[Output], asked: NibbleOrder) -> Option<Packed> {
     let of_part = |part| outputs.iter().find(|output| output.part == part);
     let codes = of_part(Part::Codes)?;
     let (by_row, by_group) = (of_part(Part::Scales), of_part(Part::ScalesByGroup));
@@ -165,10 +165,6 @@ pub fn packed(weight: &Tensor, outputs: &[Output], asked: NibbleOrder) -> Option
         ScalesLayout::ByRow => own.shape.last(),
         ScalesLayout::ByGroup => own.shape.first(),
     };
-    // Rows may have been filled up, and codes say how far.
-    let [rows, columns] = weight.shape[..] else { return None };
-    let stored = codes.shape.last()? * 2;
-    let columns = if stored.saturating_sub(columns) < 8 { columns } else { stored };
     let head = by_group.filter(|_| by_row.is_some()).map(|scales| PackedHead {
         weight: scales.name.trim_end_matches(SCALES).to_owned(),
         op: LINEAR_OP.to_owned(),
@@ -178,8 +174,8 @@ pub fn packed(weight: &Tensor, outputs: &[Output], asked: NibbleOrder) -> Option
     Some(Packed {
         op: op.to_owned(),
         is_linear_weight: order(outputs, asked) == NibbleOrder::EvenLow,
-        shape: [rows, columns],
-        group_size: columns / (*groups?).max(1),
+        shape,
+        group_size: shape[1] / (*groups?).max(1),
         packed: codes.name.clone(),
         scales,
         scales_tensor: own.name.clone(),

@@ -31,7 +31,7 @@ impl fmt::Display for Runtime {
             Self::ExecuTorch => "ExecuTorch",
             Self::ExecuTorchCpu => "ExecuTorch on a CPU",
             Self::OnnxRuntime => "ONNX Runtime",
-            Self::WebGpuPrograms => "WebGPU programs",
+            Self::WebGpuPrograms => "WebGPU programs of one's own",
         })
     }
 }

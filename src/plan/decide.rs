@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::share::share;
 use super::{Decision, Entry, Finding, FindingKind, Reason};
 use crate::checkpoint::{Dtype, Tensor};
-use crate::dialect::{Dialect, Output, Part, onnx_qdq};
+use crate::dialect::{Dialect, Output, Part, onnx_qdq, q4gsw};
 use crate::format::{Format, ScaleDtype};
 use crate::model::ties::Tie;
 use crate::model::{InputAxis, Member, Model, Role, natural_order};
@@ -47,13 +47,18 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
                 }
                 TieEffect::Keep => {
                     let packed = outputs_of(tensor, member.role, format);
+                    let head_scales = match dialect {
+                        Dialect::Q4gsw => q4gsw::head_scales("", &packed),
+                        _ => None,
+                    };
                     let packed: u64 = packed.iter().map(Output::bytes).sum();
                     let head = match model.tie {
                         Tie::HeadStored { .. } | Tie::HeadMatches { .. } => tensor.bytes,
                         _ => 0,
                     };
                     let (kept, untied) = (tensor.bytes + head, packed + tensor.bytes);
-                    let shared = dialect.shares_tables().then_some(packed);
+                    let one_for_both = packed + head_scales.map_or(0, |scales| scales.bytes());
+                    let shared = dialect.shares_tables().then_some(one_for_both);
                     note(FindingKind::TiedKept { kept, untied, shared });
                     decision = Decision::Keep(Reason::Tied);
                 }

@@ -343,9 +343,11 @@ fn metadata(entries: &[Entry], dialect: Dialect, nibbles: NibbleOrder) -> Metada
 /// What is said of the weights that are packed for ExecuTorch's operators, by name.
 fn packed(entries: &[Entry], nibbles: NibbleOrder) -> impl Iterator<Item = (&str, Packed)> {
     let quantized = entries.iter().filter(|entry| entry.format().is_some());
-    quantized.filter_map(move |Entry { member, outputs, .. }| {
-        let packed = q4gsw::packed(&member.tensor, outputs, nibbles)?;
-        Some((member.tensor.name.as_str(), packed))
+    quantized.filter_map(move |entry| {
+        let tensor = &entry.member.tensor;
+        let [rows, columns] = tensor.shape[..] else { return None };
+        let shape = [rows, entry.padded_columns().unwrap_or(columns)];
+        Some((tensor.name.as_str(), q4gsw::packed(shape, &entry.outputs, nibbles)?))
     })
 }
 

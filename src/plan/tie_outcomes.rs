@@ -3,7 +3,7 @@
 use super::decide::stored;
 use super::share::is_stored_once;
 use super::{Plan, Sharding};
-use crate::dialect::{Dialect, Output};
+use crate::dialect::{Dialect, Output, Part};
 use crate::format::Format;
 use crate::model::ties::Tie;
 use crate::model::{Model, Role};
@@ -49,5 +49,7 @@ pub fn second_table_bytes(model: &Model<'_>, recipe: &Recipe, plan: &Plan) -> Op
     let format = plan.dialect.resolve(format);
     let (weight, scale_dtype) = (model.tensor(table), recipe.scale_dtype);
     let outputs = stored(plan.dialect, weight, Role::Head, format, scale_dtype);
-    Some(outputs.iter().map(Output::bytes).sum())
+    // Of packed constants a head has scales of its own anyhow.
+    let is_saved = |output: &&Output| output.part != Part::ScalesByGroup;
+    Some(outputs.iter().filter(is_saved).map(Output::bytes).sum())
 }
