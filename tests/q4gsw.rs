@@ -257,6 +257,7 @@ fn what_the_operators_do_not_take_is_said_before_anything_is_read() {
     model.push(Stored::weights("model.layers.0.a_proj.weight", Dtype::BF16, &[6, 64]));
     model.push(Stored::weights("model.layers.0.b_proj.weight", Dtype::BF16, &[12, 64]));
     model.push(Stored::weights("model.layers.0.c_proj.weight", Dtype::BF16, &[8, 36]));
+    model.push(Stored::weights("model.layers.0.mlp.experts.0.w1.weight", Dtype::BF16, &[8, 64]));
     write_single(&place.src(), &model, &config(false));
     let dry_run = |layout: &str, args: &[&str]| {
         let source = place.src().display().to_string();
@@ -271,6 +272,10 @@ fn what_the_operators_do_not_take_is_said_before_anything_is_read() {
         let text = dry_run(layout, &["--format", "int4"]);
         assert!(text.contains("rows of 36 are no multiple of 8"), "{text}");
     }
+    let experts = "experts one by one: transformers 5 looks for them fused";
+    assert!(dry_run("executorch", &["--format", "int4-g32"]).contains(experts));
+    let kept = dry_run("executorch", &["--format", "int4-g32", "--exclude", "*.experts.*"]);
+    assert!(!kept.contains(experts), "{kept}");
     let text = dry_run("q4gsw", &["--format", "int4-g32"]);
     assert!(text.contains("scales are BF16, and WebGPU reads F32 alone"), "{text}");
 }

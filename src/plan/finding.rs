@@ -84,6 +84,8 @@ pub enum FindingKind {
     MixedFormats,
     /// Rows or columns end in a part of a tile.
     PartialTiles,
+    /// Experts one by one where transformers looks for them fused.
+    ExpertsUnread,
     /// Rows of a length that ExecuTorch's operators for GPUs do not take.
     UnfitColumns {
         /// Length of a row.
@@ -237,6 +239,10 @@ impl fmt::Display for FindingKind {
             Self::PartialTiles => f.write_str(
                 "rows or columns are no multiple of 128 and end in a part of a tile: vLLM refuses \
                  such layers, alone or fused with others",
+            ),
+            Self::ExpertsUnread => f.write_str(
+                "experts one by one: transformers 5 looks for them fused, and goes on with random ones. \
+                 ExecuTorch needs a model with a layer for each. Keep them with --exclude *.experts.*",
             ),
             Self::UnfitColumns { columns, multiple } => write!(
                 f,

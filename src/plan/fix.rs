@@ -8,6 +8,9 @@ use crate::format::{Format, ScaleDtype, ScaleSearch};
 use crate::model::Role;
 use crate::recipe::{Action, Indivisible, Recipe, TiedOutcome};
 
+/// What experts are called.
+const EXPERTS: &str = "*.experts.*";
+
 /// A change of the recipe that settles a finding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fix {
@@ -86,9 +89,14 @@ pub fn fixes(finding: &Finding, recipe: &Recipe, plan: &Plan) -> Vec<Fix> {
         FindingKind::MixedFormats => {
             one_format(&edit, recipe, &named(), "Give them one format").into()
         }
+        FindingKind::ExpertsUnread => {
+            let mut float = recipe.clone();
+            float.exclude.push(EXPERTS.to_owned());
+            vec![changed("Keep the experts float", float)]
+        }
         FindingKind::SplitUnread => {
             let mut fused = recipe.clone();
-            fused.exclude.push("*.experts.*".to_owned());
+            fused.exclude.push(EXPERTS.to_owned());
             vec![changed("Keep the experts fused", fused)]
         }
         FindingKind::SearchLost => {

@@ -1,4 +1,5 @@
-//! What ExecuTorch asks of weights before its Vulkan and WebGPU operators take them, as findings.
+//! What ExecuTorch asks of weights before its Vulkan and WebGPU operators take them, and what loaders of
+//! its layout do not find, as findings.
 
 use super::{Entry, Finding, FindingKind};
 use crate::checkpoint::Dtype;
@@ -15,7 +16,7 @@ const LINEAR_ROWS: u64 = 4;
 /// Rows of a linear layer in all of its tests.
 const TESTED_ROWS: u64 = 8;
 
-/// Everything that is quantized, and that the operators do not take.
+/// Everything that is quantized, and that operators or loaders do not take.
 pub fn about_guards(entries: &[Entry], dialect: Dialect) -> Vec<Finding> {
     if !matches!(dialect, Dialect::ExecuTorch | Dialect::Q4gsw) {
         return Vec::new();
@@ -32,6 +33,9 @@ fn kinds(entry: &Entry, dialect: Dialect) -> Vec<FindingKind> {
     let (Some(format), [rows, columns]) = (entry.format(), &entry.member.tensor.shape[..]) else {
         return Vec::new();
     };
+    if entry.member.role == Role::Expert && dialect == Dialect::ExecuTorch {
+        return vec![FindingKind::ExpertsUnread];
+    }
     // Of others runtimes are known, and none is a GPU.
     if !matches!(format, Format::Int { bits: 4, symmetric: true, .. }) {
         return Vec::new();
