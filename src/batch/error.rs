@@ -78,6 +78,7 @@ impl BatchError {
                 | PlanError::Unserved { .. }
                 | PlanError::NoSearch { .. }
                 | PlanError::NoScaleDtype { .. }
+                | PlanError::NoNibbles { .. }
                 | PlanError::CannotShare { .. },
             )
             | Self::Device(OpenError::NoAdapter | OpenError::NotFound { .. }) => true,

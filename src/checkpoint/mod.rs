@@ -226,8 +226,13 @@ impl Checkpoint {
             self.folder.join(file).exists().then(|| format!("{file} is there"))
         };
         let by_tensor = || {
-            const SCALES: [&str; 4] =
-                ["weight_scale", ".weight_scale_inv", ".weight_packed", ".qweight"];
+            const SCALES: [&str; 5] = [
+                "weight_scale",
+                ".weight_scale_inv",
+                ".weight_packed",
+                ".qweight",
+                ".q4gsw_packed",
+            ];
             let gives_away = |tensor: &&Tensor| {
                 let name = &tensor.name;
                 let mxfp4_blocks = name.ends_with("_blocks") && tensor.dtype == Dtype::U8;

@@ -82,6 +82,19 @@ pub struct PackedHead {
 }
 
 impl Packed {
+    /// Whether operators, nibbles and orders of scales go together.
+    pub fn is_consistent(&self) -> bool {
+        let reads = |op: &str, scales| match scales {
+            ScalesLayout::ByRow => op == EMBEDDING_OP,
+            ScalesLayout::ByGroup => op == LINEAR_OP && self.is_linear_weight,
+        };
+        let is_linear = |head: &PackedHead| head.scales == ScalesLayout::ByGroup;
+        let head_reads = |head: &PackedHead| is_linear(head) && reads(&head.op, head.scales);
+        let is_table = self.scales == ScalesLayout::ByRow;
+        reads(&self.op, self.scales)
+            && self.head.as_ref().is_none_or(|head| is_table && head_reads(head))
+    }
+
     /// How its codes are packed.
     pub const fn packing(&self) -> Packing {
         Packing::Q4gsw(match self.is_linear_weight {

@@ -89,6 +89,12 @@ pub enum PlanError {
         /// The dialect.
         dialect: Dialect,
     },
+    /// Nibbles of the dialect have the order they have.
+    #[error("codes in {dialect} lie in one order: --nibbles is for q4gsw")]
+    NoNibbles {
+        /// The dialect.
+        dialect: Dialect,
+    },
     /// No runtime reads one packed table for embedding and head.
     #[error(
         "no runtime reads one packed table for embedding and head in {dialect}: \

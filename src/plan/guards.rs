@@ -17,19 +17,21 @@ const LINEAR_ROWS: u64 = 4;
 const TESTED_ROWS: u64 = 8;
 
 /// Everything that is quantized, and that operators or loaders do not take.
-pub fn about_guards(entries: &[Entry], dialect: Dialect) -> Vec<Finding> {
+/// `shared` is the table that a head without a tensor of its own reads.
+pub fn about_guards(entries: &[Entry], dialect: Dialect, shared: Option<usize>) -> Vec<Finding> {
     if !matches!(dialect, Dialect::ExecuTorch | Dialect::Q4gsw) {
         return Vec::new();
     }
     let found = entries.iter().flat_map(|entry| {
         let tensor = &entry.member.tensor;
-        let kinds = kinds(entry, dialect).into_iter();
+        let is_shared = shared == Some(entry.member.index);
+        let kinds = kinds(entry, dialect, is_shared).into_iter();
         kinds.map(|kind| Finding::about(kind, &tensor.name, tensor.bytes))
     });
     Finding::merged(found.collect())
 }
 
-fn kinds(entry: &Entry, dialect: Dialect) -> Vec<FindingKind> {
+fn kinds(entry: &Entry, dialect: Dialect, is_shared: bool) -> Vec<FindingKind> {
     let (Some(format), [rows, columns]) = (entry.format(), &entry.member.tensor.shape[..]) else {
         return Vec::new();
     };
@@ -42,7 +44,8 @@ fn kinds(entry: &Entry, dialect: Dialect) -> Vec<FindingKind> {
     }
     let columns = entry.padded_columns().unwrap_or(*columns);
     let is_table = entry.member.role == Role::Embedding;
-    let is_linear = !is_table || entry.outputs.iter().any(|o| o.part == Part::ScalesByGroup);
+    let is_linear =
+        !is_table || is_shared || entry.outputs.iter().any(|o| o.part == Part::ScalesByGroup);
     let columns_of = if is_table { TABLE_COLUMNS } else { LINEAR_COLUMNS };
     let mut kinds = Vec::new();
     if !columns.is_multiple_of(columns_of) {

@@ -89,7 +89,8 @@ pub fn layout(
     match sharding {
         Sharding::AsSource => {
             let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-            for (i, entry) in entries.iter().enumerate() {
+            let stored = entries.iter().enumerate().filter(|(_, entry)| !entry.outputs.is_empty());
+            for (i, entry) in stored {
                 members.entry(entry.member.tensor.file).or_default().push(i);
             }
             let name = |file: usize| match checkpoint.sharded {
@@ -123,7 +124,7 @@ fn fill(entries: &[Entry], limit: u64, metadata: &Metadata) -> Vec<Vec<usize>> {
     let alone = header::encode(&[], &Metadata::new()).len() as u64;
     let mut shards: Vec<Vec<usize>> = Vec::new();
     let mut filled = 0;
-    for (i, entry) in entries.iter().enumerate() {
+    for (i, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.outputs.is_empty()) {
         let bytes = entry.bytes_after() + header_share(entry, limit) - alone;
         match shards.last_mut() {
             Some(shard) if filled + bytes <= limit => shard.push(i),

@@ -40,6 +40,7 @@ use crate::dialect::{Dialect, Output, Part, executorch, onnx_qdq};
 use crate::format::packing::Packing;
 use crate::format::q4gsw::NibbleOrder;
 use crate::format::{Format, Quotient, ScaleDtype, ScaleSearch};
+use crate::model::ties::Tie;
 use crate::model::{Member, Model, Role, is_quantizable, module_of};
 use crate::recipe::{Recipe, TiedOutcome};
 
@@ -239,7 +240,11 @@ impl Plan {
             findings.extend(about::about_fused(&entries));
         }
         findings.extend(about::about_tiles(&entries));
-        findings.extend(guards::about_guards(&entries, dialect));
+        let shared = match &model.tie {
+            Tie::HeadAbsent { embedding, .. } if !decided.untied => Some(*embedding),
+            _ => None,
+        };
+        findings.extend(guards::about_guards(&entries, dialect, shared));
         findings.extend(about::about_split(model, &entries));
         let rules = rule_use::rule_uses(&rules, model);
         findings.extend(about::about_rules(&rules));
@@ -369,6 +374,9 @@ fn check_formats(recipe: &Recipe, dialect: Dialect) -> Result<(), PlanError> {
     }
     if recipe.scale_dtype != ScaleDtype::Own && !dialect.chooses_scale_dtype() {
         return Err(PlanError::NoScaleDtype { dialect });
+    }
+    if recipe.nibbles != NibbleOrder::default() && dialect != Dialect::Q4gsw {
+        return Err(PlanError::NoNibbles { dialect });
     }
     Ok(())
 }

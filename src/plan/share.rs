@@ -114,6 +114,8 @@ fn share_packed(model: &Model<'_>, decided: &mut Decided) {
     let position = |index| decided.entries.iter().position(|entry| entry.member.index == index);
     let Some(at) = position(embedding) else { return };
     let Some(format) = decided.entries[at].format() else { return };
+    // A config may tie a head that is another matrix, and only bytes tell.
+    decided.tie_is_open = matches!(model.tie, Tie::HeadStored { .. });
     let name = match (&model.tie, head.and_then(position)) {
         (Tie::Unknown { .. }, _) => {
             decided.tie_is_open = true;
@@ -124,7 +126,11 @@ fn share_packed(model: &Model<'_>, decided: &mut Decided) {
             let table = &decided.entries[at];
             let table = SharedTable::of(&table.member.tensor, &table.outputs);
             let entry = &mut decided.entries[head];
-            if matches!(entry.decision, Decision::Keep(Reason::Rule(_))) {
+            let is_on_its_own = match &entry.decision {
+                Decision::Keep(reason) => matches!(reason, Reason::Rule(_)),
+                _ => entry.format() != Some(format),
+            };
+            if is_on_its_own {
                 return;
             }
             entry.outputs.clear();

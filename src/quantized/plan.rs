@@ -114,7 +114,11 @@ fn entry(
         .filter(|tensor| tensor.bytes == 0 || told.insert((tensor.file, tensor.offset)))
         .map(|tensor| Output { part: Part::Codes, ..Output::verbatim(tensor) })
         .collect();
-    let is_again = parts.is_empty();
+    // Loaders tie what the config does not say is untied.
+    let config = checkpoint.config.as_ref();
+    let is_tied = config.and_then(Config::tie_word_embeddings) != Some(false);
+    let reads_table = layer.packed_as.is_some_and(|packed| packed.reads_table);
+    let is_again = parts.is_empty() || (reads_table && is_tied);
     Entry {
         member,
         outputs: match outputs {

@@ -1,6 +1,8 @@
 //! Layers that are stored as ExecuTorch's packed constants, told from what headers say.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::{Layer, PackedAs, Parts};
 use crate::checkpoint::{Checkpoint, Dtype};
@@ -23,13 +25,22 @@ pub fn find(checkpoint: &Checkpoint) -> Vec<Layer> {
         }
     }
     refuse_shared_scales(checkpoint, &mut layers);
-    layers.sort_by(|a, b| natural_order(&a.weight, &b.weight));
+    // What table and head have in common is the table's.
+    let reads_table = |layer: &Layer| layer.packed_as.is_some_and(|packed| packed.reads_table);
+    layers.sort_by(|a, b| match reads_table(a).cmp(&reads_table(b)) {
+        Ordering::Equal => natural_order(&a.weight, &b.weight),
+        order => order,
+    });
     layers
 }
 
 /// What all headers say of packed weights.
 pub fn stated(checkpoint: &Checkpoint) -> BTreeMap<&str, Result<Packed, String>> {
-    checkpoint.files.iter().flat_map(|file| q4gsw::stated(&file.metadata)).collect()
+    let files = &checkpoint.files;
+    // Shards mostly say the same, which is then in memory once.
+    let is_new = |i: &usize| *i == 0 || !Arc::ptr_eq(&files[i - 1].metadata, &files[*i].metadata);
+    let headers = (0..files.len()).filter(is_new).map(|i| files[i].metadata.as_ref());
+    headers.flat_map(q4gsw::stated).collect()
 }
 
 /// The weight itself, and the head that reads its codes.
@@ -60,6 +71,11 @@ fn told(checkpoint: &Checkpoint, layer: &Layer, packed: &Packed) -> Result<Forma
     let tensor = |index: Option<usize>| index.map(|i| &checkpoint.tensors[i]);
     let codes = tensor(layer.parts.codes).ok_or("it has no packed codes")?;
     let scales = tensor(layer.parts.scales).ok_or("it has no scales")?;
+    if !packed.is_consistent() {
+        return Err(
+            "its header contradicts itself: operator, nibbles and order of scales".to_owned()
+        );
+    }
     let ([rows, columns], group) = (packed.shape, packed.group_size);
     let fits = rows > 0 && columns > 0 && group > 0 && columns % group == 0;
     // Far above any matrix, and far below what overflows.
@@ -90,7 +106,8 @@ fn told(checkpoint: &Checkpoint, layer: &Layer, packed: &Packed) -> Result<Forma
     Ok(Format::Int { bits: 4, group, symmetric: true })
 }
 
-/// The operators of table and head read scales in different orders: one tensor cannot serve both.
+/// The operators of table and head read scales in different orders: one tensor cannot serve both. Nor are
+/// those of one weight another's.
 fn refuse_shared_scales(checkpoint: &Checkpoint, layers: &mut [Layer]) {
     let mut first: HashMap<(usize, u64), String> = HashMap::new();
     for layer in layers {
@@ -98,8 +115,8 @@ fn refuse_shared_scales(checkpoint: &Checkpoint, layers: &mut [Layer]) {
         let place = (scales.file, scales.offset);
         if let Some(other) = first.insert(place, layer.weight.clone()) {
             layer.problem = Some(format!(
-                "{} serves both {other} and {}, whose operators read scales in different orders: \
-                 each needs a tensor of its own",
+                "{} serves both {other} and {}: each needs scales of its own, in the order that its \
+                 operator reads",
                 scales.name, layer.weight
             ));
         }

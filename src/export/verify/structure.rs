@@ -103,7 +103,11 @@ fn config(opened: &Opened<'_>) -> Check {
     }
     let formats: BTreeSet<Format> = opened.layers.iter().filter_map(|l| l.format).collect();
     let names: Vec<&str> = formats.into_iter().map(Format::name).collect();
-    let place = if stated.config.is_some() { "config.json" } else { QUANT_CONFIG_FILE };
+    let place = match stated.dialect {
+        _ if stated.config.is_some() => "config.json",
+        Dialect::Q4gsw => MANIFEST_FILE,
+        _ => QUANT_CONFIG_FILE,
+    };
     check("config", problems, format!("{} in {place}", names.join(", ")))
 }
 

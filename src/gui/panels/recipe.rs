@@ -5,6 +5,7 @@ use eframe::egui::{self, RichText, ScrollArea, Ui};
 use super::rules::rules_ui;
 use crate::checkpoint::Dtype;
 use crate::dialect::Dialect;
+use crate::format::q4gsw::NibbleOrder;
 use crate::format::{Format, ScaleDtype, ScaleSearch};
 use crate::gui::app::{App, Asked};
 use crate::gui::session::{Document, Quantized};
@@ -161,6 +162,7 @@ fn more_ui(ui: &mut Ui, document: &Document, recipe: &mut Recipe, change: &mut O
     let dialect = recipe.dialect_for(&document.checkpoint);
     searches_ui(ui, recipe, dialect, change);
     scale_dtype_ui(ui, recipe, dialect, change);
+    nibbles_ui(ui, recipe, dialect, change);
     caption(ui, "Rows that do not divide into blocks");
     let mut ways = vec![
         (Indivisible::Keep, "keep", "They stay float"),
@@ -234,6 +236,22 @@ fn scale_dtype_ui(ui: &mut Ui, recipe: &mut Recipe, dialect: Dialect, change: &m
     if let Some(dtype) = segments(ui, "Type of scales", &types, recipe.scale_dtype) {
         recipe.scale_dtype = dtype;
         *change = Some("type of scales".to_owned());
+    }
+}
+
+/// The order of codes in a byte, where there is a choice.
+fn nibbles_ui(ui: &mut Ui, recipe: &mut Recipe, dialect: Dialect, change: &mut Option<String>) {
+    if dialect != Dialect::Q4gsw && recipe.nibbles == NibbleOrder::default() {
+        return;
+    }
+    let orders = [
+        (NibbleOrder::EvenLow, "even low", "As linear layers, and tables that a head reads too"),
+        (NibbleOrder::EvenHigh, "even high", "As embedding_4bit reads tables that no head reads"),
+    ];
+    caption(ui, "Nibbles of tables");
+    if let Some(order) = segments(ui, "Nibbles of tables", &orders, recipe.nibbles) {
+        recipe.nibbles = order;
+        *change = Some(format!("nibbles {order}"));
     }
 }
 

@@ -175,7 +175,8 @@ fn keys(plan: &Plan) -> Vec<u64> {
         match entry.decision {
             Decision::Quantize { format, padded_columns, .. } => {
                 (format, padded_columns).hash(&mut hasher);
-                let way = (plan.search_for(format), plan.dialect.arithmetic(), plan.quotient);
+                let scales = (plan.search_for(format), plan.scale_dtype);
+                let way = (scales, plan.dialect.arithmetic(), plan.quotient);
                 format!("{way:?}").hash(&mut hasher);
             }
             Decision::Stored(format) => format.hash(&mut hasher),
