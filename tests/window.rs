@@ -111,6 +111,31 @@ fn focus_by_tab(window: &mut Window, name: &str) {
 }
 
 #[test]
+fn constants_are_packed_as_batch_packs_them() {
+    let place = tempfile::tempdir().unwrap();
+    let mut window = window(settings(), Some(Source::Path(DEMO.into())));
+    click(&mut window, "Layout: q4gsw");
+    choose_format(&mut window, "int4-g32");
+    click(&mut window, "Quantize embeddings");
+    click(&mut window, "Store scales in f32");
+    assert!(window.query_by_label("No findings").is_some());
+    window.get_by_label("More choices").click();
+    settle(&mut window);
+    click(&mut window, "Nibbles of tables: even high");
+    click(&mut window, "Block scales: no clipping");
+
+    click(&mut window, "Export");
+    let (ours, theirs) = (place.path().join("ours"), place.path().join("theirs"));
+    export_to(&mut window, &ours);
+    let options =
+        ["--scale-dtype", "f32", "--nibbles", "even-high", "--scale-search", "no-clipping"];
+    let format = ["--format", "int4-g32", "--quantize-embeddings", "--export", "q4gsw"];
+    batch(&[&[DEMO], &format[..], &options, &["--out", theirs.to_str().unwrap()]].concat());
+    assert_equal_folders(&ours, &theirs);
+    assert!(ours.join("q4gsw.json").is_file());
+}
+
+#[test]
 fn a_quantized_checkpoint_can_be_looked_at_and_verified_against_its_source() {
     let place = tempfile::tempdir().unwrap();
     let quantized = place.path().join("quantized");
