@@ -214,6 +214,15 @@ impl Checkpoint {
         self.files.iter().map(|file| file.file_bytes).sum()
     }
 
+    /// What headers say besides tensors. Shards mostly say the same, which is then in memory once, and
+    /// told once.
+    pub fn metadata(&self) -> impl Iterator<Item = &Metadata> {
+        let files = &self.files;
+        let is_new =
+            |i: &usize| *i == 0 || !Arc::ptr_eq(&files[i - 1].metadata, &files[*i].metadata);
+        (0..files.len()).filter(is_new).map(|i| files[i].metadata.as_ref())
+    }
+
     /// What the weights are already quantized with, if they are: the config's method, or the
     /// tensors that give it away.
     pub fn existing_quantization(&self) -> Option<String> {

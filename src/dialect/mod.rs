@@ -16,6 +16,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
+use crate::format::nvfp4::Rule;
 use crate::format::packing::Packing;
 use crate::format::{Arithmetic, Format, ScaleStore};
 use crate::model::{FusedExperts, Role, grouped_weight};
@@ -99,6 +100,14 @@ impl Dialect {
             Self::CompressedTensors => Arithmetic::CompressedTensors,
             Self::ExecuTorch | Self::Q4gsw => Arithmetic::TorchAo,
             Self::Onnx | Self::OnnxQdq => Arithmetic::OnnxRuntime,
+        }
+    }
+
+    /// What the global scale of its NVFP4 means.
+    pub const fn nvfp4_rule(self) -> Rule {
+        match self {
+            Self::CompressedTensors => Rule::CompressedTensors,
+            _ => Rule::Dynamic,
         }
     }
 

@@ -46,6 +46,16 @@ pub enum ScalesLayout {
     ByGroup,
 }
 
+impl ScalesLayout {
+    /// Dimensions of the scales of so many rows.
+    pub fn shape(self, rows: u64, groups: u64) -> Vec<u64> {
+        match self {
+            Self::ByRow => vec![rows, groups],
+            Self::ByGroup => vec![groups, filled_rows(rows as usize) as u64],
+        }
+    }
+}
+
 /// What is said of a packed weight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packed {
@@ -126,9 +136,9 @@ pub fn outputs(weight: &Tensor, role: Role, format: Format) -> Vec<Output> {
         return Vec::new();
     };
     let across = scheme.scope.across(*columns as usize) as u64;
-    let (shape, part) = match role {
-        Role::Embedding => (vec![*rows, across], Part::Scales),
-        _ => (vec![across, filled_rows(*rows as usize) as u64], Part::ScalesByGroup),
+    let (order, part) = match role {
+        Role::Embedding => (ScalesLayout::ByRow, Part::Scales),
+        _ => (ScalesLayout::ByGroup, Part::ScalesByGroup),
     };
     vec![
         Output {
@@ -140,7 +150,7 @@ pub fn outputs(weight: &Tensor, role: Role, format: Format) -> Vec<Output> {
         Output {
             name: format!("{}{SCALES}", weight.name),
             dtype: scale_dtype(scheme.store, weight),
-            shape,
+            shape: order.shape(*rows, across),
             part,
         },
     ]
@@ -153,7 +163,7 @@ pub fn head_scales(head: &str, table: &[Output]) -> Option<Output> {
     Some(Output {
         name: format!("{head}{SCALES}"),
         dtype: scales.dtype,
-        shape: vec![groups, filled_rows(rows as usize) as u64],
+        shape: ScalesLayout::ByGroup.shape(rows, groups),
         part: Part::ScalesByGroup,
     })
 }

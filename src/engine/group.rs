@@ -4,7 +4,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::dialect::Dialect;
-use crate::format::nvfp4::{Rule, Scaling};
+use crate::format::nvfp4::Scaling;
 use crate::format::nvfp4_search::Search;
 use crate::format::{Coder, Format, Nvfp4Tables, Quotient, ScaleDtype, ScaleSearch, torchao};
 use crate::numeric::FloatKind;
@@ -66,14 +66,7 @@ impl Encoder {
                 Self::Grouped(Coder::new(scheme, kind, amax))
             }
             None => {
-                let rule = match method.dialect {
-                    Dialect::Modelopt
-                    | Dialect::ExecuTorch
-                    | Dialect::Q4gsw
-                    | Dialect::Onnx
-                    | Dialect::OnnxQdq => Rule::Dynamic,
-                    Dialect::CompressedTensors => Rule::CompressedTensors,
-                };
+                let rule = method.dialect.nvfp4_rule();
                 // The global scale is one for all members, whatever their types.
                 let scaling = Scaling { kind, ..Scaling::new(rule, group_kind, amax) };
                 let plain = Nvfp4Tables::new(scaling);

@@ -107,21 +107,18 @@ fn share_packed(model: &Model<'_>, decided: &mut Decided) {
     let (embedding, head) = match &model.tie {
         Tie::HeadAbsent { embedding, .. } => (*embedding, None),
         Tie::HeadStored { embedding, head, differs: false }
-        | Tie::HeadMatches { embedding, head } => (*embedding, Some(*head)),
-        Tie::Unknown { embedding, .. } => (*embedding, None),
+        | Tie::HeadMatches { embedding, head }
+        | Tie::Unknown { embedding, head } => (*embedding, Some(*head)),
         _ => return,
     };
     let position = |index| decided.entries.iter().position(|entry| entry.member.index == index);
-    let Some(at) = position(embedding) else { return };
+    let (Some(at), head) = (position(embedding), head.and_then(position)) else { return };
     let Some(format) = decided.entries[at].format() else { return };
     // A config may tie a head that is another matrix, and only bytes tell.
-    decided.tie_is_open = matches!(model.tie, Tie::HeadStored { .. });
-    let name = match (&model.tie, head.and_then(position)) {
-        (Tie::Unknown { .. }, _) => {
-            decided.tie_is_open = true;
-            return;
-        }
+    decided.tie_is_open = matches!(model.tie, Tie::HeadStored { .. } | Tie::Unknown { .. });
+    let name = match (&model.tie, head) {
         (Tie::HeadAbsent { head_name, .. }, _) => head_name.clone(),
+        (Tie::Unknown { .. }, _) | (_, None) => return,
         (_, Some(head)) => {
             let table = &decided.entries[at];
             let table = SharedTable::of(&table.member.tensor, &table.outputs);
@@ -137,7 +134,6 @@ fn share_packed(model: &Model<'_>, decided: &mut Decided) {
             entry.decision = Decision::Shared { format, table };
             entry.member.tensor.name.clone()
         }
-        _ => return,
     };
     let outputs = &mut decided.entries[at].outputs;
     outputs.extend(q4gsw::head_scales(&name, outputs));

@@ -5,9 +5,9 @@ use std::ops::Range;
 use super::{Layer, PackedAs};
 use crate::backend::{Backend, BackendError, GroupedChunk, Nvfp4Chunk, Weights};
 use crate::checkpoint::{Checkpoint, CheckpointError, Dtype, Tensor};
-use crate::dialect::{Dialect, ZeroPoints};
+use crate::dialect::ZeroPoints;
 use crate::engine::codes_to_blocks;
-use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Rule, Scaling};
+use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Scaling};
 use crate::format::packing::{Packing, unpack_zero_points, unpack_zero_points_in_rows};
 use crate::format::q4gsw::scale_place;
 use crate::format::{Element, Format, GroupScale, Nvfp4Tables, Scheme, Scope};
@@ -123,7 +123,7 @@ impl Chunk {
 
 /// Reads rows of a matrix, or blocks of fused experts: `rows` are then lines of 16 inputs each,
 /// counted through all experts, and blocks come column by column. `None` for a layer that has a
-/// problem. Rows begin where [`Dialect::rows_together`] allows.
+/// problem. Rows begin where [`Dialect::rows_together`](crate::dialect::Dialect::rows_together) allows.
 pub fn read_chunk(
     checkpoint: &Checkpoint,
     layer: &Layer,
@@ -154,7 +154,7 @@ pub fn read_chunk(
     let Some(scheme) = format.scheme(layer.dialect.arithmetic()) else {
         let codes = if layer.is_fused() { codes_to_blocks(&bytes, columns) } else { bytes };
         let global_scale = global_scale(checkpoint, layer)?;
-        let scaling = Scaling::stored(nvfp4_rule(layer.dialect), FloatKind::F32, global_scale);
+        let scaling = Scaling::stored(layer.dialect.nvfp4_rule(), FloatKind::F32, global_scale);
         return Ok(Some(Chunk::Nvfp4 { codes, scales, scaling }));
     };
 
@@ -238,18 +238,6 @@ pub fn places(
         packing.bytes(first, columns)..packing.bytes(end, columns),
         begin * bytes..(begin + count) * bytes,
     )
-}
-
-/// What the global scale of a dialect means.
-pub fn nvfp4_rule(dialect: Dialect) -> Rule {
-    match dialect {
-        Dialect::Modelopt
-        | Dialect::ExecuTorch
-        | Dialect::Q4gsw
-        | Dialect::Onnx
-        | Dialect::OnnxQdq => Rule::Dynamic,
-        Dialect::CompressedTensors => Rule::CompressedTensors,
-    }
 }
 
 /// The second level of scales of a layer, as it is stored; 0 if it has none.

@@ -91,7 +91,7 @@ pub fn dialect_of(checkpoint: &Checkpoint) -> Dialect {
     if method.as_deref() == Some(executorch::METHOD) || checkpoint.tensors.iter().any(is_torchao) {
         return Dialect::ExecuTorch;
     }
-    if checkpoint.files.iter().any(|file| q4gsw::is_packed(&file.metadata)) {
+    if checkpoint.metadata().any(q4gsw::is_packed) {
         return Dialect::Q4gsw;
     }
     let named = Dialect::ALL.into_iter().find(|dialect| method.as_deref() == Some(dialect.name()));

@@ -1,7 +1,7 @@
 //! Scales that are no positive numbers, and global scales that have to change: what can be done
 //! without the weights that a layer was made from.
 
-use super::{Chunk, is_sound, nvfp4_rule};
+use super::{Chunk, is_sound};
 use crate::backend::{Backend, BackendError, Weights};
 use crate::dialect::Dialect;
 use crate::format::nvfp4::{BLOCK_BYTES, Rule, Scaling};
@@ -124,7 +124,7 @@ impl Chunk {
 
 /// The global scale that an export gives a layer of zeros.
 pub fn global_scale_of_zeros(dialect: Dialect) -> f32 {
-    Scaling::new(nvfp4_rule(dialect), FloatKind::F32, 0.0).global_scale
+    Scaling::new(dialect.nvfp4_rule(), FloatKind::F32, 0.0).global_scale
 }
 
 /// What a code is, less its zero point.
@@ -173,7 +173,7 @@ mod tests {
     use crate::format::{Arithmetic, Format};
 
     fn nvfp4(codes: Vec<u8>, scales: Vec<u8>, dialect: Dialect, global_scale: f32) -> Chunk {
-        let scaling = Scaling::stored(nvfp4_rule(dialect), FloatKind::F32, global_scale);
+        let scaling = Scaling::stored(dialect.nvfp4_rule(), FloatKind::F32, global_scale);
         Chunk::Nvfp4 { codes, scales, scaling }
     }
 

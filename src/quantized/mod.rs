@@ -22,7 +22,7 @@ use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::packing::Packing;
 use crate::model::module_of;
 
-pub use chunk::{Chunk, global_scale, is_sound, nvfp4_rule, read_chunk};
+pub use chunk::{Chunk, global_scale, is_sound, read_chunk};
 pub use config::{Foreign, Stated, dialect_of, format_of_group};
 pub use find::find;
 pub use graph::{part, shared_tables};

@@ -1,13 +1,11 @@
 //! Layers that are stored as ExecuTorch's packed constants, told from what headers say.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use super::{Layer, PackedAs, Parts};
 use crate::checkpoint::{Checkpoint, Dtype};
+use crate::dialect::Dialect;
 use crate::dialect::q4gsw::{self, Packed, ScalesLayout};
-use crate::dialect::{Dialect, Output, Part};
 use crate::format::Format;
 use crate::model::natural_order;
 
@@ -27,20 +25,16 @@ pub fn find(checkpoint: &Checkpoint) -> Vec<Layer> {
     refuse_shared_scales(checkpoint, &mut layers);
     // What table and head have in common is the table's.
     let reads_table = |layer: &Layer| layer.packed_as.is_some_and(|packed| packed.reads_table);
-    layers.sort_by(|a, b| match reads_table(a).cmp(&reads_table(b)) {
-        Ordering::Equal => natural_order(&a.weight, &b.weight),
-        order => order,
+    layers.sort_by(|a, b| {
+        let order = reads_table(a).cmp(&reads_table(b));
+        order.then_with(|| natural_order(&a.weight, &b.weight))
     });
     layers
 }
 
 /// What all headers say of packed weights.
 pub fn stated(checkpoint: &Checkpoint) -> BTreeMap<&str, Result<Packed, String>> {
-    let files = &checkpoint.files;
-    // Shards mostly say the same, which is then in memory once.
-    let is_new = |i: &usize| *i == 0 || !Arc::ptr_eq(&files[i - 1].metadata, &files[*i].metadata);
-    let headers = (0..files.len()).filter(is_new).map(|i| files[i].metadata.as_ref());
-    headers.flat_map(q4gsw::stated).collect()
+    checkpoint.metadata().flat_map(q4gsw::stated).collect()
 }
 
 /// The weight itself, and the head that reads its codes.
@@ -88,17 +82,14 @@ fn told(checkpoint: &Checkpoint, layer: &Layer, packed: &Packed) -> Result<Forma
         return Err(format!("its codes are {dtype} {shape:?}, not U8 [{rows}, {row_bytes}]"));
     }
     let groups = columns / group;
-    let by_row = vec![rows, groups];
-    let table =
-        Output { name: String::new(), dtype: scales.dtype, shape: by_row, part: Part::Scales };
-    let expected = match layer.packed_as.is_some_and(|packed| packed.scales_by_group) {
-        true => q4gsw::head_scales("", &[table]).map(|output| output.shape),
-        false => Some(table.shape),
+    let order = match layer.packed_as.is_some_and(|packed| packed.scales_by_group) {
+        true => ScalesLayout::ByGroup,
+        false => ScalesLayout::ByRow,
     };
+    let expected = order.shape(rows, groups);
     let is_float = scales.float_kind().is_some() && scales.dtype != Dtype::F64;
-    if !is_float || Some(&scales.shape) != expected.as_ref() {
+    if !is_float || scales.shape != expected {
         let (dtype, shape) = (scales.dtype, &scales.shape);
-        let expected = expected.unwrap_or_default();
         return Err(format!("its scales are {dtype} {shape:?}, not floats {expected:?}"));
     }
     let group = if groups == 1 { None } else { Some(group) };

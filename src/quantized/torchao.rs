@@ -1,7 +1,6 @@
 //! Layers that torchao stored, told from names and from what headers say.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::graph::are_all;
 use super::{Layer, Parts};
@@ -39,11 +38,7 @@ pub fn find(checkpoint: &Checkpoint) -> Vec<Layer> {
 
 /// Bits of the codes of each weight, as all headers say together.
 pub fn stated_bits(checkpoint: &Checkpoint) -> BTreeMap<&str, u8> {
-    let files = &checkpoint.files;
-    // Shards mostly say the same, which is then in memory once.
-    let is_new = |i: &usize| *i == 0 || !Arc::ptr_eq(&files[i - 1].metadata, &files[*i].metadata);
-    let headers = (0..files.len()).filter(is_new).map(|i| files[i].metadata.as_ref());
-    headers.flat_map(executorch::stated_bits).collect()
+    checkpoint.metadata().flat_map(executorch::stated_bits).collect()
 }
 
 /// Format and shape of a weight, or what is wrong with its parts.
