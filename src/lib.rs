@@ -22,6 +22,7 @@ pub mod format;
 pub mod gpu;
 #[cfg(feature = "gui")]
 pub mod gui;
+pub mod inspect;
 pub mod model;
 pub mod numeric;
 pub mod onnx;

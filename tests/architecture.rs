@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// What each module may know. `report` and `batch` show what all others do.
-const MAY_KNOW: [(&str, &[&str]); 21] = [
+const MAY_KNOW: [(&str, &[&str]); 22] = [
     ("units", &[]),
     ("numeric", &[]),
     ("format", &["numeric"]),
@@ -41,6 +41,23 @@ const MAY_KNOW: [(&str, &[&str]); 21] = [
         ],
     ),
     (
+        "inspect",
+        &[
+            "backend",
+            "checkpoint",
+            "cpu",
+            "dialect",
+            "engine",
+            "format",
+            "model",
+            "numeric",
+            "plan",
+            "quantized",
+            "stats",
+            "units",
+        ],
+    ),
+    (
         "export",
         &[
             "backend",
@@ -68,6 +85,7 @@ const MAY_KNOW: [(&str, &[&str]); 21] = [
             "export",
             "format",
             "gpu",
+            "inspect",
             "model",
             "plan",
             "quantized",
@@ -89,7 +107,9 @@ const MAY_KNOW: [(&str, &[&str]); 21] = [
             "export",
             "format",
             "gpu",
+            "inspect",
             "model",
+            "numeric",
             "plan",
             "quantized",
             "recipe",

@@ -21,7 +21,7 @@ use crate::backend::Backend;
 
 pub use chunk::ChunkBuffer;
 pub use error::{EngineError, advice};
-pub use group::Method;
+pub use group::{Encoder, Method, Nvfp4Encoder};
 pub use run::{Measured, Run, Sink, merge};
 pub use schedule::{CHUNK_BYTES, steps, units};
 pub use settle::{settle_tie, tie_matters};

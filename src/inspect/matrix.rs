@@ -1,0 +1,264 @@
+//! Which matrix, and where its numbers are.
+
+use crate::backend::BackendError;
+use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
+use crate::dialect::Dialect;
+use crate::engine::Method;
+use crate::format::Format;
+use crate::model::InputAxis;
+use crate::plan::{Decision, Entry, Plan};
+use crate::quantized::Layer;
+
+/// What is looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// Name of the tensor, as the plan has it.
+    pub tensor: String,
+    /// The expert of it, if it holds several; else 0.
+    pub expert: u64,
+    /// The format to see it in, if not the one that the plan says.
+    pub format: Option<Format>,
+}
+
+/// What cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// No such tensor.
+    #[error("there is no tensor {0:?}")]
+    NoTensor(String),
+    /// No such expert.
+    #[error("{tensor}: there is no expert {expert}, but {experts}")]
+    NoExpert {
+        /// The tensor.
+        tensor: String,
+        /// The expert that was asked for.
+        expert: u64,
+        /// Experts that it holds.
+        experts: u64,
+    },
+    /// No numbers.
+    #[error("{tensor} is {dtype}: no floats, and no part of a quantized layer that can be read")]
+    NotFloat {
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        dtype: String,
+    },
+    /// A quantized layer that cannot be read.
+    #[error("{tensor} cannot be read: {problem}")]
+    Unreadable {
+        /// The layer.
+        tensor: String,
+        /// Why.
+        problem: String,
+    },
+    /// The user asked to stop.
+    #[error("stopped on request")]
+    Cancelled,
+    /// The file cannot be read.
+    #[error(transparent)]
+    Read(#[from] CheckpointError),
+    /// The device failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+/// A matrix `[outputs, inputs]`, of which blocks run along the inputs, however it is stored.
+#[derive(Debug, Clone)]
+pub struct Matrix<'a> {
+    /// What it is.
+    pub subject: Subject,
+    /// Rows.
+    pub rows: u64,
+    /// Columns, with what fills up blocks.
+    pub columns: u64,
+    /// Columns that weights have; what follows are zeros.
+    pub weight_columns: u64,
+    /// The format that it is seen in; `None` for floats alone.
+    pub format: Option<Format>,
+    /// Whether that is the format of the plan, or of the file.
+    pub is_planned: bool,
+    /// Why it cannot be seen in the format that was asked for.
+    pub refused: Option<String>,
+    /// Experts that its tensor holds; 1 for a matrix.
+    pub experts: u64,
+    pub(super) checkpoint: &'a Checkpoint,
+    pub(super) origin: Origin<'a>,
+}
+
+/// Where its numbers come from.
+#[derive(Debug, Clone)]
+pub(super) enum Origin<'a> {
+    /// From floats, which are quantized.
+    Floats {
+        /// The matrix.
+        tensor: Tensor,
+        /// All that share its global scale, itself included.
+        group: Vec<Tensor>,
+        /// How it is quantized.
+        method: Option<Method>,
+    },
+    /// From a layer that is quantized.
+    Stored(&'a Layer),
+}
+
+impl<'a> Matrix<'a> {
+    /// Finds what a subject stands for in a plan. `layers` are those of a checkpoint that is shown as it is
+    /// stored: the first entries of its plan.
+    pub fn of(
+        checkpoint: &'a Checkpoint,
+        layers: &'a [Layer],
+        plan: &Plan,
+        subject: &Subject,
+    ) -> Result<Self, InspectError> {
+        let named = |entry: &Entry| entry.member.tensor.name == subject.tensor;
+        let index = plan.entries.iter().position(named);
+        let index = index.ok_or_else(|| InspectError::NoTensor(subject.tensor.clone()))?;
+        match layers.get(index) {
+            Some(layer) => Self::of_layer(checkpoint, layer, subject),
+            None => Self::of_floats(checkpoint, plan, index, subject),
+        }
+    }
+
+    fn of_layer(
+        checkpoint: &'a Checkpoint,
+        layer: &'a Layer,
+        subject: &Subject,
+    ) -> Result<Self, InspectError> {
+        let unreadable = |problem: &str| InspectError::Unreadable {
+            tensor: subject.tensor.clone(),
+            problem: problem.to_owned(),
+        };
+        if let Some(problem) = &layer.problem {
+            return Err(unreadable(problem));
+        }
+        let (rows, columns) = match layer.shape[..] {
+            [rows, columns] => (rows, columns),
+            [_, inputs, outputs] if layer.is_fused() => (outputs, inputs),
+            [_, rows, columns] => (rows, columns),
+            _ => return Err(unreadable("it is no matrix")),
+        };
+        let experts = layer.experts();
+        check_expert(subject, experts)?;
+        let other = subject.format.filter(|format| layer.format != Some(*format));
+        let refused = other.map(|format| {
+            format!(
+                "it is stored quantized, and not made into {format}: open what it was made from"
+            )
+        });
+        Ok(Self {
+            subject: subject.clone(),
+            rows,
+            columns,
+            weight_columns: columns,
+            format: layer.format,
+            is_planned: true,
+            refused,
+            experts,
+            checkpoint,
+            origin: Origin::Stored(layer),
+        })
+    }
+
+    fn of_floats(
+        checkpoint: &'a Checkpoint,
+        plan: &Plan,
+        index: usize,
+        subject: &Subject,
+    ) -> Result<Self, InspectError> {
+        let entry = &plan.entries[index];
+        let stored = &entry.member.tensor;
+        if stored.float_kind().is_none() {
+            let (tensor, dtype) = (stored.name.clone(), format!("{:?}", stored.dtype));
+            return Err(InspectError::NotFloat { tensor, dtype });
+        }
+        let (tensor, experts) = matrix_of(stored, entry.member.input_axis, subject)?;
+        let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
+        let planned = entry.format();
+        let wanted = subject.format.or(planned);
+        let is_planned = wanted == planned;
+        let padded = entry.padded_columns().filter(|_| is_planned);
+        let width = padded.unwrap_or(columns);
+        let len = wanted.map_or(1, Format::block_len) as u64;
+        let refused = (width % len != 0).then(|| {
+            let format = wanted.map_or("", Format::name);
+            format!(
+                "rows of {columns} weights do not divide into blocks of {len}, as {format} has them"
+            )
+        });
+        let format = wanted.filter(|_| refused.is_none());
+        let group = match entry.decision {
+            Decision::Quantize { group, .. } if is_planned => {
+                let members = plan.groups[group].iter();
+                members.map(|&member| plan.entries[member].member.tensor.clone()).collect()
+            }
+            // What is only tried out has a global scale of its own.
+            _ => vec![stored.clone()],
+        };
+        let method = format.map(|format| Method::of(plan, format));
+        Ok(Self {
+            subject: subject.clone(),
+            rows,
+            columns: width,
+            weight_columns: columns,
+            format,
+            is_planned,
+            refused,
+            experts,
+            checkpoint,
+            origin: Origin::Floats { tensor, group, method },
+        })
+    }
+
+    /// The layout whose arithmetic it is quantized in.
+    pub fn dialect(&self) -> Option<Dialect> {
+        match &self.origin {
+            Origin::Floats { method, .. } => method.map(|method| method.dialect),
+            Origin::Stored(layer) => Some(layer.dialect),
+        }
+    }
+
+    /// Rows that have to be read together: ranges begin at multiples of it.
+    pub fn rows_together(&self) -> u64 {
+        match (&self.origin, self.format, self.dialect()) {
+            // Its blocks lie across all rows of an expert.
+            (Origin::Stored(layer), ..) if layer.is_fused() => self.rows.max(1),
+            (_, Some(format), Some(dialect)) => dialect.rows_together(format),
+            _ => 1,
+        }
+    }
+}
+
+fn check_expert(subject: &Subject, experts: u64) -> Result<(), InspectError> {
+    if subject.expert < experts {
+        return Ok(());
+    }
+    let (tensor, expert) = (subject.tensor.clone(), subject.expert);
+    Err(InspectError::NoExpert { tensor, expert, experts })
+}
+
+/// The matrix `[outputs, inputs]` of a tensor, or of an expert in it, and how many experts it holds. A
+/// vector is one row; dimensions before the last two are rows, unless they count experts.
+fn matrix_of(
+    stored: &Tensor,
+    axis: Option<InputAxis>,
+    subject: &Subject,
+) -> Result<(Tensor, u64), InspectError> {
+    let (experts, rows, columns) = match (stored.shape[..].split_last(), stored.shape.len()) {
+        (Some((_, &[experts, rows])), 3) if axis.is_some() => (experts, rows, stored.shape[2]),
+        (Some((&columns, before)), _) => (1, before.iter().product(), columns),
+        (None, _) => (1, 1, 1),
+    };
+    check_expert(subject, experts)?;
+    let each = rows * columns;
+    let mut tensor = Tensor { shape: vec![rows, columns], ..stored.clone() };
+    if stored.strides.is_none() {
+        let width = stored.dtype.bitsize() as u64 / 8;
+        tensor.offset += subject.expert * each * width;
+        tensor.bytes = each * width;
+        if axis == Some(InputAxis::SecondToLast) && stored.shape.len() >= 2 {
+            (tensor.shape, tensor.strides) = (vec![columns, rows], Some(vec![1, columns]));
+        }
+    }
+    Ok((tensor, experts))
+}
