@@ -28,17 +28,44 @@ pub struct Args {
     #[arg(long)]
     pub batch: bool,
 
+    /// Open CHECKPOINT in the window, as if it stood alone
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["batch", "checkpoint", "demo"],
+        help_heading = "The window")]
+    pub open: Option<PathBuf>,
+
+    /// Open the small checkpoint that comes with the program
+    #[arg(long, conflicts_with_all = ["batch", "checkpoint"], help_heading = "The window")]
+    pub demo: bool,
+
     /// Draw a view of CHECKPOINT, or of the demo, into a PNG file; needs no display
     #[arg(long, value_name = "FILE", conflicts_with = "batch", help_heading = "The window")]
     pub screenshot: Option<PathBuf>,
 
-    /// The view: welcome, map, table, profile, files, export
+    /// The view: welcome, map, table, profile, experts, formats, microscope, ruler, histogram, scales,
+    /// errors, outliers, regimes, compare, lessons, codecs, files, export
     #[arg(long, value_name = "NAME", conflicts_with = "batch", help_heading = "The window")]
     pub view: Option<String>,
 
-    /// With --screenshot: select a tensor
-    #[arg(long, value_name = "TENSOR", requires = "screenshot", help_heading = "The window")]
+    /// Select a tensor; views that look into one show it
+    #[arg(long, value_name = "TENSOR", conflicts_with = "batch", help_heading = "The window")]
     pub select: Vec<String>,
+
+    /// The expert of the tensor to look at, if it holds several
+    #[arg(long, value_name = "N", requires = "select", help_heading = "The window")]
+    pub expert: Option<u64>,
+
+    /// The block to look at: its row and column among blocks and, if you like, the number of a weight
+    /// in it, such as 12,3 or 12,3,7
+    #[arg(long, value_name = "ROW,COLUMN[,N]", requires = "select", help_heading = "The window")]
+    pub block: Option<String>,
+
+    /// The format to see the tensor in, if not the recipe's
+    #[arg(long, value_name = "FORMAT", requires = "select", help_heading = "The window")]
+    pub seen_as: Option<Format>,
+
+    /// The checkpoint to compare with, in the view compare
+    #[arg(long, value_name = "OTHER", conflicts_with = "batch", help_heading = "The window")]
+    pub compare: Option<PathBuf>,
 
     /// With --screenshot: dark text on a light ground
     #[arg(long, requires = "screenshot", help_heading = "The window")]
@@ -221,6 +248,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   quantscope MODEL
+  quantscope --open MODEL --format nvfp4 --select lm_head.weight --block 12,3 --view microscope
   quantscope --batch MODEL --format nvfp4 --dry-run
   quantscope --batch MODEL --format nvfp4 --export modelopt --out MODEL-nvfp4
   quantscope --batch MODEL --stats --report stats.csv
@@ -340,6 +368,9 @@ pub enum UsageError {
         /// Those there are.
         known: String,
     },
+    /// A block that is none.
+    #[error("--block: {0}")]
+    NoBlock(String),
     /// An export without a format.
     #[error("say what to quantize to: --format nvfp4, or format = \"nvfp4\" in the recipe")]
     NoFormat,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::size;
+use crate::format::Format;
 use crate::recipe::Recipe;
 
 /// The name that a recipe's file is given in a call as long as it has none.
@@ -55,6 +56,54 @@ pub fn command_line(call: &Call<'_>) -> String {
             words.flag("--overwrite", call.overwrite);
         }
     }
+    words.0
+}
+
+/// What a window is to open.
+#[derive(Debug, Clone)]
+pub struct Link<'a> {
+    /// The checkpoint; the demo if there is none.
+    pub checkpoint: Option<&'a Path>,
+    /// What to quantize, and how.
+    pub recipe: &'a Recipe,
+    /// A file that holds all of the recipe, if it was saved.
+    pub recipe_file: Option<&'a Path>,
+    /// The tensor that is looked into.
+    pub tensor: Option<&'a str>,
+    /// The expert in it.
+    pub expert: u64,
+    /// The format that it is seen in, if not the recipe's.
+    pub seen_as: Option<Format>,
+    /// The block and the weight in it, as `--block` takes them.
+    pub block: Option<String>,
+    /// The view, as `--view` takes it.
+    pub view: &'a str,
+}
+
+/// The call for a shell that opens a window on exactly that.
+pub fn link(link: &Link<'_>) -> String {
+    let mut words = Words::default();
+    words.add("quantscope");
+    match link.checkpoint {
+        Some(path) => words.value("--open", path.to_string_lossy()),
+        None => words.add("--demo"),
+    }
+    match link.recipe_file {
+        Some(file) => words.value("--recipe", file.to_string_lossy()),
+        None if !link.recipe.rules.is_empty() => words.value("--recipe", RECIPE_FILE),
+        None => words.recipe(link.recipe),
+    }
+    if let Some(tensor) = link.tensor {
+        words.value("--select", tensor);
+        words.unless_default("--expert", link.expert, 0);
+    }
+    if let Some(format) = link.seen_as {
+        words.value("--seen-as", format);
+    }
+    if let Some(block) = &link.block {
+        words.value("--block", block);
+    }
+    words.value("--view", link.view);
     words.0
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use args::{Args, Mode, UsageError};
-pub use command_line::{Call, RECIPE_FILE, command_line};
+pub use command_line::{Call, Link, RECIPE_FILE, command_line, link};
 pub use error::BatchError;
 pub use size::{exact as size_text, parse as parse_size};
 

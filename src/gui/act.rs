@@ -56,9 +56,28 @@ impl App {
             | Command::ShowProfile
             | Command::ShowFiles
             | Command::ShowExport
+            | Command::ShowFormats
+            | Command::ShowMicroscope
+            | Command::ShowRuler
+            | Command::ShowHistogram
+            | Command::ShowScales
+            | Command::ShowErrors
+            | Command::ShowOutliers
+            | Command::ShowRegimes
+            | Command::ShowCompare
+            | Command::ShowLessons
+            | Command::ShowCodecs
             | Command::ToggleRecipe
             | Command::ToggleSize
             | Command::PauseMeasuring => is_open,
+            Command::ShowExperts => is_open && self.has_experts(),
+            Command::NextStep | Command::PreviousStep | Command::EndLesson => {
+                self.views.inspect.lesson.is_some()
+            }
+            Command::Pin => is_open && self.settings.view.inspects(),
+            Command::CopyLink => is_open,
+            Command::SaveViewCsv => is_open && self.views.inspect.has_csv(self),
+            Command::SaveViewPng => is_open,
             _ => true,
         }
     }
@@ -140,11 +159,36 @@ impl App {
                 ctx.copy_text(views::export::report_text(self));
                 self.say(ctx, "copied the report".to_owned());
             }
-            Command::ShowMap => self.settings.view = View::Map,
-            Command::ShowTable => self.settings.view = View::Table,
-            Command::ShowProfile => self.settings.view = View::Profile,
-            Command::ShowFiles => self.settings.view = View::Files,
-            Command::ShowExport => self.settings.view = View::Export,
+            Command::ShowMap
+            | Command::ShowTable
+            | Command::ShowProfile
+            | Command::ShowExperts
+            | Command::ShowFormats
+            | Command::ShowMicroscope
+            | Command::ShowRuler
+            | Command::ShowHistogram
+            | Command::ShowScales
+            | Command::ShowErrors
+            | Command::ShowOutliers
+            | Command::ShowRegimes
+            | Command::ShowCompare
+            | Command::ShowLessons
+            | Command::ShowCodecs
+            | Command::ShowFiles
+            | Command::ShowExport => {
+                let shown = View::ALL.into_iter().find(|view| view.command() == command);
+                self.settings.view = shown.unwrap_or_default();
+            }
+            Command::NextStep => self.turn_step(1),
+            Command::PreviousStep => self.turn_step(-1),
+            Command::EndLesson => self.views.inspect.lesson = None,
+            Command::Pin => self.pin(),
+            Command::CopyLink => {
+                ctx.copy_text(self.link());
+                self.say(ctx, "copied the link".to_owned());
+            }
+            Command::SaveViewCsv => self.save_view_csv(),
+            Command::SaveViewPng => self.save_view_png(ctx),
             Command::ToggleRecipe => self.settings.recipe_panel ^= true,
             Command::ToggleSize => self.settings.size_panel ^= true,
             Command::PauseMeasuring => {

@@ -1,6 +1,6 @@
 //! The window's content: one frame, and what commands do.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use eframe::egui::{CentralPanel, Context, Frame, Panel, Popup, Ui, ViewportCommand};
 
@@ -25,6 +25,8 @@ pub struct App {
     pub(super) overlay: Overlay,
     pub(super) dialogs: Dialogs,
     pub(super) notify: Notify,
+    /// A picture of the view that was asked for, once it is taken.
+    pub(super) picture: Arc<Mutex<Option<Vec<u8>>>>,
     /// What has just been done, and when.
     pub(super) notice: Option<(String, f64)>,
 }
@@ -74,6 +76,7 @@ impl App {
             overlay: Overlay::default(),
             dialogs: Dialogs::default(),
             notify,
+            picture: Arc::default(),
             notice: None,
         };
         if let Some(source) = source.or(restored) {
@@ -89,6 +92,7 @@ impl App {
         self.greet(opened_before);
         self.name_file(ui);
         self.take_answers();
+        self.take_picture();
         self.closing(ui);
         let mut asked = Asked::default();
         self.keys(ui, &mut asked);
@@ -99,19 +103,20 @@ impl App {
         Panel::top("menu").frame(bar).show(ui, |ui| menu::bar_ui(self, ui, &mut asked));
         Panel::bottom("status").show(ui, |ui| panels::status_ui(self, ui, &mut asked));
         let is_open = self.session.document.is_some();
-        let mut shown = self.settings.recipe_panel && is_open;
+        let is_wide = self.settings.view.is_wide();
+        let mut shown = self.settings.recipe_panel && is_open && !is_wide;
         Panel::left("recipe").default_size(300.0).size_range(260.0..=460.0).show_collapsible(
             ui,
             &mut shown,
             |ui| panels::recipe_ui(self, ui, &mut asked),
         );
-        let mut size_shown = self.settings.size_panel && is_open;
+        let mut size_shown = self.settings.size_panel && is_open && !is_wide;
         Panel::right("size").default_size(330.0).size_range(280.0..=520.0).show_collapsible(
             ui,
             &mut size_shown,
             |ui| panels::size_ui(self, ui, &mut asked),
         );
-        if is_open {
+        if is_open && !is_wide {
             (self.settings.recipe_panel, self.settings.size_panel) = (shown, size_shown);
             if !self.session.selection.is_empty() {
                 Panel::bottom("selection")
@@ -123,6 +128,15 @@ impl App {
         CentralPanel::default().frame(ground).show(ui, |ui| views::view_ui(self, ui, &mut asked));
         self.overlay_ui(ui, &mut asked);
         self.answer(ui, asked);
+    }
+
+    /// Saves a picture that has been taken.
+    fn take_picture(&mut self) {
+        let taken = self.picture.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(png) = taken {
+            let name = self.file_name("png");
+            self.dialogs.save(&self.notify, &name, png, None);
+        }
     }
 
     /// Draws what lies over everything else.
@@ -243,6 +257,7 @@ impl App {
             recipe: draft.recipe(),
             max_shard_bytes: draft.max_shard_bytes,
             selection: draft.selection.clone(),
+            ..Look::default()
         });
         self.session.open(source, look.unwrap_or_default());
     }
@@ -291,7 +306,7 @@ impl App {
 
     /// Whether any work is under way.
     pub fn is_busy(&self) -> bool {
-        self.session.is_busy() || self.session.exporting.is_some()
+        self.session.is_busy() || self.views.inspect.is_busy() || self.session.exporting.is_some()
     }
 
     /// What is about to be made of what is open.

@@ -36,6 +36,25 @@ pub enum Command {
     ShowProfile,
     ShowFiles,
     ShowExport,
+    ShowExperts,
+    ShowFormats,
+    ShowMicroscope,
+    ShowRuler,
+    ShowHistogram,
+    ShowScales,
+    ShowErrors,
+    ShowOutliers,
+    ShowRegimes,
+    ShowCompare,
+    ShowCodecs,
+    ShowLessons,
+    NextStep,
+    PreviousStep,
+    EndLesson,
+    Pin,
+    CopyLink,
+    SaveViewCsv,
+    SaveViewPng,
     ToggleRecipe,
     ToggleSize,
     PauseMeasuring,
@@ -75,6 +94,7 @@ impl Menu {
 
 const CTRL: Modifiers = Modifiers::COMMAND;
 const CTRL_SHIFT: Modifiers = CTRL.plus(Modifiers::SHIFT);
+const ALT: Modifiers = Modifiers::ALT;
 const NONE: Modifiers = Modifiers::NONE;
 
 /// What there is to say of a command: menu, name, what it does, shortcut.
@@ -82,7 +102,7 @@ type Said = (Menu, &'static str, &'static str, Option<(Modifiers, Key)>);
 
 impl Command {
     /// Every command, in the order of the menus.
-    pub const ALL: [Self; 39] = {
+    pub const ALL: [Self; 58] = {
         use Command::*;
         [
             OpenFolder,
@@ -115,6 +135,25 @@ impl Command {
             ShowProfile,
             ShowFiles,
             ShowExport,
+            ShowExperts,
+            ShowFormats,
+            ShowMicroscope,
+            ShowRuler,
+            ShowHistogram,
+            ShowScales,
+            ShowErrors,
+            ShowOutliers,
+            ShowRegimes,
+            ShowCompare,
+            ShowCodecs,
+            ShowLessons,
+            NextStep,
+            PreviousStep,
+            EndLesson,
+            Pin,
+            CopyLink,
+            SaveViewCsv,
+            SaveViewPng,
             ToggleRecipe,
             ToggleSize,
             PauseMeasuring,
@@ -233,6 +272,45 @@ impl Command {
             Self::ShowExport => {
                 (View, "Export and verify", "Write it, and prove it", Some((CTRL, Key::Num5)))
             }
+            Self::ShowExperts => (View, "Experts", "Experts layer by layer: odd ones stand out", None),
+            Self::ShowFormats => {
+                (View, "Formats", "What every format would cost each projection", None)
+            }
+            Self::ShowMicroscope => {
+                (View, "Microscope", "One block, bit by bit", Some((CTRL, Key::Num6)))
+            }
+            Self::ShowRuler => (View, "Ruler", "A block's codes as marks on a line", None),
+            Self::ShowHistogram => (View, "Histogram", "How weights are spread", None),
+            Self::ShowScales => (View, "Scale map", "Every scale of a tensor", None),
+            Self::ShowErrors => (View, "Error map", "What quantizing does, weight by weight", None),
+            Self::ShowOutliers => (View, "Outliers", "The largest weights, rows and columns", None),
+            Self::ShowRegimes => {
+                (View, "Regimes", "Error of blocks against how small they are", None)
+            }
+            Self::ShowCompare => {
+                let help = "Two checkpoints, or two devices, weight by weight";
+                (View, "Compare", help, Some((CTRL, Key::Num7)))
+            }
+            Self::ShowCodecs => (View, "Codecs", "Every code of the small number types", None),
+            Self::ShowLessons => {
+                (View, "Lessons", "Five walks through real weights", Some((CTRL, Key::Num8)))
+            }
+            Self::NextStep => {
+                (Help, "Next step", "The next step of the lesson", Some((ALT, Key::ArrowRight)))
+            }
+            Self::PreviousStep => {
+                (Help, "Step back", "The step before it", Some((ALT, Key::ArrowLeft)))
+            }
+            Self::EndLesson => (Help, "End the lesson", "Leave it, where it is", None),
+            Self::Pin => {
+                (View, "Pin view", "Keep this view beside the next one", Some((CTRL_SHIFT, Key::P)))
+            }
+            Self::CopyLink => {
+                let help = "Copy the command line that opens exactly this";
+                (Edit, "Copy link", help, Some((CTRL_SHIFT, Key::K)))
+            }
+            Self::SaveViewCsv => (File, "Save view as CSV…", "The numbers of this view", None),
+            Self::SaveViewPng => (File, "Save view as PNG…", "This view as a picture", None),
             Self::ToggleRecipe => (View, "Recipe panel", "Show or hide it", Some((CTRL, Key::B))),
             Self::ToggleSize => (View, "Size panel", "Show or hide it", Some((CTRL_SHIFT, Key::B))),
             Self::PauseMeasuring => (
@@ -287,6 +365,13 @@ impl Command {
                 | Self::ResetRecipe
                 | Self::Export
                 | Self::CopyCommandLine
+                | Self::ShowExperts
+                | Self::ShowMicroscope
+                | Self::ShowCompare
+                | Self::NextStep
+                | Self::Pin
+                | Self::CopyLink
+                | Self::SaveViewCsv
                 | Self::ToggleRecipe
                 | Self::PauseMeasuring
                 | Self::Dark

@@ -5,7 +5,7 @@ use eframe::egui::{self, Align, Button, Layout, MenuBar, RichText, Ui};
 use super::app::{App, Asked};
 use super::command::{Command, Menu};
 use super::theme::{self, Theme};
-use super::views::View;
+use super::views::TABS;
 
 /// Draws it.
 pub fn bar_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
@@ -73,12 +73,15 @@ fn views_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
     if app.session.document.is_none() {
         return;
     }
-    for view in View::ALL {
-        let shown = app.settings.view == view;
-        let tab = ui.selectable_label(shown, view.name());
+    let current = app.settings.view;
+    for tab in &TABS {
+        let Some(view) = app.view_of(tab) else { continue };
+        let shown = tab.views.contains(&current);
+        let label = ui.selectable_label(shown, tab.name);
         let shortcut = view.command().shortcut().map(|keys| ui.ctx().format_shortcut(&keys));
-        let help = format!("{} ({})", view.command().help(), shortcut.unwrap_or_default());
-        if tab.on_hover_text(help).clicked() {
+        let keys = shortcut.map(|keys| format!(" ({keys})")).unwrap_or_default();
+        let help = format!("{}{keys}", view.command().help());
+        if label.on_hover_text(help).clicked() {
             asked.view = Some(view);
         }
     }

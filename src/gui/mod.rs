@@ -23,7 +23,7 @@ use std::str::FromStr;
 
 pub use app::App;
 pub use screenshot::{NotShown, Screenshot, screenshot};
-pub use session::{Session, Source, WindowGpu};
+pub use session::{Block, Focus, Look, Session, Source, WindowGpu};
 pub use settings::Settings;
 pub use views::View;
 pub use window::{NoWindow, Start, run, share};
@@ -45,24 +45,37 @@ pub fn main(args: &Args) -> Result<(), BatchError> {
         Some(WELCOME) => None,
         Some(name) => Some(View::from_str(name)?),
     };
+    let checkpoint = args.open.as_ref().or(args.checkpoint.as_ref());
+    let source = checkpoint.map(|path| Source::path(path)).or(args.demo.then_some(Source::Demo));
+    let block = args.block.as_deref().map(Block::from_str).transpose();
+    let look = Look {
+        recipe,
+        max_shard_bytes: args.max_shard_size,
+        selection: args.select.iter().cloned().collect(),
+        focus: Focus {
+            tensor: args.select.first().cloned(),
+            expert: args.expert.unwrap_or(0),
+            format: args.seen_as,
+            wanted: block.map_err(|error| UsageError::NoBlock(error.to_string()))?,
+            ..Focus::default()
+        },
+    };
     match &args.screenshot {
         None => {
             let start = Start {
-                checkpoint: args.checkpoint.clone(),
-                recipe,
+                source,
+                look,
                 view: args.view.as_ref().and(view),
                 // The default of the flag leaves the device that was chosen last.
                 device: Some(args.device.clone()).filter(|name| name != AUTO),
-                max_shard_bytes: args.max_shard_size,
             };
             run(start).map_err(|error| BatchError::Window(error.to_string()))
         }
         Some(file) => {
             let wanted = Screenshot {
-                checkpoint: args.checkpoint.clone(),
-                recipe,
+                source: source.unwrap_or(Source::Demo),
+                look,
                 view,
-                selection: args.select.clone(),
                 light: args.light,
                 size: args.size.map(f32::from),
                 scale: 1.0,

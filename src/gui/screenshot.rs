@@ -20,14 +20,12 @@ use crate::report::write_file;
 /// What a picture is to show.
 #[derive(Debug, Clone)]
 pub struct Screenshot {
-    /// The checkpoint; the demo if there is none.
-    pub checkpoint: Option<PathBuf>,
-    /// The recipe.
-    pub recipe: Recipe,
+    /// What to open.
+    pub source: Source,
+    /// How to look at it.
+    pub look: Look,
     /// The view; what there is before anything is open if there is none.
     pub view: Option<View>,
-    /// Tensors that are selected.
-    pub selection: Vec<String>,
     /// Whether it is light.
     pub light: bool,
     /// Width and height in points.
@@ -78,7 +76,7 @@ pub fn screenshot(wanted: &Screenshot, file: &Path) -> Result<(), NotShown> {
         .renderer(renderer()?)
         .build_eframe(|creation| begin(wanted, &creation.egui_ctx));
     let started = Instant::now();
-    while harness.state().session.is_busy() {
+    while harness.state().is_busy() {
         if started.elapsed() > PATIENCE {
             return Err(NotShown::TooSlow(PATIENCE));
         }
@@ -117,10 +115,7 @@ fn begin(wanted: &Screenshot, ctx: &eframe::egui::Context) -> App {
     };
     let mut app = App::new(ctx, settings, None, None);
     if wanted.view.is_some() {
-        let source = wanted.checkpoint.clone().map_or(Source::Demo, |path| Source::path(&path));
-        let selection = wanted.selection.iter().cloned().collect();
-        let look = Look { recipe: wanted.recipe.clone(), selection, ..Look::default() };
-        app.session.open(source, look);
+        app.session.open(wanted.source.clone(), wanted.look.clone());
     }
     app
 }

@@ -1,6 +1,5 @@
 //! A real window, whose device the kernels use too.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use eframe::egui::{IconData, ViewportBuilder, vec2};
@@ -8,13 +7,12 @@ use eframe::egui_wgpu::{RenderState, WgpuConfiguration, WgpuSetup, WgpuSetupCrea
 use eframe::{NativeOptions, Renderer};
 
 use super::App;
-use super::session::{Source, WindowGpu};
+use super::session::{Look, Source, WindowGpu};
 use super::settings::Settings;
 use super::theme::Theme;
 use super::views::View;
 use crate::device::Device;
 use crate::gpu::{AdapterInfo, Gpu, device_descriptor};
-use crate::recipe::Recipe;
 
 /// A window that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -27,16 +25,14 @@ pub struct NoWindow(String);
 /// What a window starts with. What is not said is as it was when the last one was closed.
 #[derive(Debug, Clone, Default)]
 pub struct Start {
-    /// The checkpoint.
-    pub checkpoint: Option<PathBuf>,
-    /// The recipe; one that says nothing leaves the one that was remembered.
-    pub recipe: Recipe,
+    /// What to open; what was open last if there is nothing.
+    pub source: Option<Source>,
+    /// How to look at it; a recipe that says nothing leaves the one that was remembered.
+    pub look: Look,
     /// The view.
     pub view: Option<View>,
     /// The device that computes.
     pub device: Option<String>,
-    /// Bytes of an exported file, at most.
-    pub max_shard_bytes: Option<u64>,
 }
 
 /// Opens a window. Returns when it is closed.
@@ -61,12 +57,11 @@ pub fn run(start: Start) -> Result<(), NoWindow> {
             let settings: Option<Settings> =
                 stored.and_then(|storage| eframe::get_value(storage, eframe::APP_KEY));
             let gpu = creation.wgpu_render_state.as_ref().map(share);
-            let source = start.checkpoint.as_deref().map(Source::path);
             let mut settings = settings.unwrap_or_default();
             settings.view = start.view.unwrap_or(settings.view);
             settings.device = start.device.unwrap_or(settings.device);
-            let mut app = App::new(&creation.egui_ctx, settings, gpu, source);
-            app.session.start_with(start.recipe, start.max_shard_bytes);
+            let mut app = App::new(&creation.egui_ctx, settings, gpu, start.source);
+            app.session.start_with(start.look);
             Ok(Box::new(app))
         }),
     );

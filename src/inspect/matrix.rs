@@ -82,6 +82,8 @@ pub struct Matrix<'a> {
     pub refused: Option<String>,
     /// Experts that its tensor holds; 1 for a matrix.
     pub experts: u64,
+    /// Largest magnitude of all that share its global scale, where somebody has found it already.
+    pub known_amax: Option<f32>,
     pub(super) checkpoint: &'a Checkpoint,
     pub(super) origin: Origin<'a>,
 }
@@ -155,6 +157,7 @@ impl<'a> Matrix<'a> {
             is_planned: true,
             refused,
             experts,
+            known_amax: None,
             checkpoint,
             origin: Origin::Stored(layer),
         })
@@ -205,6 +208,7 @@ impl<'a> Matrix<'a> {
             is_planned,
             refused,
             experts,
+            known_amax: None,
             checkpoint,
             origin: Origin::Floats { tensor, group, method },
         })

@@ -47,8 +47,9 @@ impl<'a> Reader<'a> {
         let Origin::Floats { tensor, group, method: Some(method) } = &reader.matrix.origin else {
             return Ok(reader);
         };
-        let mut amax = 0f32;
-        for member in group {
+        let mut amax = reader.matrix.known_amax.unwrap_or(0.0);
+        let unknown = if reader.matrix.known_amax.is_some() { &[][..] } else { group };
+        for member in unknown {
             let found = reader.amax_of(member, cancel)?;
             if !found.is_finite() {
                 let name = &member.name;

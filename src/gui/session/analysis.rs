@@ -41,6 +41,8 @@ pub struct Analysis {
     pub fixes: Vec<Vec<Fix>>,
     /// Whether there is an embedding table.
     pub has_table: bool,
+    /// Whether there are experts.
+    pub has_experts: bool,
     /// How embedding and head belong together, as far as that is known.
     pub tie: Tie,
     /// The same in a sentence, where the checkpoint itself says so little that there is one.
@@ -128,6 +130,10 @@ impl Analysis {
                 .collect(),
             fixes: plan.findings.iter().map(|finding| fixes(finding, recipe, &plan)).collect(),
             has_table: plan.entries.iter().any(|entry| entry.member.role == Role::Embedding),
+            has_experts: plan.entries.iter().any(|entry| {
+                let member = &entry.member;
+                member.expert.is_some() || (member.tensor.shape.len() == 3 && member.layer.is_some())
+            }),
             tie: model.tie.clone(),
             tie_text: tie_text(model),
             second_table_bytes: second_table_bytes(model, recipe, &plan),

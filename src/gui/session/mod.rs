@@ -6,8 +6,11 @@ mod chosen;
 mod device;
 mod document;
 mod exporting;
+mod focus;
 mod grid;
 mod history;
+mod inspection;
+mod loaded;
 mod measure;
 mod measurements;
 mod outline;
@@ -26,8 +29,11 @@ pub use chosen::Chosen;
 pub use device::{Devices, WindowGpu};
 pub use document::{Document, Quantized, Source};
 pub use exporting::{Done, Exporting, Outcome, StageProgress};
+pub use focus::{Block, Focus};
 pub use grid::{Grid, GridColumn};
 pub use history::History;
+pub use inspection::{Facts, Inspection, Lens};
+pub use loaded::{Loaded, Shown};
 pub use measurements::Measurements;
 pub use outline::Line;
 pub use planning::Planning;
@@ -40,7 +46,7 @@ use task::{discard, take};
 
 /// An open checkpoint and the work on it.
 pub struct Session {
-    notify: Notify,
+    pub(super) notify: Notify,
     /// What is open, and from where.
     pub document: Option<(Source, Arc<Document>)>,
     opening: Option<Opening>,
@@ -67,6 +73,8 @@ pub struct Session {
     resting: Option<Task<()>>,
     /// Names of the tensors that are selected, in all views.
     pub selection: BTreeSet<String>,
+    /// The weight that is looked at, in all views that look into a tensor.
+    pub inspection: Inspection,
     /// The same, for quick questions.
     pub chosen: Chosen,
     /// The export, or verification, under way.
@@ -93,6 +101,8 @@ pub struct Look {
     pub max_shard_bytes: Option<u64>,
     /// Names of the tensors that are selected.
     pub selection: BTreeSet<String>,
+    /// The weight that is looked at.
+    pub focus: Focus,
 }
 
 impl Look {
@@ -102,6 +112,10 @@ impl Look {
             self.recipe = other.recipe;
         }
         self.max_shard_bytes = other.max_shard_bytes.or(self.max_shard_bytes);
+        if other.focus != Focus::default() {
+            self.selection = other.selection;
+            self.focus = other.focus;
+        }
     }
 }
 
@@ -127,6 +141,7 @@ impl Session {
             tabulated: None,
             resting: None,
             selection: BTreeSet::new(),
+            inspection: Inspection::default(),
             chosen: Chosen::default(),
             exporting: None,
             ending: Vec::new(),
@@ -149,8 +164,7 @@ impl Session {
     }
 
     /// Looks at what is being opened, or will be first, as the command line says, where it says anything.
-    pub fn start_with(&mut self, recipe: Recipe, max_shard_bytes: Option<u64>) {
-        let first = Look { recipe, max_shard_bytes, ..Look::default() };
+    pub fn start_with(&mut self, first: Look) {
         match &mut self.opening {
             Some(opening) => opening.look.add(first),
             None => self.first = Some(first),
@@ -274,13 +288,14 @@ impl Session {
         let Some(opening) = self.opening.take() else { return };
         match result {
             Ok(Ok(document)) => {
-                let Look { recipe, max_shard_bytes, selection } = opening.look;
+                let Look { recipe, max_shard_bytes, selection, focus } = opening.look;
                 self.planning = Planning::new(recipe, max_shard_bytes);
                 let measurements = Measurements::new(self.measurements.paused);
                 discard(std::mem::replace(&mut self.measurements, measurements));
                 discard(std::mem::take(&mut self.tables));
                 (self.tabulating, self.tabulated, self.resting) = (None, None, None);
                 self.selection = selection;
+                self.inspection = Inspection::at(focus);
                 self.query.experts_of = None;
                 self.query.folds.clear();
                 self.ending.extend(self.exporting.take().inspect(Exporting::cancel));
@@ -345,6 +360,7 @@ impl Session {
             || (self.measurements.progress().is_some() && !self.measurements.paused)
             || self.tabulating.is_some()
             || (opened && self.tables_wanted)
+            || self.inspection.is_busy()
     }
 
     /// Stops all work and waits until an export has cleaned up after itself. Not for a frame: for the end of

@@ -45,6 +45,12 @@ impl ExportView {
         self.out = out.unwrap_or_else(|| document.beside.display().to_string());
     }
 
+    /// The file that a recipe was read from or saved to, if that holds it as it is.
+    pub fn recipe_file_of(&self, recipe: &Recipe) -> Option<&Path> {
+        let saved = self.recipe_file.as_ref().filter(|(_, saved)| saved == recipe);
+        saved.map(|(path, _)| path.as_path())
+    }
+
     /// What to call an export.
     pub fn suggested_name(&self, session: &Session) -> String {
         let format = session.planning.recipe.current().format;
@@ -102,12 +108,11 @@ impl App {
         let view = &self.views.export;
         let path = session.document.as_ref().map(|(_, document)| document.checkpoint.path.clone());
         // A saved recipe that has changed since does not do the same.
-        let saved = view.recipe_file.as_ref().filter(|(_, recipe)| recipe == self.recipe());
         let out = Some(PathBuf::from(view.out.trim())).filter(|out| !out.as_os_str().is_empty());
         command_line(&Call {
             checkpoint: &path.unwrap_or_default(),
             recipe: self.recipe(),
-            recipe_file: saved.map(|(path, _)| path.as_path()),
+            recipe_file: view.recipe_file_of(self.recipe()),
             out: out.as_deref().filter(|_| self.recipe().formats().next().is_some()),
             max_shard_size: session.planning.max_shard_bytes,
             overwrite: view.overwrite,

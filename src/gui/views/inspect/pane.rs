@@ -1,0 +1,81 @@
+//! What a view is given to draw with.
+
+use std::sync::Arc;
+
+use eframe::egui::Ui;
+
+use super::ruler::RulerView;
+use crate::gui::app::Asked;
+use crate::gui::session::{Facts, Inspection, Lens, Notify, Shown};
+use crate::inspect::{Block, Sheet};
+
+/// How a tensor is seen; not what is looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Pane {
+    /// The sliders of the ruler.
+    pub ruler: RulerView,
+    /// Whether to go to the largest weight of the block once it is read.
+    pub to_amax: bool,
+}
+
+/// What a view is given to draw with.
+pub struct At<'a> {
+    /// What is looked at, and what has been read of it.
+    pub inspection: &'a mut Inspection,
+    /// How it is seen.
+    pub pane: &'a mut Pane,
+    /// What it is read with.
+    pub lens: Lens,
+    /// What the matrix is.
+    pub facts: Arc<Facts>,
+    /// Who is told of news.
+    pub notify: &'a Notify,
+    /// What the window is asked for.
+    pub asked: &'a mut Asked,
+}
+
+impl At<'_> {
+    /// The rows around what is looked at; says why there are none.
+    pub fn sheet(&mut self, ui: &mut Ui) -> Option<Arc<Sheet>> {
+        let sheet = self.inspection.sheet(self.notify, &self.lens, &self.facts);
+        if let Shown::Failed(why) = &sheet {
+            ui.label(why);
+        }
+        if sheet.any().is_none() {
+            ui.spinner();
+        }
+        sheet.any().cloned()
+    }
+
+    /// The block that is looked at, and the number of the weight in it; says why there is none.
+    pub fn block(&mut self, ui: &mut Ui) -> Option<(Block, usize)> {
+        if let Some(why) = &self.facts.refused {
+            ui.label(why);
+            return None;
+        }
+        if self.facts.format.is_none() {
+            ui.label("The plan keeps this tensor as it is. Choose a format above to see it in one.");
+            return None;
+        }
+        let sheet = self.sheet(ui)?;
+        let focus = &mut self.inspection.focus;
+        let block = Block::of(&sheet, focus.row, focus.column);
+        let Some(block) = block else {
+            // Its rows are on their way.
+            ui.ctx().request_repaint();
+            return None;
+        };
+        if std::mem::take(&mut self.pane.to_amax)
+            && let Some(cell) = block.amax_at.map(|at| &block.cells[at])
+        {
+            (focus.row, focus.column) = (cell.row, cell.column);
+        }
+        let index = block.index(focus.row, focus.column)?;
+        Some((block, index))
+    }
+
+    /// Shows an element of a shared type: a value in words, where it is read aloud.
+    pub fn stamp(&self) -> String {
+        super::saved::stamp(&self.facts)
+    }
+}
