@@ -63,7 +63,7 @@ pub fn bar_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
 /// The sign that tells what a view shows.
 fn about_ui(ui: &mut Ui, view: View) {
     let Some(about) = about(view) else { return };
-    let button = ui.button("ⓘ").on_hover_text("What this shows");
+    let button = ui.button("About").on_hover_text("What this shows");
     button.widget_info(|| {
         egui::WidgetInfo::labeled(egui::Role::Button, true, "What this view shows")
     });

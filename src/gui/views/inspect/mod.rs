@@ -2,6 +2,7 @@
 
 mod about;
 mod bar;
+mod codecs;
 mod colours;
 mod lessons;
 mod microscope;
@@ -35,6 +36,7 @@ pub struct InspectView {
     /// The view that was shown last in each tab.
     last: Vec<View>,
     picker: bar::Picker,
+    codecs: codecs::CodecsView,
 }
 
 /// A view that is kept.
@@ -124,6 +126,10 @@ pub fn inspect_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     app.views.inspect.last.retain(|last| !shares_tab(*last, view));
     app.views.inspect.last.push(view);
     bar::bar_ui(app, ui, asked);
+    if view == View::Codecs {
+        app.views.inspect.area = Some(ui.available_rect_before_wrap());
+        return codecs::codecs_ui(ui, &mut app.views.inspect.codecs);
+    }
     let ground = Frame::NONE.fill(Theme::of(ui).ground);
     if let Some(mut pinned) = app.views.inspect.pinned.take() {
         let mut kept = true;

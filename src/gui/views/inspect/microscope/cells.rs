@@ -11,7 +11,7 @@ use crate::inspect::{Block, Cell};
 use crate::units::significant;
 
 /// A cell that shows all its numbers.
-const FULL: Vec2 = vec2(72.0, 96.0);
+const FULL: Vec2 = vec2(58.0, 96.0);
 /// One that shows its code.
 const SMALL: Vec2 = vec2(30.0, 22.0);
 const GAP: f32 = 3.0;
@@ -70,7 +70,7 @@ pub fn cells_ui(ui: &mut Ui, block: &Block, chosen: usize) -> Option<usize> {
         let is_amax = block.amax_at == Some(index);
         cell_ui(&painter, theme, layout.rect(index), (block, cell), (largest, is_amax));
     }
-    if let Some(amax) = block.amax_at.filter(|_| layout.size.x <= 60.0) {
+    if let Some(amax) = block.amax_at.filter(|_| layout.size.x <= 54.0) {
         let stroke = Stroke::new(1.5, theme.warn);
         painter.rect_stroke(layout.rect(amax), 2.0, stroke, StrokeKind::Outside);
     }
@@ -123,8 +123,17 @@ fn cell_ui(
     if rect.width() < SMALL.x - 6.0 || rect.height() < SMALL.y - 8.0 {
         return;
     }
-    if rect.width() < 60.0 || rect.height() < 84.0 {
-        painter.text(centre, Align2::CENTER_CENTER, hex, FontId::monospace(11.0), on);
+    if rect.width() < 52.0 || rect.height() < 84.0 {
+        let has_room = rect.height() >= 34.0 && rect.width() >= 52.0;
+        let up = if has_room { 8.0 } else { 0.0 };
+        let at = centre - vec2(0.0, up);
+        let size = if has_room { 14.0 } else { 11.0 };
+        painter.text(at, Align2::CENTER_CENTER, hex, FontId::monospace(size), on);
+        if has_room {
+            let value = number(cell.value.into());
+            let at = centre + vec2(0.0, 9.0);
+            painter.text(at, Align2::CENTER_CENTER, value, theme::small(), on);
+        }
         return;
     }
     let line = |y: f32, text: String, font: FontId| {

@@ -8,9 +8,10 @@ use eframe::egui::{CentralPanel, Frame, Margin, Panel, Ui};
 pub use details::bits_ui;
 
 use super::pane::At;
+use super::ruler::{Line, line_ui};
 use crate::gui::theme::Theme;
 use crate::gui::widgets::caption;
-use crate::inspect::Block;
+use crate::inspect::{Block, Ruler};
 use crate::units::significant;
 
 /// Draws it.
@@ -31,11 +32,22 @@ pub fn microscope_ui(ui: &mut Ui, at: &mut At<'_>) {
     let stamp = at.stamp();
     CentralPanel::default().frame(ground).show(ui, |ui| {
         caption(ui, &said(&block));
+        caption(ui, match block.cells.len() <= 32 {
+            true => "In each cell, from above: the weight, its code, what that stands for, and the error, full at half a step. ▲ set the scale.",
+            false => "Colours: what each code stands for. The outlined weight set the scale.",
+        });
         let clicked = cells::cells_ui(ui, &block, index);
         if let Some(cell) = clicked.and_then(|index| block.cells.get(index)) {
             (at.inspection.focus.row, at.inspection.focus.column) = (cell.row, cell.column);
         }
         caption(ui, &stamp);
+        let left = ui.available_height();
+        if let Some(weights) = block.weights().filter(|_| left > 170.0 && block.cells.len() <= 64) {
+            ui.add_space(10.0);
+            let ruler = Ruler::new(&block.coder, block.scale, &weights);
+            let line = Line { ruler: &ruler, chosen: index, height: left - 16.0 };
+            line_ui(ui, &line, &mut None);
+        }
     });
 }
 
