@@ -103,6 +103,9 @@ impl App {
         Panel::top("menu").frame(bar).show(ui, |ui| menu::bar_ui(self, ui, &mut asked));
         Panel::bottom("status").show(ui, |ui| panels::status_ui(self, ui, &mut asked));
         let is_open = self.session.document.is_some();
+        if is_open {
+            views::inspect::lessons::lesson_ui(self, ui, &mut asked);
+        }
         let is_wide = self.settings.view.is_wide();
         let mut shown = self.settings.recipe_panel && is_open && !is_wide;
         Panel::left("recipe").default_size(300.0).size_range(260.0..=460.0).show_collapsible(

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::format::Format;
-use crate::inspect::{Subject, Tile};
+use crate::inspect::{Subject, Tile, Wanted};
 
 /// A tensor, and one weight in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Focus {
     pub column: usize,
     /// A block to go to once its size is known.
     pub wanted: Option<Block>,
+    /// A place to go to once it is found.
+    pub sought: Option<Wanted>,
 }
 
 /// A block, as it is told on the command line: its row and column among blocks, and a weight in it.

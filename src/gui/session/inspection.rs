@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use super::loaded::{Loaded, Shown};
 use super::{Analysis, Document, Focus, Notify, Session};
 use crate::backend::Backend;
-use crate::inspect::{InspectError, Matrix, Reader, Sheet, Subject, Tile};
+use crate::inspect::{InspectError, Matrix, Reader, Sheet, Subject, Tile, find};
 
 /// Rows that are read around the one that is looked at, so that going on seldom waits.
 const AROUND: u64 = 32;
@@ -23,6 +23,7 @@ pub struct Inspection {
     pub focus: Focus,
     facts: Loaded<Facts>,
     sheet: Loaded<Sheet>,
+    found: Loaded<Option<(u64, usize)>>,
 }
 
 /// What a matrix is, without its numbers.
@@ -172,6 +173,24 @@ impl Inspection {
         })
     }
 
+    /// Goes to a place that was asked for, once it is found.
+    pub fn go_to_found(&mut self, notify: &Notify, lens: &Lens) {
+        let Some(place) = self.focus.sought else { return };
+        let own = lens.clone();
+        let shown = self.found.get(notify, lens.key(place), move |cancel| {
+            own.read(cancel, |reader| find(reader, place, cancel))
+        });
+        match shown {
+            Shown::Ready(found) => {
+                self.focus.sought = None;
+                (self.focus.row, self.focus.column) =
+                    found.unwrap_or((self.focus.row, self.focus.column));
+            }
+            Shown::Failed(_) => self.focus.sought = None,
+            Shown::Working(_) => {}
+        }
+    }
+
     /// What the matrix is, as far as that is known already.
     pub fn known_facts(&self) -> Option<&Facts> {
         self.facts.ready().filter(|facts| Some(&facts.subject) == self.focus.subject().as_ref())
@@ -184,6 +203,6 @@ impl Inspection {
 
     /// Whether anything is being read.
     pub fn is_busy(&self) -> bool {
-        self.facts.is_busy() || self.sheet.is_busy()
+        self.facts.is_busy() || self.sheet.is_busy() || self.found.is_busy()
     }
 }

@@ -2,7 +2,7 @@
 
 pub mod export;
 mod files;
-mod inspect;
+pub mod inspect;
 mod map;
 mod profile;
 pub mod table;

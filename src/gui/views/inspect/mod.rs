@@ -4,7 +4,7 @@ mod about;
 mod bar;
 mod codecs;
 mod colours;
-mod lessons;
+pub mod lessons;
 mod microscope;
 mod pane;
 mod ruler;
@@ -13,7 +13,6 @@ mod saved;
 use eframe::egui::{CentralPanel, Frame, Key, Modifiers, Panel, Rect, Ui};
 
 pub use about::about;
-pub use lessons::Lesson;
 pub use pane::{At, Pane};
 
 use super::{TABS, Tab, View};
@@ -29,8 +28,8 @@ pub struct InspectView {
     pub pane: Pane,
     /// A view that is kept beside the live one.
     pub pinned: Option<Box<Pinned>>,
-    /// The lesson that is under way, and its step.
-    pub lesson: Option<(Lesson, usize)>,
+    /// The lesson that is under way.
+    pub lesson: Option<lessons::Underway>,
     /// Where the view was drawn last, for a picture of it.
     pub area: Option<Rect>,
     /// The view that was shown last in each tab.
@@ -74,9 +73,6 @@ impl App {
         let view = shown.unwrap_or(tab.views[0]);
         self.can(view.command()).then_some(view)
     }
-
-    /// Goes on in the lesson, or back.
-    pub(in crate::gui) fn turn_step(&mut self, _by: isize) {}
 
     /// Whether there are experts to compare.
     pub(in crate::gui) fn has_experts(&self) -> bool {
@@ -126,6 +122,9 @@ pub fn inspect_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     app.views.inspect.last.retain(|last| !shares_tab(*last, view));
     app.views.inspect.last.push(view);
     bar::bar_ui(app, ui, asked);
+    if view == View::Lessons {
+        return lessons::lessons_ui(app, ui, asked);
+    }
     if view == View::Codecs {
         app.views.inspect.area = Some(ui.available_rect_before_wrap());
         return codecs::codecs_ui(ui, &mut app.views.inspect.codecs);
@@ -206,6 +205,7 @@ fn pane_ui(
             return;
         }
     };
+    inspection.go_to_found(notify, &lens);
     let focus = &mut inspection.focus;
     if let Some(block) = focus.wanted.take() {
         focus.go_to(facts.tile, block);
