@@ -133,9 +133,7 @@ fn marks_ui(painter: &Painter, theme: &Theme, place: &Place, ruler: &Ruler) {
             last_label = x;
         }
     }
-    let left = place.rect.left();
-    painter.text(pos2(left, top - 26.0), Align2::LEFT_TOP, "weights", small.clone(), theme.muted);
-    let text = format!("{} codes × step; dotted: tie points", ruler.codec.name());
+    let text = format!("above: weights; below: {} codes × step; dotted: tie points", ruler.codec.name());
     painter.text(pos2(place.rect.right(), top - 26.0), Align2::RIGHT_TOP, text, small, theme.muted);
 }
 
