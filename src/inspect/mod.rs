@@ -5,11 +5,21 @@
 //! [`Sheet`]s of it, rows with all that is known of them; everything else here is made from sheets.
 
 mod codec;
+mod histogram;
 mod matrix;
+mod median;
+mod outliers;
 mod reader;
 mod sheet;
+mod span;
+mod table;
+#[cfg(test)]
+mod tests;
 
 pub use codec::{Class, Codec, Field, FieldKind};
+pub use histogram::{Axis, Bin, CodeMark, Histogram, Region};
 pub use matrix::{InspectError, Matrix, Subject};
+pub use outliers::{BlockLength, LengthAmax, Line, Outlier, Outliers};
 pub use reader::Reader;
 pub use sheet::{BlockScale, Cell, Sheet, Tile};
+pub use span::{Numbers, Span};
