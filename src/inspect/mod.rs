@@ -5,6 +5,7 @@
 //! [`Sheet`]s of it, rows with all that is known of them; everything else here is made from sheets.
 
 mod codec;
+mod error_map;
 mod histogram;
 mod matrix;
 mod median;
@@ -18,6 +19,7 @@ mod table;
 mod tests;
 
 pub use codec::{Class, Codec, Field, FieldKind};
+pub use error_map::{ErrorCell, ErrorMap, ErrorWindow};
 pub use histogram::{Axis, Bin, CodeMark, Histogram, Region};
 pub use matrix::{InspectError, Matrix, Subject};
 pub use outliers::{BlockLength, LengthAmax, Line, Outlier, Outliers};
