@@ -98,12 +98,16 @@ impl ErrorMap {
         let size = |length: u64| length.div_ceil(side.max(1)).max(1);
         let (cell_rows, cell_columns) = (size(rows), size(columns));
         let (down, across) = (rows.div_ceil(cell_rows), columns.div_ceil(cell_columns));
+        // The first cell of each row, and how many cells on each column is: no divisions then.
+        let row_cell: Vec<usize> =
+            (0..rows).map(|row| (row / cell_rows * across) as usize).collect();
+        let column_cell: Vec<usize> = (0..columns).map(|c| (c / cell_columns) as usize).collect();
         let mut cells = vec![ErrorCell::default(); (down * across) as usize];
         // Weights of each cell, and those of them that have a step.
         let mut counts = vec![[0u64; 2]; cells.len()];
         reader.for_each(cancel, |sheet| {
             for_errors(sheet, |row, column, error, steps| {
-                let at = (row / cell_rows * across + column as u64 / cell_columns) as usize;
+                let at = row_cell[row as usize] + column_cell[column];
                 let (cell, count) = (&mut cells[at], &mut counts[at]);
                 count[0] += 1;
                 cell.rms += error * error;

@@ -226,9 +226,9 @@ const EXPONENTS: usize = 277;
 /// Counts of numbers whose largest is not known before the last is read, with bins whose ends are exact
 /// nevertheless.
 enum Counter {
-    /// 2·[`HALF`] bins from −2^exponent to 2^exponent. Where a number is beyond them, the range doubles,
-    /// and two bins become one.
-    Linear { exponent: i32, counts: Vec<u64> },
+    /// 2·[`HALF`] bins from −limit to limit, which is a power of two. Where a number is beyond them, the
+    /// range doubles, and two bins become one.
+    Linear { limit: f64, counts: Vec<u64> },
     /// Bins of all octaves that an f32 can have: those of numbers below zero, and above.
     Log { starts: [f64; OCTAVE], counts: [Vec<u64>; 2] },
 }
@@ -241,7 +241,7 @@ fn power(exponent: i32) -> f64 {
 impl Counter {
     fn new(axis: Axis) -> Self {
         match axis {
-            Axis::Linear => Self::Linear { exponent: LOWEST, counts: vec![0; 2 * HALF] },
+            Axis::Linear => Self::Linear { limit: power(LOWEST), counts: vec![0; 2 * HALF] },
             Axis::Log => Self::Log {
                 starts: std::array::from_fn(|k| (k as f64 / OCTAVE as f64).exp2()),
                 counts: [(); 2].map(|()| vec![0; EXPONENTS * OCTAVE]),
@@ -252,13 +252,13 @@ impl Counter {
     /// Counts a finite number that is not zero.
     fn add(&mut self, number: f64) {
         match self {
-            Self::Linear { exponent, counts } => {
-                while number.abs() >= power(*exponent) {
+            Self::Linear { limit, counts } => {
+                while number.abs() >= *limit {
                     *counts = doubled(counts);
-                    *exponent += 1;
+                    *limit *= 2.0;
                 }
                 // Exact: a power of two only moves the exponent.
-                let place = (number * (HALF as f64 / power(*exponent))).floor();
+                let place = (number * (HALF as f64 / *limit)).floor();
                 counts[(place + HALF as f64) as usize] += 1;
             }
             Self::Log { starts, counts } => {
@@ -278,8 +278,8 @@ impl Counter {
             return (Vec::new(), 0);
         }
         match self {
-            Self::Linear { exponent, counts } => {
-                let width = power(*exponent) / HALF as f64;
+            Self::Linear { limit, counts } => {
+                let width = *limit / HALF as f64;
                 let half = (f64::from(amax) / width).floor() as usize + 1;
                 let bin = |i: usize| {
                     let at = |i: usize| (i as f64 - HALF as f64) * width;
