@@ -61,6 +61,30 @@ pub enum InspectError {
     /// The device failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// Something about codes was asked of floats alone.
+    #[error("{tensor} has no codes and scales: {reason}")]
+    NoCodes {
+        /// The tensor.
+        tensor: String,
+        /// Why.
+        reason: String,
+    },
+    /// Errors were asked of codes alone.
+    #[error(
+        "{tensor} is stored quantized, and without its floats there are no errors: open the checkpoint that it was made from"
+    )]
+    NoWeights {
+        /// The layer.
+        tensor: String,
+    },
+    /// A part that the matrix does not have.
+    #[error("{tensor} has no {part}")]
+    OutOfRange {
+        /// The tensor.
+        tensor: String,
+        /// The part.
+        part: String,
+    },
 }
 
 /// A matrix `[outputs, inputs]`, of which blocks run along the inputs, however it is stored.

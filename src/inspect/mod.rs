@@ -7,19 +7,36 @@
 mod block;
 mod codec;
 mod coder;
+mod error_map;
 mod explain;
 mod find;
+mod histogram;
 mod matrix;
+mod median;
+mod normal;
+mod outliers;
 mod reader;
+mod regimes;
 mod ruler;
+mod scale_map;
 mod sheet;
+mod span;
+mod table;
+#[cfg(test)]
+mod tests;
 
 pub use block::Block;
 pub use codec::{Class, Codec, Field, FieldKind};
 pub use coder::BlockCoder;
+pub use error_map::{ErrorCell, ErrorMap, ErrorWindow};
 pub use explain::{Step, explain};
 pub use find::{Wanted, find};
+pub use histogram::{Axis, Bin, CodeMark, Histogram, Region};
 pub use matrix::{InspectError, Matrix, Subject};
+pub use outliers::{BlockLength, LengthAmax, Line, Outlier, Outliers};
 pub use reader::Reader;
+pub use regimes::{Boundary, Point, Reference, Regime, Regimes};
 pub use ruler::{Mark, Ruler, Tick, Tie};
+pub use scale_map::{Level, ScaleClass, ScaleMap, Scales};
 pub use sheet::{BlockScale, Cell, Sheet, Tile};
+pub use span::{Numbers, Span};

@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::matrix::{Matrix, Origin};
-use super::{InspectError, Sheet};
-use crate::backend::Backend;
+use super::{InspectError, Sheet, Tile};
+use crate::backend::{Backend, Weights};
 use crate::checkpoint::Tensor;
 use crate::engine::{ChunkBuffer, Encoder, steps};
 use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN};
+use crate::format::{Nvfp4Tables, Scope};
 use crate::numeric::FloatKind;
 use crate::quantized::{Chunk, read_chunk};
 
@@ -120,7 +121,16 @@ impl<'a> Reader<'a> {
         let Some(weights) = buffer.weights() else {
             return Sheet::new(&self.matrix, rows, None, None, self.backend);
         };
-        let chunk = match &self.encoder {
+        let chunk = self.chunk_of(weights, stored as usize)?;
+        Sheet::new(&self.matrix, rows, Some(weights), chunk, self.backend)
+    }
+
+    fn chunk_of(
+        &self,
+        weights: Weights<'_>,
+        columns: usize,
+    ) -> Result<Option<Chunk>, InspectError> {
+        Ok(match &self.encoder {
             None => None,
             Some(Encoder::Nvfp4(encoder)) => {
                 let quantized = self.backend.nvfp4_quantize(weights, &encoder.tables)?;
@@ -128,26 +138,102 @@ impl<'a> Reader<'a> {
                 Some(Chunk::Nvfp4 { codes: quantized.codes, scales: quantized.scales, scaling })
             }
             Some(Encoder::Grouped(coder)) => {
-                let columns = stored as usize;
                 let quantized = self.backend.grouped_quantize(weights, columns, coder)?;
                 let (codes, scales, kind) = (quantized.codes, quantized.scales, weights.kind);
                 Some(Chunk::Grouped { codes, scales, columns, scheme: coder.scheme, kind })
             }
-        };
-        Sheet::new(&self.matrix, rows, Some(weights), chunk, self.backend)
+        })
+    }
+
+    /// Quantizes whole rows of numbers that are in no file as it quantizes the matrix: rounded to its
+    /// type, and under its global scale. `None` where it quantizes nothing.
+    pub fn encode(&self, numbers: &[f32], columns: usize) -> Result<Option<Sheet>, InspectError> {
+        let Origin::Floats { tensor, .. } = &self.matrix.origin else { return Ok(None) };
+        if self.encoder.is_none() {
+            return Ok(None);
+        }
+        let kind = tensor.float_kind().unwrap_or(FloatKind::F32);
+        let (width, length) = (kind.bytes(), numbers.len() * kind.bytes());
+        let mut words = vec![0u64; length.div_ceil(8)];
+        let bytes = &mut bytemuck::cast_slice_mut(&mut words)[..length];
+        for (into, number) in bytes.chunks_exact_mut(width).zip(numbers) {
+            into.copy_from_slice(&kind.pattern(kind.round(*number)).to_le_bytes()[..width]);
+        }
+        let weights = Weights { kind, bytes };
+        let chunk = self.chunk_of(weights, columns)?;
+        let rows = 0..(numbers.len() / columns.max(1)) as u64;
+        let sheet = Sheet::new(&self.matrix, rows, Some(weights), chunk, self.backend)?;
+        Ok(Some(Sheet { columns, weight_columns: columns, ..sheet }))
+    }
+
+    /// The tables of floats that it quantizes to NVFP4.
+    pub(super) fn nvfp4_tables(&self) -> Option<&Nvfp4Tables> {
+        match &self.encoder {
+            Some(Encoder::Nvfp4(encoder)) => Some(&encoder.tables),
+            _ => None,
+        }
+    }
+
+    /// Which weights share a scale; `None` without codes.
+    pub fn scope(&self) -> Option<Scope> {
+        match (&self.matrix.origin, &self.encoder) {
+            (Origin::Floats { .. }, None) => None,
+            (Origin::Floats { .. }, Some(Encoder::Nvfp4(_))) => Some(Scope::Group(BLOCK_LEN)),
+            (Origin::Floats { .. }, Some(Encoder::Grouped(coder))) => Some(coder.scheme.scope),
+            (Origin::Stored(layer), _) => {
+                let scheme = layer.format?.scheme(layer.dialect.arithmetic());
+                Some(scheme.map_or(Scope::Group(BLOCK_LEN), |scheme| scheme.scope))
+            }
+        }
+    }
+
+    /// What is looked at together.
+    pub fn tile(&self) -> Tile {
+        Tile::of(self.scope(), self.matrix.columns as usize)
+    }
+
+    /// Refuses what has no codes.
+    pub(super) fn need_codes(&self) -> Result<Scope, InspectError> {
+        self.scope().ok_or_else(|| {
+            let kept = || "it is seen as floats, without a format".to_owned();
+            let reason = self.refused.clone().unwrap_or_else(kept);
+            InspectError::NoCodes { tensor: self.matrix.subject.tensor.clone(), reason }
+        })
+    }
+
+    /// Refuses what has no codes, or no floats to compare them with.
+    pub(super) fn need_errors(&self) -> Result<Scope, InspectError> {
+        match self.matrix.origin {
+            Origin::Floats { .. } => self.need_codes(),
+            Origin::Stored(_) => {
+                Err(InspectError::NoWeights { tensor: self.matrix.subject.tensor.clone() })
+            }
+        }
     }
 
     /// Reads all rows, sheet by sheet.
     pub fn for_each(
         &self,
         cancel: &AtomicBool,
+        take: impl FnMut(&Sheet) -> Result<(), InspectError>,
+    ) -> Result<(), InspectError> {
+        self.for_rows(0..self.matrix.rows, cancel, take)
+    }
+
+    /// Reads some rows, sheet by sheet. The first and the last sheet may have more.
+    pub fn for_rows(
+        &self,
+        rows: Range<u64>,
+        cancel: &AtomicBool,
         mut take: impl FnMut(&Sheet) -> Result<(), InspectError>,
     ) -> Result<(), InspectError> {
         let together = self.matrix.rows_together();
         let step = (SHEET_WEIGHTS / self.matrix.columns.max(1) / together).max(1) * together;
-        for rows in steps(self.matrix.rows, step) {
+        let begin = rows.start / together * together;
+        let end = rows.end.min(self.matrix.rows);
+        for rows in steps(end.saturating_sub(begin), step) {
             check(cancel)?;
-            take(&self.sheet(rows)?)?;
+            take(&self.sheet(begin + rows.start..begin + rows.end)?)?;
         }
         Ok(())
     }

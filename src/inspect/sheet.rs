@@ -21,6 +21,8 @@ pub struct Sheet {
     pub rows: Range<u64>,
     /// Length of a row, with what fills up blocks.
     pub columns: usize,
+    /// Columns that weights have; what follows are zeros.
+    pub weight_columns: usize,
     /// The float type of the weights; f32 where only codes are known.
     pub kind: FloatKind,
     /// The weights, exact; `None` where only codes are known.
@@ -98,6 +100,7 @@ impl Sheet {
         Ok(Self {
             rows,
             columns: matrix.columns as usize,
+            weight_columns: matrix.weight_columns as usize,
             kind: weights.map_or(FloatKind::F32, |weights| weights.kind),
             weights: weights.map(|weights| (0..weights.len()).map(|i| weights.get(i)).collect()),
             chunk,

@@ -1,0 +1,93 @@
+//! Parts of a sheet whose weights share a scale.
+
+use std::ops::Range;
+
+use super::Sheet;
+use crate::format::{GroupScale, Scope, nvfp4};
+use crate::quantized::Chunk;
+
+/// Which numbers are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Numbers {
+    /// The weights, as they are stored.
+    Weights,
+    /// What codes stand for, where no weights are stored.
+    Values,
+}
+
+impl Numbers {
+    /// What they are called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Weights => "weights",
+            Self::Values => "dequantized values",
+        }
+    }
+}
+
+/// Weights that share a scale: a block, or a row where scales are of rows or of the tensor, or where
+/// there are none. What fills up blocks is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Which one it is, counted down and across the matrix.
+    pub at: (u64, u64),
+    /// Its rows in the matrix.
+    pub rows: Range<u64>,
+    /// Its columns.
+    pub columns: Range<usize>,
+}
+
+impl Sheet {
+    /// Its weights, or what its codes stand for where there are none.
+    pub fn numbers(&self) -> (&[f32], Numbers) {
+        match &self.weights {
+            Some(weights) => (weights, Numbers::Weights),
+            None => (&self.values, Numbers::Values),
+        }
+    }
+
+    /// Places in `weights` and `values` of columns of a row; none where they are not in the sheet.
+    pub fn line(&self, row: u64, columns: Range<usize>) -> Range<usize> {
+        match (self.place(row, columns.start), columns.end <= self.columns) {
+            (Some(first), true) => first..first + columns.len(),
+            _ => 0..0,
+        }
+    }
+
+    /// Its spans, row of spans by row of spans. A sheet begins where spans do.
+    pub fn spans(&self) -> impl Iterator<Item = Span> + '_ {
+        let (down, across) = match self.scope() {
+            Some(Scope::Group(len)) => (1, len),
+            Some(Scope::Tile(len)) => (len as u64, len),
+            Some(Scope::Row | Scope::Tensor) | None => (1, self.weight_columns.max(1)),
+        };
+        let (rows, width) = (self.rows.clone(), self.weight_columns);
+        let lines = rows.clone().step_by(down as usize);
+        lines.flat_map(move |row| {
+            let end = (row + down).min(rows.end);
+            (0..width.div_ceil(across)).map(move |number| Span {
+                at: (row / down, number as u64),
+                rows: row..end,
+                columns: number * across..((number + 1) * across).min(width),
+            })
+        })
+    }
+
+    /// What a code would stand for under the scale of a weight; rounded once to f32, as the kernels do.
+    pub fn value_of(&self, row: u64, column: usize, code: u32) -> Option<f32> {
+        let scale = self.scale(row, column)?;
+        Some(match self.chunk.as_ref()? {
+            Chunk::Nvfp4 { .. } => nvfp4::decode(code as u8, scale.step),
+            Chunk::Grouped { scheme, .. } => {
+                // Whole numbers are extended by their sign, as they are in a chunk.
+                let number = self.codec()?.value(code);
+                let code = match self.codec()? {
+                    super::Codec::Int(_) => (number as i8).cast_unsigned(),
+                    _ => code as u8,
+                };
+                let zero_point = scale.zero_point.unwrap_or(0);
+                scheme.decode(code, GroupScale { scale: scale.value, zero_point })
+            }
+        })
+    }
+}
