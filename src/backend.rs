@@ -81,6 +81,10 @@ pub struct TieMatch {
     pub first: Option<u64>,
 }
 
+/// A grid of cells, row by row. A cell is three words, of which a coarser cell has the largest of each: so
+/// what is to be the smallest is stored with its bits flipped. 0 is nothing.
+pub type GridCell = [u32; 3];
+
 /// What quantizing a chunk gives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quantized {
@@ -180,4 +184,8 @@ pub trait Backend: Send + Sync {
         scheme: &Scheme,
         made_of: FloatKind,
     ) -> Result<TieMatch, BackendError>;
+
+    /// Makes a grid of cells, whole rows of `columns`, half as high and half as wide, rounded up. Each
+    /// cell has the largest of each word of the up to four cells that it stands for.
+    fn halve(&self, cells: &[GridCell], columns: usize) -> Result<Vec<GridCell>, BackendError>;
 }

@@ -270,3 +270,22 @@ fn an_unknown_adapter_is_an_error_that_lists_those_there_are() {
         Some(first) => assert!(error.to_string().contains(&first.to_string()), "{error}"),
     }
 }
+
+#[test]
+fn grids_are_halved_alike() {
+    let mut random = Random(11);
+    for gpu in gpus() {
+        for (rows, columns) in
+            [(1, 1), (1, 7), (5, 3), (64, 64), (33, 1001), (2000, 1500), (3, 900_000)]
+        {
+            let cells: Vec<[u32; 3]> = (0..rows * columns)
+                .map(|_| [random.bits() as u32, random.bits() as u32, random.below(7) as u32])
+                .collect();
+            let what = format!("{}: {rows}×{columns}", gpu.name());
+            assert!(
+                gpu.halve(&cells, columns).unwrap() == Cpu.halve(&cells, columns).unwrap(),
+                "{what}"
+            );
+        }
+    }
+}

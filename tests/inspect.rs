@@ -65,13 +65,25 @@ fn assert_shown_as_stored(source: &str, recipe: &Recipe, out: &Path) {
         let name = &entry.member.tensor.name;
         let ours = sheet(&from, &[], &planned, &subject(name)).unwrap();
         let theirs = sheet(&to, &layers, &stored, &subject(name)).unwrap();
-        assert_eq!((ours.rows.clone(), ours.columns), (theirs.rows.clone(), theirs.columns), "{name}");
+        assert_eq!(
+            (ours.rows.clone(), ours.columns),
+            (theirs.rows.clone(), theirs.columns),
+            "{name}"
+        );
         for row in ours.rows.clone() {
             for column in 0..ours.columns {
                 let [a, b] = [&ours, &theirs].map(|sheet| sheet.cell(row, column).unwrap());
-                assert_eq!((a.code, a.value.to_bits()), (b.code, b.value.to_bits()), "{name} {row} {column}");
+                assert_eq!(
+                    (a.code, a.value.to_bits()),
+                    (b.code, b.value.to_bits()),
+                    "{name} {row} {column}"
+                );
                 let [a, b] = [&ours, &theirs].map(|sheet| sheet.scale(row, column).unwrap());
-                assert_eq!((a.value, a.step, a.zero_point), (b.value, b.step, b.zero_point), "{name}");
+                assert_eq!(
+                    (a.value, a.step, a.zero_point),
+                    (b.value, b.step, b.zero_point),
+                    "{name}"
+                );
                 assert_eq!(a.global.map(|(scale, _)| scale), b.global.map(|(scale, _)| scale));
             }
         }
@@ -140,7 +152,10 @@ fn explanations_have_the_numbers_of_the_block() {
         let scale = format!("E4M3 {:#04x}", block.scale.code);
         assert!(numbers("scale").contains(&scale), "{steps:?}");
         assert!(!numbers("scale").contains("search"), "{steps:?}");
-        assert_eq!(block.amax().unwrap(), block.weights().unwrap().iter().fold(0.0, |a, w| w.abs().max(a)));
+        assert_eq!(
+            block.amax().unwrap(),
+            block.weights().unwrap().iter().fold(0.0, |a, w| w.abs().max(a))
+        );
     }
 }
 

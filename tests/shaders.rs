@@ -17,5 +17,5 @@ fn every_kernel_is_valid_wgsl() {
         assert_eq!(entries, ["main"], "{name}");
         kernels += 1;
     }
-    assert_eq!(kernels, 11);
+    assert_eq!(kernels, 12);
 }

@@ -3,6 +3,7 @@
 
 mod amax;
 mod grouped;
+mod halve;
 mod nvfp4_dequantize;
 mod nvfp4_match;
 mod nvfp4_quantize;
@@ -13,7 +14,8 @@ use bytemuck::{Pod, cast_slice};
 use half::{bf16, f16};
 
 use crate::backend::{
-    Backend, BackendError, Grouped, GroupedChunk, Nvfp4Chunk, Quantized, TieMatch, Weights,
+    Backend, BackendError, GridCell, Grouped, GroupedChunk, Nvfp4Chunk, Quantized, TieMatch,
+    Weights,
 };
 use crate::format::{Coder, Nvfp4Tables, Scheme};
 use crate::numeric::FloatKind;
@@ -125,5 +127,9 @@ impl Backend for Cpu {
         made_of: FloatKind,
     ) -> Result<TieMatch, BackendError> {
         Ok(dispatch!(weights, grouped::compare, chunk, scheme, made_of))
+    }
+
+    fn halve(&self, cells: &[GridCell], columns: usize) -> Result<Vec<GridCell>, BackendError> {
+        Ok(halve::halve(cells, columns))
     }
 }

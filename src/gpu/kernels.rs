@@ -25,6 +25,7 @@ pub enum Kernel {
     GroupedDequantize,
     GroupedErrors,
     GroupedMatch,
+    Halve,
 }
 
 /// What every kernel's source starts with.
@@ -39,7 +40,7 @@ const SHARED: &str = concat!(
 );
 
 impl Kernel {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Amax,
         Self::Nvfp4Search,
         Self::Nvfp4Quantize,
@@ -51,6 +52,7 @@ impl Kernel {
         Self::GroupedDequantize,
         Self::GroupedErrors,
         Self::GroupedMatch,
+        Self::Halve,
     ];
 
     fn name(self) -> &'static str {
@@ -66,6 +68,7 @@ impl Kernel {
             Self::GroupedDequantize => "grouped_dequantize",
             Self::GroupedErrors => "grouped_errors",
             Self::GroupedMatch => "grouped_match",
+            Self::Halve => "halve",
         }
     }
 
@@ -82,6 +85,7 @@ impl Kernel {
             Self::GroupedDequantize => include_str!("../../shaders/grouped_dequantize.wgsl"),
             Self::GroupedErrors => include_str!("../../shaders/grouped_errors.wgsl"),
             Self::GroupedMatch => include_str!("../../shaders/grouped_match.wgsl"),
+            Self::Halve => include_str!("../../shaders/halve.wgsl"),
         };
         format!("{SHARED}{entry}")
     }
@@ -99,6 +103,8 @@ impl Kernel {
             | Self::GroupedMatch => 64 * 4,
             Self::Nvfp4Dequantize => 64 / 4,
             Self::GroupedExtents | Self::GroupedQuantize | Self::GroupedDequantize => 64 / 2,
+            // It counts cells, and not blocks.
+            Self::Halve => 64,
         }
     }
 

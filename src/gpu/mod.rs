@@ -9,13 +9,15 @@ mod device;
 mod gpu_data;
 mod grouped;
 mod grouped_layout;
+mod halve;
 mod kernels;
 mod nvfp4;
 mod slot;
 mod sums;
 
 use crate::backend::{
-    Backend, BackendError, Grouped, GroupedChunk, Nvfp4Chunk, Quantized, TieMatch, Weights,
+    Backend, BackendError, GridCell, Grouped, GroupedChunk, Nvfp4Chunk, Quantized, TieMatch,
+    Weights,
 };
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::{Coder, Nvfp4Tables, Scheme};
@@ -135,5 +137,9 @@ impl Backend for Gpu {
         made_of: FloatKind,
     ) -> Result<TieMatch, BackendError> {
         self.match_grouped(weights, chunk, scheme, made_of)
+    }
+
+    fn halve(&self, cells: &[GridCell], columns: usize) -> Result<Vec<GridCell>, BackendError> {
+        self.halve_grid(cells, columns)
     }
 }

@@ -272,7 +272,9 @@ impl Command {
             Self::ShowExport => {
                 (View, "Export and verify", "Write it, and prove it", Some((CTRL, Key::Num5)))
             }
-            Self::ShowExperts => (View, "Experts", "Experts layer by layer: odd ones stand out", None),
+            Self::ShowExperts => {
+                (View, "Experts", "Experts layer by layer: odd ones stand out", None)
+            }
             Self::ShowFormats => {
                 (View, "Formats", "What every format would cost each projection", None)
             }

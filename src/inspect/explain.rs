@@ -72,7 +72,9 @@ fn scale_step(block: &Block) -> Option<Step> {
     let is_by_rule = by_rule.code == scale.code || !block.tile.is_block;
     let searched = match is_by_rule {
         true => String::new(),
-        false => format!("; the largest weight alone gives {}, a search chose", short(by_rule.value)),
+        false => {
+            format!("; the largest weight alone gives {}, a search chose", short(by_rule.value))
+        }
     };
     let (formula, numbers) = match (&block.coder, scale.global) {
         (BlockCoder::Nvfp4(scaling), Some((global, divides))) => {
@@ -136,7 +138,9 @@ fn code_step(block: &Block, weight: f32, code: u32, codec: Codec) -> Step {
             "ties away from zero"
         }
         BlockCoder::Grouped { scheme, .. } => match scheme.element {
-            crate::format::Element::E2m1(crate::format::SmallFloatTies::Down) => "ties towards zero",
+            crate::format::Element::E2m1(crate::format::SmallFloatTies::Down) => {
+                "ties towards zero"
+            }
             _ => "ties to even",
         },
         BlockCoder::Nvfp4(_) => "ties to even",

@@ -32,10 +32,7 @@ pub fn find(
     }
 }
 
-fn largest(
-    reader: &Reader<'_>,
-    cancel: &AtomicBool,
-) -> Result<Option<(u64, usize)>, InspectError> {
+fn largest(reader: &Reader<'_>, cancel: &AtomicBool) -> Result<Option<(u64, usize)>, InspectError> {
     let mut found: Option<(f32, u64, usize)> = None;
     reader.for_each(cancel, |sheet| {
         let values = sheet.weights.as_ref().unwrap_or(&sheet.values);

@@ -108,7 +108,8 @@ impl Ruler {
             text += &format!("tie,,{tie},,\n");
         }
         for tick in &self.ticks {
-            text += &format!("weight,{:#x},{},{},{:?}\n", tick.code, tick.weight, tick.value, tick.tie);
+            text +=
+                &format!("weight,{:#x},{},{},{:?}\n", tick.code, tick.weight, tick.value, tick.tie);
         }
         text
     }

@@ -5,6 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::table::table;
 use super::{Codec, InspectError, Reader, Sheet};
+use crate::backend::{Backend, GridCell};
+use crate::engine::steps;
 use crate::format::Scope;
 use crate::numeric::e4m3;
 use crate::quantized::Chunk;
@@ -119,12 +121,8 @@ pub struct Level {
     pub rows: u64,
     /// Cells side by side.
     pub columns: u64,
-    /// The smallest sound scale of each cell.
-    pub min: Vec<f32>,
-    /// The largest.
-    pub max: Vec<f32>,
-    /// The worst class.
-    pub worst: Vec<ScaleClass>,
+    /// The cells: flipped bits of `min`, bits of `max`, each 0 for none, and the class.
+    cells: Vec<GridCell>,
 }
 
 impl ScaleMap {
@@ -267,25 +265,40 @@ impl ScaleMap {
     }
 
     /// Level 1 and all after it, to the one of a single cell; none for a single scale.
-    pub fn mips(&self) -> Vec<Level> {
+    pub fn mips(&self, backend: &dyn Backend) -> Result<Vec<Level>, InspectError> {
         let mut levels: Vec<Level> = Vec::new();
-        let of_map = |place: usize| {
-            let (class, value) = (self.class(place), self.value(place).abs());
-            let sound = if class <= ScaleClass::Zero { value } else { f32::NAN };
-            (sound, sound, class)
-        };
         let (mut rows, mut columns) = (self.rows, self.columns);
         while !self.is_empty() && rows * columns > 1 {
-            let level = match levels.last() {
-                None => Level::over((rows, columns), of_map),
-                Some(finer) => Level::over((rows, columns), |place| {
-                    (finer.min[place], finer.max[place], finer.worst[place])
-                }),
+            let cells = match levels.last() {
+                None => self.halved(backend)?,
+                Some(finer) => backend.halve(&finer.cells, columns as usize)?,
             };
-            (rows, columns) = (level.rows, level.columns);
-            levels.push(level);
+            (rows, columns) = (rows.div_ceil(2), columns.div_ceil(2));
+            levels.push(Level { rows, columns, cells });
         }
-        levels
+        Ok(levels)
+    }
+
+    /// The cells of level 1, made of some rows at a time.
+    fn halved(&self, backend: &dyn Backend) -> Result<Vec<GridCell>, InspectError> {
+        const CELLS: u64 = 1 << 20;
+        let columns = self.columns.max(1);
+        let step = (CELLS / columns / 2).max(1) * 2;
+        let mut halved = Vec::new();
+        for rows in steps(self.rows, step) {
+            let places = (rows.start * columns) as usize..(rows.end * columns) as usize;
+            let cells: Vec<GridCell> = places.map(|place| self.cell(place)).collect();
+            halved.extend(backend.halve(&cells, columns as usize)?);
+        }
+        Ok(halved)
+    }
+
+    /// A cell of level 0.
+    fn cell(&self, place: usize) -> GridCell {
+        let class = self.class(place);
+        let bits = self.value(place).abs().to_bits();
+        let [min, max] = if class <= ScaleClass::Zero { [!bits, bits] } else { [0; 2] };
+        [min, max, class as u32]
     }
 
     /// Every scale, one a line: row and column in the map, code, value and class.
@@ -314,37 +327,42 @@ impl ScaleMap {
 }
 
 impl Level {
-    /// The level over one of so many rows and columns.
-    fn over((rows, columns): (u64, u64), finer: impl Fn(usize) -> (f32, f32, ScaleClass)) -> Self {
-        let mut level = Self {
-            rows: rows.div_ceil(2),
-            columns: columns.div_ceil(2),
-            min: Vec::new(),
-            max: Vec::new(),
-            worst: Vec::new(),
-        };
-        for row in 0..level.rows {
-            for column in 0..level.columns {
-                let mut cell = (f32::NAN, f32::NAN, ScaleClass::Normal);
-                for r in 2 * row..(2 * row + 2).min(rows) {
-                    for c in 2 * column..(2 * column + 2).min(columns) {
-                        let (min, max, worst) = finer((r * columns + c) as usize);
-                        // These leave out NaN.
-                        cell = (cell.0.min(min), cell.1.max(max), cell.2.max(worst));
-                    }
-                }
-                level.min.push(cell.0);
-                level.max.push(cell.1);
-                level.worst.push(cell.2);
-            }
+    /// The smallest sound scale of a cell; NaN if there is none.
+    pub fn min(&self, cell: usize) -> f32 {
+        match self.cells[cell][0] {
+            0 => f32::NAN,
+            flipped => f32::from_bits(!flipped),
         }
-        level
+    }
+
+    /// The largest.
+    pub fn max(&self, cell: usize) -> f32 {
+        match self.cells[cell] {
+            [0, ..] => f32::NAN,
+            [_, bits, _] => f32::from_bits(bits),
+        }
+    }
+
+    /// The worst class.
+    pub fn worst(&self, cell: usize) -> ScaleClass {
+        ScaleClass::ALL[(self.cells[cell][2] as usize).min(ScaleClass::ALL.len() - 1)]
+    }
+
+    /// Number of cells.
+    pub fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::Cpu;
     use crate::format::Format;
     use crate::inspect::tests::{DOWN, GO, NORM, Seen, formats};
     use crate::stats::ScaleHealth;
@@ -393,8 +411,8 @@ mod tests {
                 agrees(&map, &chunk.health());
                 assert_eq!(map.range, Some((chunk.health().min, chunk.health().max)));
                 assert_eq!((map.bad, map.bad_places.len()), (0, 0));
-                let last = map.mips().pop();
-                let whole = last.map(|level| (level.min[0], level.max[0]));
+                let last = map.mips(&Cpu).unwrap().pop();
+                let whole = last.map(|level| (level.min(0), level.max(0)));
                 assert!(map.len() == 1 || whole == map.range, "{format}");
                 assert_eq!(map.csv().lines().count(), map.len() + 1);
             });
@@ -433,23 +451,23 @@ mod tests {
                 let mut codes: Vec<u8> = (0..rows * columns).map(|i| 1 + (i % 126) as u8).collect();
                 codes[bad as usize] = 0x7F;
                 let map = bytes(rows, columns, codes);
-                let levels = map.mips();
+                let levels = map.mips(&Cpu).unwrap();
                 for (above, level) in levels.iter().enumerate() {
                     let side = 2u64 << above;
                     let (r, c) = (bad / columns / side, bad % columns / side);
-                    let worst = |at: u64| level.worst[at as usize] == ScaleClass::NaN;
+                    let worst = |at: u64| level.worst(at as usize) == ScaleClass::NaN;
                     let found: Vec<u64> =
                         (0..level.rows * level.columns).filter(|at| worst(*at)).collect();
                     assert_eq!(found, [r * level.columns + c]);
                     let cell = |i: usize| (i as u64 / columns / side, i as u64 % columns / side);
-                    for at in 0..level.worst.len() {
+                    for at in 0..level.len() {
                         let own = (at as u64 / level.columns, at as u64 % level.columns);
                         let all = (0..map.len()).filter(|i| cell(*i) == own);
                         let sound = all.map(|i| map.value(i)).filter(|v| !v.is_nan());
                         let min = sound.clone().fold(f32::NAN, f32::min);
                         let max = sound.fold(f32::NAN, f32::max);
-                        assert_eq!(level.min[at].to_bits(), min.to_bits());
-                        assert_eq!(level.max[at].to_bits(), max.to_bits());
+                        assert_eq!(level.min(at).to_bits(), min.to_bits());
+                        assert_eq!(level.max(at).to_bits(), max.to_bits());
                     }
                 }
                 let last = levels.last().map_or((1, 1), |level| (level.rows, level.columns));

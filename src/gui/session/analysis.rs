@@ -132,7 +132,8 @@ impl Analysis {
             has_table: plan.entries.iter().any(|entry| entry.member.role == Role::Embedding),
             has_experts: plan.entries.iter().any(|entry| {
                 let member = &entry.member;
-                member.expert.is_some() || (member.tensor.shape.len() == 3 && member.layer.is_some())
+                member.expert.is_some()
+                    || (member.tensor.shape.len() == 3 && member.layer.is_some())
             }),
             tie: model.tie.clone(),
             tie_text: tie_text(model),

@@ -78,7 +78,9 @@ impl fmt::Display for Block {
 
 /// A text that tells no block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no block: write its row and column among blocks, such as 12,3, and the number of a weight in it if you like, such as 12,3,7")]
+#[error(
+    "{0:?} is no block: write its row and column among blocks, such as 12,3, and the number of a weight in it if you like, such as 12,3,7"
+)]
 pub struct NoBlock(String);
 
 impl FromStr for Block {

@@ -85,7 +85,8 @@ mod tests {
     fn settled(loaded: &mut Loaded<u64>, key: u64) -> Shown<u64> {
         let notify: Notify = Arc::new(|| {});
         loop {
-            let make = move |_: &AtomicBool| if key == 7 { Err("no 7".to_owned()) } else { Ok(key) };
+            let make =
+                move |_: &AtomicBool| if key == 7 { Err("no 7".to_owned()) } else { Ok(key) };
             match loaded.get(&notify, key, make) {
                 Shown::Working(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
                 shown => return shown,

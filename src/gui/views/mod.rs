@@ -157,7 +157,8 @@ impl View {
 
     /// Whether it takes all of the window: what it shows is not about the recipe.
     pub fn is_wide(self) -> bool {
-        self.inspects() || matches!(self, Self::Compare | Self::Codecs | Self::Lessons | Self::Experts)
+        self.inspects()
+            || matches!(self, Self::Compare | Self::Codecs | Self::Lessons | Self::Experts)
     }
 }
 

@@ -94,6 +94,8 @@ pub fn about(view: View) -> Option<About> {
             "value = (−1)^sign · 2^(exponent − bias) · (1 + mantissa)",
             "OCP Microscaling Formats 1.0 and OCP 8-bit Floating Point 1.0.",
         ),
-        View::Map | View::Table | View::Profile | View::Lessons | View::Files | View::Export => None,
+        View::Map | View::Table | View::Profile | View::Lessons | View::Files | View::Export => {
+            None
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use eframe::egui::{self, Align, DragValue, Key, Layout, Popup, RichText, ScrollArea, TextEdit, Ui};
+use eframe::egui::{
+    self, Align, DragValue, Key, Layout, Popup, RichText, ScrollArea, TextEdit, Ui,
+};
 
 use super::{Pinned, about, saved};
 use crate::format::Format;
@@ -160,10 +162,12 @@ impl Picker {
         }
         let entries = &analysis.plan.entries;
         let of = Arc::as_ptr(analysis) as usize;
-        if self.found.as_ref().is_none_or(|(filter, plan, _)| (filter, *plan) != (&self.filter, of)) {
+        if self.found.as_ref().is_none_or(|(filter, plan, _)| (filter, *plan) != (&self.filter, of))
+        {
             let fits = |i: &usize| {
                 let entry = &entries[*i];
-                let has_numbers = entry.format().is_some() || entry.member.tensor.float_kind().is_some();
+                let has_numbers =
+                    entry.format().is_some() || entry.member.tensor.float_kind().is_some();
                 has_numbers && entry.member.tensor.name.contains(&self.filter)
             };
             self.found = Some((self.filter.clone(), of, (0..entries.len()).filter(fits).collect()));

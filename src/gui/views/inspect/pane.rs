@@ -54,7 +54,9 @@ impl At<'_> {
             return None;
         }
         if self.facts.format.is_none() {
-            ui.label("The plan keeps this tensor as it is. Choose a format above to see it in one.");
+            ui.label(
+                "The plan keeps this tensor as it is. Choose a format above to see it in one.",
+            );
             return None;
         }
         let sheet = self.sheet(ui)?;

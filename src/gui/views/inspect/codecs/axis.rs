@@ -17,8 +17,13 @@ pub fn axis_ui(ui: &mut Ui, codec: Codec, chosen: u32) -> Option<u32> {
     let high = codes.iter().map(|code| exponent(*code)).fold(f64::NEG_INFINITY, f64::max);
     let size = vec2(ui.available_width().min(16.0 * 86.0), 110.0);
     let (rect, response) = ui.allocate_exact_size(size, Sense::click());
-    let line = Rect::from_min_max(rect.left_top() + vec2(14.0, 34.0), rect.right_bottom() - vec2(14.0, 34.0));
-    let x = |exponent: f64| line.left() + ((exponent - low) / (high - low).max(1.0)) as f32 * line.width();
+    let line = Rect::from_min_max(
+        rect.left_top() + vec2(14.0, 34.0),
+        rect.right_bottom() - vec2(14.0, 34.0),
+    );
+    let x = |exponent: f64| {
+        line.left() + ((exponent - low) / (high - low).max(1.0)) as f32 * line.width()
+    };
     let theme = Theme::of(ui);
     let painter = ui.painter();
     // Ranges in which the type behaves in one way.
@@ -27,8 +32,11 @@ pub fn axis_ui(ui: &mut Ui, codec: Codec, chosen: u32) -> Option<u32> {
         (Class::Normal, "normal", theme.good),
         (Class::Largest, "largest", theme.bad),
     ] {
-        let of: Vec<f64> =
-            codes.iter().filter(|code| codec.class(**code) == class).map(|code| exponent(*code)).collect();
+        let of: Vec<f64> = codes
+            .iter()
+            .filter(|code| codec.class(**code) == class)
+            .map(|code| exponent(*code))
+            .collect();
         let (Some(first), Some(last)) = (of.first(), of.last()) else { continue };
         let (first, last) = (first.min(*last), last.max(*first));
         let zone = Rect::from_x_y_ranges(x(first) - 3.0..=x(last) + 3.0, line.y_range());
@@ -55,7 +63,8 @@ pub fn axis_ui(ui: &mut Ui, codec: Codec, chosen: u32) -> Option<u32> {
         painter.text(at, Align2::CENTER_TOP, format!("2^{power}"), theme::small(), theme.muted);
         power += every;
     }
-    let title = "Numbers above zero, by powers of two: as many between two powers as the mantissa has";
+    let title =
+        "Numbers above zero, by powers of two: as many between two powers as the mantissa has";
     painter.text(rect.left_top(), Align2::LEFT_TOP, title, theme::small(), theme.muted);
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, title));
     let pointer = response.interact_pointer_pos().filter(|_| response.clicked())?;

@@ -3,7 +3,9 @@
 mod axis;
 mod table;
 
-use eframe::egui::{Button, CentralPanel, DragValue, Frame, Margin, Panel, RichText, ScrollArea, Ui};
+use eframe::egui::{
+    Button, CentralPanel, DragValue, Frame, Margin, Panel, RichText, ScrollArea, Ui,
+};
 
 use super::colours;
 use super::microscope::bits_ui;
@@ -126,7 +128,8 @@ fn code_ui(ui: &mut Ui, view: &mut CodecsView) {
 fn facts_ui(ui: &mut Ui, codec: Codec) {
     let codes = 1u32 << codec.bits();
     let of = |class: Class| (0..codes).filter(|code| codec.class(*code) == class).count();
-    let magnitudes = || (0..codes).map(|code| codec.value(code).abs()).filter(|v| v.is_finite() && *v > 0.0);
+    let magnitudes =
+        || (0..codes).map(|code| codec.value(code).abs()).filter(|v| v.is_finite() && *v > 0.0);
     let smallest = magnitudes().fold(f32::INFINITY, f32::min);
     let smallest_normal = (0..codes)
         .filter(|code| codec.class(*code) == Class::Normal)
@@ -140,9 +143,11 @@ fn facts_ui(ui: &mut Ui, codec: Codec) {
     fact(ui, "smallest above zero", significant(smallest.into()));
     let range = f64::from(codec.largest()) / f64::from(smallest);
     fact(ui, "range", format!("{:.1} powers of two", range.log2()));
-    for (name, class) in
-        [("subnormal codes", Class::Subnormal), ("infinite codes", Class::Infinite), ("NaN codes", Class::NaN)]
-    {
+    for (name, class) in [
+        ("subnormal codes", Class::Subnormal),
+        ("infinite codes", Class::Infinite),
+        ("NaN codes", Class::NaN),
+    ] {
         if of(class) > 0 {
             fact(ui, name, of(class).to_string());
         }

@@ -1,8 +1,8 @@
 //! All codes of a type in a table.
 
 use eframe::egui::{
-    Align2, CornerRadius, EventFilter, FontId, Key, Rect, Role, Sense, Stroke, StrokeKind, Ui, Vec2,
-    WidgetInfo, pos2, vec2,
+    Align2, CornerRadius, EventFilter, FontId, Key, Rect, Role, Sense, Stroke, StrokeKind, Ui,
+    Vec2, WidgetInfo, pos2, vec2,
 };
 
 use super::colours;
@@ -52,7 +52,12 @@ pub fn table_ui(ui: &mut Ui, codec: Codec, chosen: u32) -> Option<u32> {
             painter.text(at, Align2::LEFT_TOP, bits, FontId::monospace(9.0), on);
         }
     }
-    ui.painter().rect_stroke(cell(chosen), 3.0, Stroke::new(2.5, theme.accent), StrokeKind::Outside);
+    ui.painter().rect_stroke(
+        cell(chosen),
+        3.0,
+        Stroke::new(2.5, theme.accent),
+        StrokeKind::Outside,
+    );
     let said = format!("{:#04x}: {}", chosen, codec.value(chosen));
     response.widget_info(|| WidgetInfo {
         current_text_value: Some(said.clone()),
@@ -73,8 +78,11 @@ pub fn table_ui(ui: &mut Ui, codec: Codec, chosen: u32) -> Option<u32> {
         }
     }
     if response.has_focus() {
-        let filter =
-            EventFilter { horizontal_arrows: true, vertical_arrows: true, ..EventFilter::default() };
+        let filter = EventFilter {
+            horizontal_arrows: true,
+            vertical_arrows: true,
+            ..EventFilter::default()
+        };
         ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, filter));
         let steps = [
             (Key::ArrowRight, 1),

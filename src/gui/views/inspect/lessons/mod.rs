@@ -66,11 +66,19 @@ impl Lesson {
     /// What it is about.
     const fn about(self) -> &'static str {
         match self {
-            Self::BlockScale => "How sixteen weights become sixteen 4-bit codes and one shared scale.",
-            Self::Outlier => "Why one large weight makes all its neighbours coarse, and what block length does.",
+            Self::BlockScale => {
+                "How sixteen weights become sixteen 4-bit codes and one shared scale."
+            }
+            Self::Outlier => {
+                "Why one large weight makes all its neighbours coarse, and what block length does."
+            }
             Self::Formats => "The same weights in three 4-bit formats: what each is good at.",
-            Self::Ties => "Where rounding is a matter of rules, and why two tools may differ by a bit.",
-            Self::Embedding => "Tables are large, and often shared with the head: what to do with them.",
+            Self::Ties => {
+                "Where rounding is a matter of rules, and why two tools may differ by a bit."
+            }
+            Self::Embedding => {
+                "Tables are large, and often shared with the head: what to do with them."
+            }
         }
     }
 
@@ -154,10 +162,17 @@ pub fn lessons_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     let is_demo = app.session.document.as_ref().is_some_and(|(_, document)| document.is_demo());
     ui.add_space(8.0);
     ui.label(RichText::new("Five walks through real weights").font(theme::title()));
-    caption(ui, match is_demo {
-        true => "On the demo that is open; open your own checkpoint to see them on that. A few minutes each.",
-        false => "On the checkpoint that is open. A few minutes each; nothing of your recipe is changed.",
-    });
+    caption(
+        ui,
+        match is_demo {
+            true => {
+                "On the demo that is open; open your own checkpoint to see them on that. A few minutes each."
+            }
+            false => {
+                "On the checkpoint that is open. A few minutes each; nothing of your recipe is changed."
+            }
+        },
+    );
     ui.add_space(8.0);
     if app.session.analysis().is_some_and(|analysis| analysis.is_stored) {
         ui.label("Lessons begin with weights that are floats, and these are quantized already.");

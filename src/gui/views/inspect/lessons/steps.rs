@@ -1,7 +1,7 @@
 //! The steps of every lesson.
 
-use super::told::Told;
 use super::Step;
+use super::told::Told;
 use crate::format::Format;
 use crate::gui::app::App;
 use crate::gui::session::{Analysis, Focus};
@@ -24,7 +24,10 @@ pub const BLOCK_SCALE: [Step; 4] = [
                 "These {} weights are stored as 4-bit codes with one scale among them. The largest, {}, decides \
                  it: {}. One step of a code is then worth {}. Arrow keys walk from weight to weight; at the \
                  right is how each number came about.",
-                told.len(), told.amax(), told.scale(), told.step()
+                told.len(),
+                told.amax(),
+                told.scale(),
+                told.step()
             )
         },
     },
@@ -37,7 +40,8 @@ pub const BLOCK_SCALE: [Step; 4] = [
                 "A code is one of 15 numbers. Times the step, {}, they are the marks below, and every weight \
                  moves to the nearest one: that costs {} of the weights here. Move the slider of the scale: a \
                  larger step leaves marks unused, a smaller one clips the largest weights.",
-                told.step(), told.error()
+                told.step(),
+                told.error()
             )
         },
     },
@@ -60,7 +64,9 @@ pub const BLOCK_SCALE: [Step; 4] = [
                 "Another block of the same row. Its largest weight is {}, so its step is {}; the error is {} of \
                  its weights. With one scale for the whole tensor, blocks of small weights would lose most of \
                  their codes.",
-                told.amax(), told.step(), told.error()
+                told.amax(),
+                told.step(),
+                told.error()
             )
         },
     },
@@ -86,7 +92,11 @@ pub const OUTLIER: [Step; 4] = [
             format!(
                 "This weight, {}, is the largest of all. It makes one step of its block {}: {} of the {} weights \
                  become zero, and the error is {} of the weights. The outlier itself is kept well.",
-                told.weight(), told.step(), told.zeros(), told.len(), told.error()
+                told.weight(),
+                told.step(),
+                told.zeros(),
+                told.len(),
+                told.error()
             )
         },
     },
@@ -122,7 +132,8 @@ pub const FORMATS: [Step; 4] = [
             format!(
                 "E2M1 codes are dense near zero and sparse far out, as weights are. The scale is an E4M3 number, \
                  {}, so the largest weight can sit close to the last mark. The error here is {}.",
-                told.scale(), told.error()
+                told.scale(),
+                told.error()
             )
         },
     },
@@ -134,7 +145,9 @@ pub const FORMATS: [Step; 4] = [
             format!(
                 "The same codes, but the scale is a power of two: {}. It can be almost twice what the largest \
                  weight needs, and marks stay empty. The error of these {} weights is {}.",
-                told.scale(), told.len(), told.error()
+                told.scale(),
+                told.len(),
+                told.error()
             )
         },
     },
@@ -146,7 +159,9 @@ pub const FORMATS: [Step; 4] = [
             format!(
                 "Whole numbers from −8 to 7: marks are everywhere as far apart, {}. That suits blocks without \
                  outliers. The error of these {} weights is {}.",
-                told.step(), told.len(), told.error()
+                told.step(),
+                told.len(),
+                told.error()
             )
         },
     },
@@ -172,7 +187,9 @@ pub const TIES: [Step; 4] = [
             format!(
                 "The weight {} lies {}: a dotted line, halfway between two marks. Here it becomes {}. On the tie \
                  point itself both marks are as near, and a rule has to decide.",
-                told.weight(), told.tie(), told.value()
+                told.weight(),
+                told.tie(),
+                told.value()
             )
         },
     },
@@ -273,9 +290,16 @@ pub const EMBEDDING: [Step; 4] = [
 ];
 
 /// Looks at a weight of a typical layer in a format.
-fn look(app: &mut App, format: Option<Format>, (row, column): (u64, usize), sought: Option<Wanted>) {
+fn look(
+    app: &mut App,
+    format: Option<Format>,
+    (row, column): (u64, usize),
+    sought: Option<Wanted>,
+) {
     let Some(analysis) = app.session.analysis() else { return };
-    let Some(name) = typical(analysis).map(|entry| entry.member.tensor.name.clone()) else { return };
+    let Some(name) = typical(analysis).map(|entry| entry.member.tensor.name.clone()) else {
+        return;
+    };
     app.session.selection = [name.clone()].into();
     app.session.inspection.focus =
         Focus { tensor: Some(name), format, row, column, sought, ..Focus::default() };
@@ -307,4 +331,3 @@ fn typical(analysis: &Analysis) -> Option<&Entry> {
 fn table(analysis: &Analysis) -> Option<&Entry> {
     analysis.plan.entries.iter().find(|entry| entry.member.role == Role::Embedding)
 }
-

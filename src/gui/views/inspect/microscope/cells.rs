@@ -81,8 +81,11 @@ pub fn cells_ui(ui: &mut Ui, block: &Block, chosen: usize) -> Option<usize> {
         response.request_focus();
     }
     if response.has_focus() {
-        let filter =
-            EventFilter { horizontal_arrows: true, vertical_arrows: true, ..EventFilter::default() };
+        let filter = EventFilter {
+            horizontal_arrows: true,
+            vertical_arrows: true,
+            ..EventFilter::default()
+        };
         ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, filter));
     }
     let said = said(block, chosen);

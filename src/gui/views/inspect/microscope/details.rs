@@ -48,7 +48,9 @@ pub fn details_ui(ui: &mut Ui, block: &Block, index: usize) {
         if let Some(cell) = amax.and_then(|at| block.cells.get(at)) {
             let text = match amax == Some(index) {
                 true => "This weight set the scale of its block: it is the largest.".to_owned(),
-                false => format!("The weight in column {} set the scale of the block.", cell.column),
+                false => {
+                    format!("The weight in column {} set the scale of the block.", cell.column)
+                }
             };
             caption(ui, &text);
         }
@@ -63,7 +65,8 @@ fn part_ui(ui: &mut Ui, name: &str, codec: Codec, code: u32, value: &str) {
         ui.label(RichText::new(codec.name()).small().color(Theme::of(ui).muted));
         ui.label(RichText::new(value).monospace());
         let class = codec.class(code);
-        if let Some(colour) = colours::class(Theme::of(ui), class).filter(|_| class != Class::Zero) {
+        if let Some(colour) = colours::class(Theme::of(ui), class).filter(|_| class != Class::Zero)
+        {
             ui.label(RichText::new(class.name()).small().color(colour));
         }
     });

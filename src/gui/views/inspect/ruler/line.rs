@@ -87,9 +87,9 @@ pub fn line_ui(ui: &mut Ui, line: &Line<'_>, window: &mut Option<(f64, f64)>) ->
 fn extent(ruler: &Ruler) -> (f64, f64) {
     let weights = ruler.ticks.iter().map(|tick| f64::from(tick.weight));
     let all = ruler.marks.iter().map(|mark| f64::from(mark.value)).chain(weights);
-    let (low, high) = all.filter(|value| value.is_finite()).fold((0f64, 0f64), |(low, high), value| {
-        (low.min(value), high.max(value))
-    });
+    let (low, high) = all
+        .filter(|value| value.is_finite())
+        .fold((0f64, 0f64), |(low, high), value| (low.min(value), high.max(value)));
     if low == high { (-1.0, 1.0) } else { (low, high) }
 }
 
@@ -99,7 +99,8 @@ fn marks_ui(painter: &Painter, theme: &Theme, place: &Place, ruler: &Ruler) {
     let small = theme::small();
     let dense = ruler.marks.len() as f32 * 34.0 > place.rect.width();
     let stroke = Stroke::new(1.0, theme.line);
-    painter.line_segment([pos2(place.rect.left(), bottom), pos2(place.rect.right(), bottom)], stroke);
+    painter
+        .line_segment([pos2(place.rect.left(), bottom), pos2(place.rect.right(), bottom)], stroke);
     painter.line_segment([pos2(place.rect.left(), top), pos2(place.rect.right(), top)], stroke);
     let shown_width = (place.high - place.low) / f64::from(place.rect.width());
     for &tie in &ruler.ties {
@@ -119,7 +120,8 @@ fn marks_ui(painter: &Painter, theme: &Theme, place: &Place, ruler: &Ruler) {
         let colour = if used { theme.text } else { theme.muted };
         let height = 8.0 + 10.0 * mark.weights as f32 / most as f32;
         let width = if used { 2.5 } else { 1.0 };
-        painter.line_segment([pos2(x, bottom), pos2(x, bottom + height)], Stroke::new(width, colour));
+        painter
+            .line_segment([pos2(x, bottom), pos2(x, bottom + height)], Stroke::new(width, colour));
         // Of both zeros one is shown.
         let text = format!("{}", mark.number + 0.0);
         let room = 7.0 * text.len() as f32 + 6.0;
@@ -128,12 +130,19 @@ fn marks_ui(painter: &Painter, theme: &Theme, place: &Place, ruler: &Ruler) {
             painter.text(at, Align2::CENTER_TOP, text, FontId::monospace(11.0), colour);
             let value = significant(mark.value.into());
             if !dense && x - last_label > 7.0 * value.len() as f32 {
-                painter.text(at + vec2(0.0, 13.0), Align2::CENTER_TOP, value, small.clone(), theme.muted);
+                painter.text(
+                    at + vec2(0.0, 13.0),
+                    Align2::CENTER_TOP,
+                    value,
+                    small.clone(),
+                    theme.muted,
+                );
             }
             last_label = x;
         }
     }
-    let text = format!("above: weights; below: {} codes × step; dotted: tie points", ruler.codec.name());
+    let text =
+        format!("above: weights; below: {} codes × step; dotted: tie points", ruler.codec.name());
     painter.text(pos2(place.rect.right(), top - 26.0), Align2::RIGHT_TOP, text, small, theme.muted);
 }
 

@@ -74,8 +74,10 @@ fn sliders_ui(
             ui.label("Block length");
             let own = block.columns.len();
             let choices: Vec<(usize, String)> = LENGTHS.map(|len| (len, len.to_string())).into();
-            let choices: Vec<(usize, &str, &str)> =
-                choices.iter().map(|(len, text)| (*len, text.as_str(), "Weights that share a scale")).collect();
+            let choices: Vec<(usize, &str, &str)> = choices
+                .iter()
+                .map(|(len, text)| (*len, text.as_str(), "Weights that share a scale"))
+                .collect();
             if let Some(len) = segments(ui, "Block length", &choices, view.len.unwrap_or(own)) {
                 view.len = (len != own).then_some(len);
                 view.scale = None;
@@ -96,7 +98,8 @@ fn sliders_ui(
         } else {
             // Scales that are floats move by a part of themselves.
             let mut factor = f64::from(codec.value(code)) / f64::from(real.value);
-            let slider = Slider::new(&mut factor, 0.25..=4.0).logarithmic(true).suffix(" × the real one");
+            let slider =
+                Slider::new(&mut factor, 0.25..=4.0).logarithmic(true).suffix(" × the real one");
             if ui.add(slider).changed() {
                 code = codec.encode((f64::from(real.value) * factor) as f32);
             }
