@@ -63,7 +63,11 @@ fn a_matrix_of_several_sheets_is_counted_whole() {
     for format in ["nvfp4", "fp8", "fp8-block"] {
         planned(&place.src(), &format!("format = '{format}'"), (UP, 0), |reader| {
             let mut sheets = 0;
-            reader.for_each(&GO, |_| Ok(sheets += 1)).unwrap();
+            let mut count = |_: &_| {
+                sheets += 1;
+                Ok(())
+            };
+            reader.for_each(&GO, &mut count).unwrap();
             assert!(sheets > 1);
             let count = SHAPE[0] * SHAPE[1];
             let all = Histogram::of(reader, &GO, Region::Matrix, Axis::Log).unwrap();
@@ -200,4 +204,122 @@ fn a_search_for_scales_lowers_the_errors_that_blocks_have() {
         });
     }
     assert!(errors[1] < errors[0], "{errors:?}");
+}
+
+/// Everything that can be made of a matrix, and what must be true of each.
+fn look_at_all(reader: &Reader<'_>, what: &str) {
+    let matrix = &reader.matrix;
+    let count = matrix.rows * matrix.weight_columns;
+    let sheet = reader.sheet(0..matrix.rows).unwrap();
+    let tile = sheet.tile();
+    assert_eq!((reader.scope(), reader.tile()), (sheet.scope(), tile), "{what}");
+    for axis in [Axis::Linear, Axis::Log] {
+        let all = Histogram::of(reader, &GO, Region::Matrix, axis).unwrap();
+        let bins: u64 = all.bins.iter().map(|bin| bin.count).sum();
+        let apart = all.zeros + all.under + all.infinite + all.nan;
+        assert_eq!((all.count, bins + apart), (count, count), "{what}");
+        assert!(all.codes.is_empty() || all.codes.iter().sum::<u64>() == count, "{what}");
+        let (down, across) = tile.count(matrix.rows, matrix.weight_columns as usize);
+        let last = Region::Tile(down - 1, across as u64 - 1);
+        let last = Histogram::of(reader, &GO, last, axis).unwrap();
+        let row = (down - 1) * tile.rows as u64;
+        let column = (across - 1) * tile.columns;
+        if let Some(cell) = sheet.cell(row, column) {
+            let mark = last.grid.iter().find(|mark| mark.code == cell.code).unwrap();
+            assert_eq!(mark.value.to_bits(), cell.value.to_bits(), "{what}");
+        }
+    }
+    let outliers = Outliers::of(reader, &GO, 10).unwrap();
+    assert_eq!(outliers.sums.count + outliers.not_finite, count, "{what}");
+    let Some(chunk) = &sheet.chunk else {
+        assert!(matches!(ScaleMap::of(reader, &GO), Err(InspectError::NoCodes { .. })));
+        return;
+    };
+    let (map, health) = (ScaleMap::of(reader, &GO).unwrap(), chunk.health());
+    let [_, largest, subnormal, zero, negative, infinite, nan] = map.counts;
+    let invalid = negative + infinite + nan;
+    assert_eq!((map.len() as u64, invalid), (health.blocks, health.invalid), "{what}");
+    let own = (largest, subnormal, zero);
+    assert_eq!(own, (health.saturated, health.subnormal, health.zero), "{what}");
+    assert_eq!(map.len() as u64, map.rows * map.columns, "{what}");
+    if sheet.weights.is_none() {
+        assert!(matches!(Regimes::of(reader, &GO), Err(InspectError::NoWeights { .. })));
+        return;
+    }
+    let regimes = Regimes::of(reader, &GO).unwrap();
+    let density: u64 = regimes.density.iter().sum();
+    assert_eq!(density + regimes.exact + regimes.zeros, regimes.blocks, "{what}");
+    let errors = ErrorMap::of(reader, &GO, 16).unwrap();
+    let largest = errors.cells.iter().fold(0f64, |max, cell| max.max(cell.max_abs()));
+    let cell_error = |place: u64| {
+        let (row, column) = (place / matrix.weight_columns, place % matrix.weight_columns);
+        sheet.cell(row, column as usize).unwrap().error().unwrap().abs()
+    };
+    assert_eq!(largest, (0..count).map(cell_error).fold(0.0, f64::max), "{what}");
+}
+
+#[test]
+fn every_layer_of_the_reference_checkpoints_can_be_looked_at() {
+    let mut seen = 0;
+    for tool in ["modelopt", "compressed-tensors", "torchao"] {
+        let Ok(folders) = std::fs::read_dir(common::data(&format!("{tool}/e2e"))) else { continue };
+        for folder in folders {
+            let mut path = folder.unwrap().path();
+            if path.join("out").exists() {
+                path.push("out");
+            }
+            let Ok(checkpoint) = Checkpoint::open(&path) else { continue };
+            let stated = Stated::of(&checkpoint);
+            let layers = quantized::find(&checkpoint, None, stated.ignore_list(), stated.dialect);
+            let plan = quantized::plan(&checkpoint, &layers, Outputs::Stored, Sharding::AsSource);
+            for entry in plan.entries.iter().take(layers.len() + 2) {
+                let tensor = entry.member.tensor.name.clone();
+                let subject = Subject { tensor, expert: 0, format: None };
+                let Ok(matrix) = Matrix::of(&checkpoint, &layers, &plan, &subject) else {
+                    continue;
+                };
+                let reader = Reader::new(matrix, &Cpu, &GO).unwrap();
+                look_at_all(&reader, &format!("{} of {}", subject.tensor, path.display()));
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 50, "{seen}");
+}
+
+#[test]
+fn matrices_in_every_arithmetic_can_be_looked_at() {
+    let place = with_up(Stored::weights(UP, Dtype::F16, &[96, 160]));
+    for (dialect, format) in [
+        ("compressed-tensors", "nvfp4"),
+        ("compressed-tensors", "int4-asym-g32"),
+        ("compressed-tensors", "int8"),
+        ("modelopt", "mxfp8"),
+        ("modelopt", "fp8-block"),
+        ("executorch", "int4-g32"),
+    ] {
+        let recipe = format!("format = '{format}'\nexport = '{dialect}'\nunserved = true");
+        planned(&place.src(), &recipe, (UP, 0), |reader| {
+            assert!(reader.scope().is_some(), "{dialect} {format}");
+            look_at_all(reader, &format!("{dialect} {format}"));
+        });
+    }
+    for name in common::onnx_models() {
+        let model = common::onnx_model(&name);
+        for format in ["int4-g32", "int4-asym-g32", "int8-g16"] {
+            let checkpoint = Checkpoint::open(&model).unwrap();
+            let text = format!("format = '{format}'\nexport = 'onnx'\nunserved = true");
+            let recipe: Recipe = toml::from_str(&text).unwrap();
+            let model = Model::new(&checkpoint, Dialect::Onnx.fused_experts());
+            let plan = Plan::new(&model, &recipe, Dialect::Onnx, Sharding::AsSource);
+            let Ok(plan) = plan else { continue };
+            for entry in plan.entries.iter().filter(|entry| entry.format().is_some()).take(3) {
+                let tensor = entry.member.tensor.name.clone();
+                let subject = Subject { tensor, expert: 0, format: None };
+                let matrix = Matrix::of(&checkpoint, &[], &plan, &subject).unwrap();
+                let reader = Reader::new(matrix, &Cpu, &GO).unwrap();
+                look_at_all(&reader, &format!("{} of {name} in {format}", subject.tensor));
+            }
+        }
+    }
 }

@@ -68,8 +68,7 @@ pub struct LengthAmax {
     pub median: f64,
     /// The largest of them, which is that of the tensor.
     pub max: f32,
-    /// Mean of them as a part of that: what of the range of codes a block uses that has to share the
-    /// tensor's scale, on average.
+    /// Mean of them, divided by the largest: the part of the tensor's range that a block needs, on average.
     pub mean_of_tensor: f64,
 }
 
@@ -237,26 +236,26 @@ impl Outliers {
     pub fn csv(&self) -> String {
         type Row = (
             &'static str,
-            Option<u64>,
-            Option<u64>,
-            Option<u64>,
+            [Option<u64>; 3],
             f64,
             Option<f64>,
             Option<f64>,
             Option<f64>,
-            Option<f64>,
+            [Option<f64>; 3],
         );
+        let none = [None; 3];
         let weight = |o: &Outlier| -> Row {
-            let (at, amax) = ((Some(o.row), Some(o.column as u64)), f64::from(o.block_amax));
-            let over = Some(o.over_median);
-            let value = f64::from(o.value);
-            ("weight", at.0, at.1, None, value, Some(o.sigmas), Some(amax), over, None)
+            let at = [Some(o.row), Some(o.column as u64), None];
+            let block = (Some(o.block_amax.into()), Some(o.over_median));
+            ("weight", at, o.value.into(), Some(o.sigmas), block.0, block.1, none)
         };
         let row = |(index, amax): (usize, &f32)| -> Row {
-            ("row", Some(index as u64), None, None, (*amax).into(), None, None, None, None)
+            let at = [Some(index as u64), None, None];
+            ("row", at, (*amax).into(), None, None, None, none)
         };
         let column = |(index, amax): (usize, &f32)| -> Row {
-            ("column", None, Some(index as u64), None, (*amax).into(), None, None, None, None)
+            let at = [None, Some(index as u64), None];
+            ("column", at, (*amax).into(), None, None, None, none)
         };
         let length = |l: &LengthAmax| -> Row {
             let (what, length) = match l.length {
@@ -264,15 +263,26 @@ impl Outliers {
                 BlockLength::Row => ("blocks of rows", None),
                 BlockLength::Tensor => ("tensor", None),
             };
-            let of_tensor = Some(l.mean_of_tensor);
-            (what, None, None, length, l.max.into(), None, Some(l.median), of_tensor, Some(l.mean))
+            let of_blocks = [l.mean, l.median, l.mean_of_tensor].map(Some);
+            (what, [None, None, length], l.max.into(), None, None, None, of_blocks)
         };
         let weights = self.largest.iter().map(weight);
         let rows = self.row_amax.iter().enumerate().map(row);
         let columns = self.column_amax.iter().enumerate().map(column);
         let lengths = self.lengths.iter().map(length);
-        let header =
-            ["what", "row", "column", "length", "value", "sigmas", "block_amax", "ratio", "mean"];
+        let header = [
+            "what",
+            "row",
+            "column",
+            "length",
+            "amax_or_weight",
+            "sigmas",
+            "block_amax",
+            "block_amax_over_median",
+            "mean_block_amax",
+            "median_block_amax",
+            "mean_over_tensor_amax",
+        ];
         table(&header, weights.chain(rows).chain(columns).chain(lengths))
     }
 }
@@ -399,7 +409,9 @@ mod tests {
             }
             assert_eq!(found.lengths.len(), 7);
             assert_eq!(found.median_block_amax, found.lengths[0].median);
-            assert_eq!(found.csv().lines().count(), 1 + 5 + 64 + 192 + 7);
+            let csv = found.csv();
+            assert_eq!(csv.lines().count(), 1 + 5 + 64 + 192 + 7);
+            assert!(csv.lines().all(|line| line.split(',').count() == 11));
         });
     }
 
