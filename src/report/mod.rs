@@ -8,6 +8,7 @@ mod filter;
 mod flat;
 mod formats;
 mod grid;
+mod html;
 mod order;
 mod repair;
 mod row;
