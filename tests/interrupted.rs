@@ -40,8 +40,8 @@ fn arguments_that_cannot_be_meant() {
     misused(&place, &["--include", "a[b"], &["pattern \"a[b\"", "unclosed character class"]);
     misused(&place, &["--exclude", "{a"], &["pattern \"{a\""]);
     misused(&place, &["--preset", "all"], &["unknown preset \"all\"", "linear, mlp, experts"]);
-    misused(&place, &["--report", "report.txt"], &["report.txt", ".json, .csv or .md"]);
-    misused(&place, &["--report", "report"], &["report", ".json, .csv or .md"]);
+    misused(&place, &["--report", "report.txt"], &["report.txt", ".json, .csv, .md or .html"]);
+    misused(&place, &["--report", "report"], &["report", ".json, .csv, .md or .html"]);
     misused(&place, &["--report", "none/report.md"], &["none: there is no such folder"]);
     misused(&place, &["--max-shard-size", "5XB"], &["5XB", "5GB"]);
     misused(&place, &["--max-shard-size", "0"], &["not a size"]);

@@ -232,7 +232,7 @@ pub struct Args {
     pub sort: Option<(Column, bool)>,
 
     /// Write the statistics table of every tensor, or of those that --filter leaves, to a .json,
-    /// .csv or .md file
+    /// .csv or .md file, or to an .html page with pictures
     #[arg(long, value_name = "FILE", requires = "batch", help_heading = "What to show")]
     pub report: Option<PathBuf>,
 

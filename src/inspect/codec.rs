@@ -2,6 +2,7 @@
 
 use half::{bf16, f16};
 
+use super::table::table;
 use crate::format::SmallFloatTies;
 use crate::format::{Element, ScaleStore};
 use crate::numeric::{FloatKind, e2m1, e4m3, e5m2, e8m0};
@@ -253,6 +254,16 @@ impl Codec {
             Self::Int(bits) => (mask(bits) >> 1) as f32,
             Self::Float(kind) => kind.max(),
         }
+    }
+
+    /// Every code with its value and what kind of number it is, as CSV; of types of 8 bits or less.
+    pub fn csv(self) -> String {
+        let digits = usize::from(self.bits());
+        let codes = 0..1u32 << self.bits().min(8);
+        let line = |code: u32| {
+            (code, format!("{code:0digits$b}"), self.value(code), self.class(code).name())
+        };
+        table(&["code", "bits", "value", "class"], codes.map(line))
     }
 
     /// How the value of a code follows from its bits: `+1 · 2^(7 − 7) · (1 + 4/8)`.

@@ -52,6 +52,14 @@ pub enum InspectError {
         /// Why.
         problem: String,
     },
+    /// Two matrices that are not the same one.
+    #[error("{tensor} is {}×{} in one and {}×{} in the other", sizes[0][0], sizes[0][1], sizes[1][0], sizes[1][1])]
+    Sizes {
+        /// The tensor.
+        tensor: String,
+        /// Rows and columns of both.
+        sizes: [[u64; 2]; 2],
+    },
     /// The user asked to stop.
     #[error("stopped on request")]
     Cancelled,
@@ -137,9 +145,7 @@ impl<'a> Matrix<'a> {
         plan: &Plan,
         subject: &Subject,
     ) -> Result<Self, InspectError> {
-        let named = |entry: &Entry| entry.member.tensor.name == subject.tensor;
-        let index = plan.entries.iter().position(named);
-        let index = index.ok_or_else(|| InspectError::NoTensor(subject.tensor.clone()))?;
+        let index = index_of(plan, &subject.tensor)?;
         match layers.get(index) {
             Some(layer) => Self::of_layer(checkpoint, layer, subject),
             None => Self::of_floats(checkpoint, plan, index, subject),
@@ -195,40 +201,62 @@ impl<'a> Matrix<'a> {
     ) -> Result<Self, InspectError> {
         let entry = &plan.entries[index];
         let stored = &entry.member.tensor;
+        let planned = entry.format();
+        let wanted = subject.format.or(planned);
+        let is_planned = wanted == planned;
+        let group = match entry.decision {
+            Decision::Quantize { group, .. } if is_planned => group_of(plan, group),
+            // What is only tried out has a global scale of its own.
+            _ => vec![stored.clone()],
+        };
+        let quantizing = wanted.map(|format| Quantizing {
+            method: Method::of(plan, format),
+            group,
+            columns: entry.padded_columns().filter(|_| is_planned),
+        });
+        Self::of_entry(checkpoint, entry, subject, quantizing, is_planned)
+    }
+
+    pub(super) fn of_entry(
+        checkpoint: &'a Checkpoint,
+        entry: &Entry,
+        subject: &Subject,
+        quantizing: Option<Quantizing>,
+        is_planned: bool,
+    ) -> Result<Self, InspectError> {
+        let stored = &entry.member.tensor;
         if stored.float_kind().is_none() {
             let (tensor, dtype) = (stored.name.clone(), format!("{:?}", stored.dtype));
             return Err(InspectError::NotFloat { tensor, dtype });
         }
         let (tensor, experts) = matrix_of(stored, entry.member.input_axis, subject)?;
         let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
-        let planned = entry.format();
-        let wanted = subject.format.or(planned);
-        let is_planned = wanted == planned;
-        let padded = entry.padded_columns().filter(|_| is_planned);
-        let width = padded.unwrap_or(columns);
-        let len = wanted.map_or(1, Format::block_len) as u64;
-        let refused = (width % len != 0).then(|| {
-            let format = wanted.map_or("", Format::name);
-            format!(
-                "rows of {columns} weights do not divide into blocks of {len}, as {format} has them"
-            )
-        });
-        let format = wanted.filter(|_| refused.is_none());
-        let group = match entry.decision {
-            Decision::Quantize { group, .. } if is_planned => {
-                let members = plan.groups[group].iter();
-                members.map(|&member| plan.entries[member].member.tensor.clone()).collect()
-            }
-            // What is only tried out has a global scale of its own.
-            _ => vec![stored.clone()],
+        // A length that is no more than what is needed to fill up the last block.
+        let fits = |width: &u64| {
+            let len = quantizing.as_ref().map_or(1, |q| q.method.format.block_len() as u64);
+            *width == columns || *width == columns.next_multiple_of(len)
         };
-        let method = format.map(|format| Method::of(plan, format));
+        let width = quantizing.as_ref().and_then(|q| q.columns).filter(fits).unwrap_or(columns);
+        let refused = quantizing.as_ref().and_then(|q| {
+            let (format, len) = (q.method.format, q.method.format.block_len() as u64);
+            let divides =
+                width.is_multiple_of(len) || q.method.dialect.takes_part_blocks(entry.member.role);
+            (!divides).then(|| {
+                format!(
+                    "rows of {columns} weights do not divide into blocks of {len}, as {format} has them"
+                )
+            })
+        });
+        let (method, group) = match quantizing.filter(|_| refused.is_none()) {
+            Some(Quantizing { method, group, .. }) => (Some(method), group),
+            None => (None, vec![stored.clone()]),
+        };
         Ok(Self {
             subject: subject.clone(),
             rows,
             columns: width,
             weight_columns: columns,
-            format,
+            format: method.map(|method| method.format),
             is_planned,
             refused,
             experts,
@@ -246,6 +274,14 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// What values of a stored layer also depend on, and is not read here.
+    pub fn altered_by(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Stored(layer) => layer.altered_by.as_deref(),
+            Origin::Floats { .. } => None,
+        }
+    }
+
     /// Rows that have to be read together: ranges begin at multiples of it.
     pub fn rows_together(&self) -> u64 {
         match (&self.origin, self.format, self.dialect()) {
@@ -255,6 +291,30 @@ impl<'a> Matrix<'a> {
             _ => 1,
         }
     }
+}
+
+/// How floats are to be quantized.
+pub(super) struct Quantizing {
+    pub method: Method,
+    /// All that share the global scale.
+    pub group: Vec<Tensor>,
+    /// Length that rows get, if blocks are filled up.
+    pub columns: Option<u64>,
+}
+
+fn index_of(plan: &Plan, tensor: &str) -> Result<usize, InspectError> {
+    let index = plan.entries.iter().position(|entry| entry.member.tensor.name == tensor);
+    index.ok_or_else(|| InspectError::NoTensor(tensor.to_owned()))
+}
+
+pub(super) fn entry_of<'p>(plan: &'p Plan, tensor: &str) -> Result<&'p Entry, InspectError> {
+    index_of(plan, tensor).map(|index| &plan.entries[index])
+}
+
+/// The tensors of a scale group.
+pub(super) fn group_of(plan: &Plan, group: usize) -> Vec<Tensor> {
+    let members = plan.groups[group].iter();
+    members.map(|&member| plan.entries[member].member.tensor.clone()).collect()
 }
 
 fn check_expert(subject: &Subject, experts: u64) -> Result<(), InspectError> {

@@ -4,12 +4,16 @@
 //! [`Matrix`] says which matrix, and finds it in a checkpoint, quantized or not. A [`Reader`] gives
 //! [`Sheet`]s of it, rows with all that is known of them; everything else here is made from sheets.
 
+mod against;
 mod block;
 mod codec;
 mod coder;
+mod compare;
 mod error_map;
+mod experts;
 mod explain;
 mod find;
+mod formats;
 mod histogram;
 mod matrix;
 mod median;
@@ -28,9 +32,17 @@ mod tests;
 pub use block::Block;
 pub use codec::{Class, Codec, Field, FieldKind};
 pub use coder::BlockCoder;
+pub use compare::{
+    Class as DifferenceClass, ClassMap, Comparison, Counts, Difference, Overview, OverviewRow,
+    Side, SideCell, same_scale,
+};
 pub use error_map::{ErrorCell, ErrorMap, ErrorWindow};
+pub use experts::{ExpertCell, ExpertGrid, ExpertStatistic, ODD, OddExpert};
 pub use explain::{Step, explain};
 pub use find::{Wanted, find};
+pub use formats::{
+    FormatCell, FormatMatrix, FormatSums, Frontier, FrontierPoint, Upgrade, measure,
+};
 pub use histogram::{Axis, Bin, CodeMark, Histogram, Region};
 pub use matrix::{InspectError, Matrix, Subject};
 pub use outliers::{BlockLength, LengthAmax, Line, Outlier, Outliers};

@@ -15,7 +15,7 @@ use crate::quantized::{Chunk, read_chunk};
 
 /// Weights that a sheet has, at most, unless more have to be read together: with codes and values some
 /// 12 MiB.
-const SHEET_WEIGHTS: u64 = 1 << 20;
+pub(super) const SHEET_WEIGHTS: u64 = 1 << 20;
 
 /// Reads a matrix.
 pub struct Reader<'a> {
@@ -239,7 +239,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn check(cancel: &AtomicBool) -> Result<(), InspectError> {
+pub(super) fn check(cancel: &AtomicBool) -> Result<(), InspectError> {
     if cancel.load(Ordering::Relaxed) { Err(InspectError::Cancelled) } else { Ok(()) }
 }
 

@@ -4,6 +4,7 @@ mod experts;
 mod group;
 mod natural;
 pub mod onnx;
+mod projection;
 mod role;
 pub mod ties;
 

@@ -24,6 +24,7 @@ mod tie_outcomes;
 use std::collections::{BTreeMap, HashMap};
 
 pub use coverage::Coverage;
+pub use decide::why_not;
 pub use error::PlanError;
 pub use exclude::is_packed_lookalike;
 pub use finding::{Finding, FindingKind};

@@ -1,4 +1,4 @@
-//! Reports as files: JSON, CSV or Markdown, by the ending of the name.
+//! Reports as files: JSON, CSV, Markdown or HTML, by the ending of the name.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::flat::{Flat, table_text};
+use super::html::html;
 use super::row::Row;
 use crate::export::verify::Verification;
 use crate::plan::{Finding, Plan};
@@ -36,13 +37,15 @@ pub enum ReportFormat {
     Csv,
     /// The statistics table, readable.
     Markdown,
+    /// Everything, as a page with pictures.
+    Html,
 }
 
 /// A report that cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The name has no known ending.
-    #[error("{}: a report's name ends in .json, .csv or .md", file.display())]
+    #[error("{}: a report's name ends in .json, .csv, .md or .html", file.display())]
     UnknownEnding {
         /// The file.
         file: PathBuf,
@@ -82,6 +85,7 @@ impl ReportFormat {
             Some("json") => Ok(Self::Json),
             Some("csv") => Ok(Self::Csv),
             Some("md") => Ok(Self::Markdown),
+            Some("html") => Ok(Self::Html),
             _ => Err(ReportError::UnknownEnding { file: file.to_owned() }),
         }
     }
@@ -136,6 +140,7 @@ impl Report<'_> {
             ReportFormat::Json => self.json(),
             ReportFormat::Csv => table_text(self.rows, format),
             ReportFormat::Markdown => self.markdown(),
+            ReportFormat::Html => html(self),
         }
     }
 

@@ -5,17 +5,19 @@ use serde::Serialize;
 use super::cell::NOTHING;
 use super::column::Column;
 use super::file::ReportFormat;
+use super::html::statistics;
 use super::row::Row;
 use crate::units::{name, shape, significant};
 
-/// The table of some rows, in their order: a JSON array of objects, CSV with a header, or a Markdown
-/// table. Numbers that were not measured are null in JSON, as are NaN and infinite ones, and empty in
+/// The table of some rows, in their order: a JSON array of objects, CSV with a header, or a table of
+/// Markdown or HTML. Numbers that were not measured are null in JSON, as are NaN and infinite ones, and empty in
 /// the others.
 pub fn table_text<'a>(rows: impl IntoIterator<Item = &'a Row>, format: ReportFormat) -> String {
     match format {
         ReportFormat::Json => json(rows),
         ReportFormat::Csv => csv(rows),
         ReportFormat::Markdown => markdown(rows),
+        ReportFormat::Html => statistics(rows),
     }
 }
 

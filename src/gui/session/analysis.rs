@@ -3,10 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::Document;
 use super::document::Quantized;
-use super::grid::is_small;
 use super::planning::{Target, Ties, tie_name};
-use super::{Document, Grid};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{tie_matters, units};
 use crate::model::{Model, Role, ties::Tie};
@@ -15,7 +14,7 @@ use crate::plan::{
 };
 use crate::quantized::{self, Outputs};
 use crate::recipe::Recipe;
-use crate::report::{Row, tie_text};
+use crate::report::{Grid, Row, is_small, tie_text};
 use crate::units::{bytes, count};
 
 /// What a recipe makes of a checkpoint.

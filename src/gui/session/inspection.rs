@@ -8,7 +8,10 @@ use std::sync::atomic::AtomicBool;
 use super::loaded::{Loaded, Shown};
 use super::{Analysis, Document, Focus, Notify, Session};
 use crate::backend::Backend;
-use crate::inspect::{InspectError, Matrix, Reader, Sheet, Subject, Tile, find};
+use crate::inspect::{
+    ErrorMap, Histogram, InspectError, Level, Matrix, Outliers, Reader, Regimes, ScaleMap, Sheet,
+    Subject, Tile, find,
+};
 
 /// Rows that are read around the one that is looked at, so that going on seldom waits.
 const AROUND: u64 = 32;
@@ -24,6 +27,16 @@ pub struct Inspection {
     facts: Loaded<Facts>,
     sheet: Loaded<Sheet>,
     found: Loaded<Option<(u64, usize)>>,
+    /// Its histogram.
+    pub histogram: Loaded<Histogram>,
+    /// Its outliers.
+    pub outliers: Loaded<Outliers>,
+    /// The regimes of its blocks.
+    pub regimes: Loaded<Regimes>,
+    /// Its scales, and the same made smaller.
+    pub scales: Loaded<(ScaleMap, Vec<Level>)>,
+    /// Its errors.
+    pub errors: Loaded<ErrorMap>,
 }
 
 /// What a matrix is, without its numbers.
@@ -203,6 +216,13 @@ impl Inspection {
 
     /// Whether anything is being read.
     pub fn is_busy(&self) -> bool {
-        self.facts.is_busy() || self.sheet.is_busy() || self.found.is_busy()
+        self.facts.is_busy()
+            || self.sheet.is_busy()
+            || self.found.is_busy()
+            || self.histogram.is_busy()
+            || self.outliers.is_busy()
+            || self.regimes.is_busy()
+            || self.scales.is_busy()
+            || self.errors.is_busy()
     }
 }

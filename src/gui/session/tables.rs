@@ -69,7 +69,7 @@ pub struct Numbers {
     pub tensors: Vec<Row>,
     /// A row for each cell of the grid.
     pub cells: BTreeMap<(usize, usize), Row>,
-    /// A row for each tensor in no layer, in the order of [`super::Grid::outside`].
+    /// A row for each tensor in no layer, in the order of [`crate::report::Grid::outside`].
     pub outside: Vec<Row>,
     /// What measuring brought up, and what would settle it.
     pub findings: Vec<(Finding, Vec<Fix>)>,

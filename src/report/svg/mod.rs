@@ -27,7 +27,7 @@ fn hex([r, g, b]: Rgb) -> String {
 }
 
 /// A text in XML. Control characters are not allowed there.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let escaped = |c: char| match c {
         '&' => "&amp;".to_owned(),
         '<' => "&lt;".to_owned(),

@@ -4,11 +4,19 @@ mod about;
 mod bar;
 mod codecs;
 mod colours;
+mod compare;
+mod errors;
+mod experts;
+mod formats;
+mod histogram;
 pub mod lessons;
 mod microscope;
+mod outliers;
 mod pane;
+mod regimes;
 mod ruler;
 mod saved;
+mod scales;
 
 use eframe::egui::{CentralPanel, Frame, Key, Modifiers, Panel, Rect, Ui};
 
@@ -36,6 +44,9 @@ pub struct InspectView {
     last: Vec<View>,
     picker: bar::Picker,
     codecs: codecs::CodecsView,
+    compare: compare::CompareView,
+    experts: experts::ExpertsView,
+    formats: formats::FormatsView,
 }
 
 /// A view that is kept.
@@ -50,6 +61,9 @@ impl InspectView {
     pub fn turn_to(&mut self) {
         self.pane = Pane::default();
         self.pinned = None;
+        self.compare = compare::CompareView::default();
+        self.experts = experts::ExpertsView::default();
+        self.formats = formats::FormatsView::default();
         self.picker = bar::Picker::default();
     }
 
@@ -60,7 +74,12 @@ impl InspectView {
 
     /// Whether anything is being read.
     pub fn is_busy(&self) -> bool {
-        self.pinned.as_ref().is_some_and(|pinned| pinned.inspection.is_busy())
+        let pinned = self.pinned.as_ref();
+        pinned.is_some_and(|pinned| pinned.inspection.is_busy() || pinned.pane.is_busy())
+            || self.pane.is_busy()
+            || self.compare.is_busy()
+            || self.experts.is_busy()
+            || self.formats.is_busy()
     }
 }
 
@@ -123,12 +142,14 @@ pub fn inspect_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     app.views.inspect.last.retain(|last| !shares_tab(*last, view));
     app.views.inspect.last.push(view);
     bar::bar_ui(app, ui, asked);
-    if view == View::Lessons {
-        return lessons::lessons_ui(app, ui, asked);
-    }
-    if view == View::Codecs {
-        app.views.inspect.area = Some(ui.available_rect_before_wrap());
-        return codecs::codecs_ui(ui, &mut app.views.inspect.codecs);
+    app.views.inspect.area = Some(ui.available_rect_before_wrap());
+    match view {
+        View::Lessons => return lessons::lessons_ui(app, ui, asked),
+        View::Codecs => return codecs::codecs_ui(ui, &mut app.views.inspect.codecs),
+        View::Compare => return compare::compare_ui(app, ui, asked),
+        View::Experts => return experts::experts_ui(app, ui, asked),
+        View::Formats => return formats::formats_ui(app, ui, asked),
+        _ => {}
     }
     let ground = Frame::NONE.fill(Theme::of(ui).ground);
     if let Some(mut pinned) = app.views.inspect.pinned.take() {
@@ -163,15 +184,25 @@ pub fn inspect_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
 /// The numbers of the view that is shown, with what they are of in the first line.
 fn csv(app: &App) -> Option<String> {
     let inspection = &app.session.inspection;
-    let facts = inspection.known_facts()?;
-    let focus = &inspection.focus;
-    let table = match app.settings.view {
-        View::Microscope | View::Ruler => {
-            crate::inspect::Block::of(inspection.known_sheet()?, focus.row, focus.column)?.csv()
-        }
+    let view = app.settings.view;
+    let table = match view {
+        View::Microscope | View::Ruler => microscope::csv(inspection)?,
+        View::Histogram => histogram::csv(inspection)?,
+        View::Scales => scales::csv(inspection)?,
+        View::Errors => errors::csv(inspection)?,
+        View::Outliers => outliers::csv(inspection)?,
+        View::Regimes => regimes::csv(inspection)?,
+        View::Compare => compare::csv(app)?,
+        View::Experts => experts::csv(app)?,
+        View::Formats => formats::csv(app)?,
+        View::Codecs => app.views.inspect.codecs.csv(),
         _ => return None,
     };
-    Some(format!("# {}\n{table}", saved::stamp(facts)))
+    let stamp = match view.inspects() {
+        true => saved::stamp(inspection.known_facts()?),
+        false => saved::stamp_of(app),
+    };
+    Some(format!("# {stamp}\n{table}"))
 }
 
 fn shares_tab(a: View, b: View) -> bool {
@@ -217,6 +248,11 @@ fn pane_ui(
     let mut at = At { inspection, pane, lens, facts, notify, asked };
     match view {
         View::Ruler => ruler::ruler_ui(ui, &mut at),
+        View::Histogram => histogram::histogram_ui(ui, &mut at),
+        View::Scales => scales::scales_ui(ui, &mut at),
+        View::Errors => errors::errors_ui(ui, &mut at),
+        View::Outliers => outliers::outliers_ui(ui, &mut at),
+        View::Regimes => regimes::regimes_ui(ui, &mut at),
         _ => microscope::microscope_ui(ui, &mut at),
     }
 }

@@ -1,19 +1,36 @@
 //! What a view is given to draw with.
 
+use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use eframe::egui::Ui;
 
+use super::errors::ErrorsView;
+use super::histogram::HistogramView;
+use super::outliers::OutliersView;
+use super::regimes::RegimesView;
 use super::ruler::RulerView;
+use super::scales::ScalesView;
 use crate::gui::app::Asked;
-use crate::gui::session::{Facts, Inspection, Lens, Notify, Shown};
-use crate::inspect::{Block, Sheet};
+use crate::gui::session::{Facts, Inspection, Lens, Loaded, Notify, Shown};
+use crate::inspect::{Block, InspectError, Reader, Sheet};
 
 /// How a tensor is seen; not what is looked at.
 #[derive(Debug, Clone, Default)]
 pub struct Pane {
     /// The sliders of the ruler.
     pub ruler: RulerView,
+    /// The histogram.
+    pub histogram: HistogramView,
+    /// The outliers.
+    pub outliers: OutliersView,
+    /// The regimes.
+    pub regimes: RegimesView,
+    /// The scale map.
+    pub scales: ScalesView,
+    /// The error map.
+    pub errors: ErrorsView,
     /// Whether to go to the largest weight of the block once it is read.
     pub to_amax: bool,
 }
@@ -34,7 +51,42 @@ pub struct At<'a> {
     pub asked: &'a mut Asked,
 }
 
+impl Pane {
+    /// Whether any picture is being made.
+    pub fn is_busy(&self) -> bool {
+        false
+    }
+}
+
 impl At<'_> {
+    /// Something that is made of all of the matrix, in the background; `key` tells it from others of its
+    /// kind.
+    pub fn load<T: Send + Sync + 'static>(
+        &mut self,
+        of: impl FnOnce(&mut Inspection) -> &mut Loaded<T>,
+        key: impl Hash,
+        make: impl FnOnce(&Reader<'_>, &AtomicBool) -> Result<T, InspectError> + Send + 'static,
+    ) -> Shown<T> {
+        let own = self.lens.clone();
+        let key = self.lens.key(key);
+        of(self.inspection)
+            .get(self.notify, key, move |cancel| own.read(cancel, |reader| make(reader, cancel)))
+    }
+
+    /// What was loaded, even if something else is on its way; says why there is none.
+    pub fn shown<T>(&self, ui: &mut Ui, shown: &Shown<T>) -> Option<Arc<T>> {
+        match shown {
+            Shown::Failed(why) => {
+                ui.label(why);
+            }
+            Shown::Working(None) => {
+                ui.centered_and_justified(|ui| ui.spinner());
+            }
+            Shown::Ready(_) | Shown::Working(Some(_)) => {}
+        }
+        shown.any().cloned()
+    }
+
     /// The rows around what is looked at; says why there are none.
     pub fn sheet(&mut self, ui: &mut Ui) -> Option<Arc<Sheet>> {
         let sheet = self.inspection.sheet(self.notify, &self.lens, &self.facts);

@@ -26,6 +26,14 @@ pub fn stamp(facts: &Facts) -> String {
     format!("{}{expert} · {format} · quantscope {version}", facts.subject.tensor)
 }
 
+/// What every picture and table of a whole checkpoint says of itself.
+pub fn stamp_of(app: &App) -> String {
+    let document = app.session.document.as_ref().map(|(_, document)| document.name.as_str());
+    let format = app.recipe().format.map_or("as it is", |format| format.name());
+    let (name, version) = (document.unwrap_or("no checkpoint"), env!("CARGO_PKG_VERSION"));
+    format!("{name} · {format} · quantscope {version}")
+}
+
 impl App {
     /// The command line that opens what is shown.
     pub(in crate::gui) fn link(&self) -> String {

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::gui::session::{Analysis, GridColumn, Tables};
+use crate::gui::session::{Analysis, Tables};
 use crate::model::Role;
-use crate::report::{Column, Row, Summary};
+use crate::report::{Column, GridColumn, Row, Summary};
 
 /// Where a row of numbers is in the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -66,6 +66,11 @@ pub fn codecs_ui(ui: &mut Ui, view: &mut CodecsView) {
 }
 
 impl CodecsView {
+    /// Every code of the type, as CSV.
+    pub fn csv(&self) -> String {
+        self.codec.csv()
+    }
+
     fn choose(&mut self, code: u32) {
         self.code = code;
         let value = f64::from(self.codec.value(code));

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::dialect::Dialect;
-use crate::model::onnx::module_weight;
-use crate::model::{Role, is_weight, natural_order};
+use crate::model::{Role, natural_order};
 use crate::plan::{Entry, Plan};
 
 /// Where tensors are in the grid, as indices of the plan's entries.
@@ -47,7 +46,7 @@ impl Grid {
         let mut places: HashMap<String, Vec<(u32, usize)>> = HashMap::new();
         let mut roles = HashMap::new();
         for (i, entry) in plan.entries.iter().enumerate() {
-            match (entry.member.layer, projection(entry, plan.dialect)) {
+            match (entry.member.layer, entry.member.projection(plan.dialect.is_onnx())) {
                 (Some(layer), Some(name)) => {
                     let what = (entry.member.role, is_small(entry, plan.dialect));
                     roles.entry(name.clone()).or_insert(what);
@@ -119,42 +118,20 @@ pub fn is_small(entry: &Entry, dialect: Dialect) -> bool {
     }
 }
 
-/// What follows the layer in a name, without experts' numbers and `.weight`.
-fn projection(entry: &Entry, dialect: Dialect) -> Option<String> {
-    let name = match dialect.is_onnx() && entry.member.is_weight {
-        true => module_weight(&entry.member.tensor.name),
-        false => entry.member.tensor.name.clone(),
-    };
-    let layer = format!(".{}.", entry.member.layer?);
-    let (_, rest) = name.split_once(&layer)?;
-    let rest = match is_weight(rest) {
-        true => rest.strip_suffix(".weight").unwrap_or(rest),
-        false => rest,
-    };
-    let Some(expert) = entry.member.expert else { return Some(rest.to_owned()) };
-    let number = expert.to_string();
-    let grouped = format!("weight{number}");
-    let parts = rest.split('.').map(|part| match part {
-        part if part == number => "*",
-        part if part == grouped => "weight*",
-        part => part,
-    });
-    Some(parts.collect::<Vec<_>>().join("."))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gui::session::{Document, Source};
+    use crate::checkpoint::Checkpoint;
     use crate::model::Model;
     use crate::plan::Sharding;
     use crate::recipe::Recipe;
 
     #[test]
     fn every_tensor_of_the_demo_has_one_place() {
-        let demo = Document::open(&Source::Demo).unwrap();
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo");
+        let checkpoint = Checkpoint::open(&folder).unwrap();
         let dialect = Dialect::Modelopt;
-        let model = Model::new(&demo.checkpoint, dialect.fused_experts());
+        let model = Model::new(&checkpoint, dialect.fused_experts());
         let plan = Plan::new(&model, &Recipe::default(), dialect, Sharding::AsSource).unwrap();
         let grid = Grid::of(&plan);
         assert_eq!(grid.layers, [0, 1, 2, 3]);

@@ -1,0 +1,24 @@
+//! Two checkpoints, or two devices, weight by weight.
+
+use eframe::egui::Ui;
+
+use crate::gui::app::{App, Asked};
+
+/// What it remembers.
+#[derive(Default)]
+pub struct CompareView {}
+
+impl CompareView {
+    /// Whether anything is being worked on.
+    pub fn is_busy(&self) -> bool {
+        false
+    }
+}
+
+/// Draws it.
+pub fn compare_ui(_app: &mut App, _ui: &mut Ui, _asked: &mut Asked) {}
+
+/// Its numbers, if they are there.
+pub fn csv(_app: &App) -> Option<String> {
+    None
+}

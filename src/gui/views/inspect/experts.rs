@@ -1,0 +1,24 @@
+//! Layers and experts: odd ones stand out.
+
+use eframe::egui::Ui;
+
+use crate::gui::app::{App, Asked};
+
+/// What it remembers.
+#[derive(Default)]
+pub struct ExpertsView {}
+
+impl ExpertsView {
+    /// Whether anything is being worked on.
+    pub fn is_busy(&self) -> bool {
+        false
+    }
+}
+
+/// Draws it.
+pub fn experts_ui(_app: &mut App, _ui: &mut Ui, _asked: &mut Asked) {}
+
+/// Its numbers, if they are there.
+pub fn csv(_app: &App) -> Option<String> {
+    None
+}

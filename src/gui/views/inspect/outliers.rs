@@ -1,0 +1,20 @@
+//! The largest weights, and the rows and columns that they are in.
+
+use eframe::egui::Ui;
+
+use super::pane::At;
+use crate::gui::session::Inspection;
+
+/// How it is seen.
+#[derive(Debug, Clone, Default)]
+pub struct OutliersView {}
+
+/// Draws it.
+pub fn outliers_ui(ui: &mut Ui, at: &mut At<'_>) {
+    super::microscope::microscope_ui(ui, at);
+}
+
+/// Its numbers, if they are there.
+pub fn csv(_inspection: &Inspection) -> Option<String> {
+    None
+}
