@@ -96,20 +96,6 @@ fn keys_alone_are_enough() {
     assert!(out.join("model.safetensors").is_file());
 }
 
-/// Presses Tab until something whose name begins so has the focus.
-fn focus_by_tab(window: &mut Window, name: &str) {
-    for _ in 0..400 {
-        window.key_press(Key::Tab);
-        window.run_steps(2);
-        let focused = window.root().children_recursive().find(|node| node.is_focused());
-        let label = focused.and_then(|node| node.accesskit_node().label());
-        if label.is_some_and(|label| label.starts_with(name)) {
-            return;
-        }
-    }
-    panic!("{name} cannot be reached by Tab");
-}
-
 #[test]
 fn constants_are_packed_as_batch_packs_them() {
     let place = tempfile::tempdir().unwrap();

@@ -66,10 +66,8 @@ impl App {
             | Command::ShowRegimes
             | Command::ShowCompare
             | Command::ShowLessons
-            | Command::ShowCodecs
-            | Command::ToggleRecipe
-            | Command::ToggleSize
             | Command::PauseMeasuring => is_open,
+            Command::ToggleRecipe | Command::ToggleSize => is_open && !self.settings.view.is_wide(),
             Command::ShowExperts => is_open && self.has_experts(),
             Command::NextStep | Command::PreviousStep | Command::EndLesson => {
                 self.views.inspect.lesson.is_some()

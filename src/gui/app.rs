@@ -103,7 +103,7 @@ impl App {
         Panel::top("menu").frame(bar).show(ui, |ui| menu::bar_ui(self, ui, &mut asked));
         Panel::bottom("status").show(ui, |ui| panels::status_ui(self, ui, &mut asked));
         let is_open = self.session.document.is_some();
-        if is_open {
+        if is_open && self.session.analysis().is_some() {
             views::inspect::lessons::lesson_ui(self, ui, &mut asked);
         }
         let is_wide = self.settings.view.is_wide();

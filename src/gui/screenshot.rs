@@ -126,6 +126,11 @@ impl App {
         self.session.open(source, Look { recipe, ..Look::default() });
     }
 
+    /// Opens a checkpoint, to be looked at in some way.
+    pub fn look_at(&mut self, source: Source, look: Look) {
+        self.session.open(source, look);
+    }
+
     /// Whether there is something to see of what is open.
     pub fn shows_numbers(&self) -> bool {
         !self.session.tables.rows.is_empty()

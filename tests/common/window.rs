@@ -140,3 +140,24 @@ pub fn palette(window: &mut Window, name: &str) {
     window.key_press(Key::Enter);
     settle(window);
 }
+
+/// Goes on by Tab until something of this name has the keys.
+pub fn focus_by_tab(window: &mut Window, name: &str) {
+    for _ in 0..400 {
+        window.key_press(Key::Tab);
+        window.run_steps(2);
+        let focused = window.root().children_recursive().find(|node| node.is_focused());
+        let label = focused.and_then(|node| node.accesskit_node().label());
+        if label.is_some_and(|label| label.starts_with(name)) {
+            return;
+        }
+    }
+    panic!("{name} cannot be reached by Tab");
+}
+
+/// Clicks the first thing whose name has a text in it.
+pub fn click_containing(window: &mut Window, text: &str) {
+    let found = window.query_all_by_label_contains(text).next();
+    found.unwrap_or_else(|| panic!("nothing is called {text}")).click();
+    settle(window);
+}

@@ -45,10 +45,25 @@ pub fn selection_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
             if app.can(Command::KeepSelection) {
                 wishes_ui(app, ui);
             }
+            look_ui(app, ui, asked);
         });
     });
     if let Some(row) = selected_row(&app.session, &analysis) {
         numbers_ui(ui, &row);
+    }
+}
+
+/// The ways into the one tensor that is selected.
+fn look_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
+    if app.session.selection.len() != 1 {
+        return;
+    }
+    for (label, command) in
+        [("Scale map", Command::ShowScales), ("Microscope", Command::ShowMicroscope)]
+    {
+        if ui.button(label).on_hover_text(command.help()).clicked() {
+            asked.commands.push(command);
+        }
     }
 }
 

@@ -105,6 +105,11 @@ impl Lens {
         hasher.finish()
     }
 
+    /// Who computes.
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        Arc::clone(&self.backend)
+    }
+
     /// Reads with it. Not for a frame.
     pub fn read<T>(
         &self,

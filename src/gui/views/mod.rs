@@ -187,6 +187,9 @@ impl Views {
 
 /// Draws the view that is shown.
 pub fn view_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
+    if app.settings.view == View::Codecs {
+        return inspect::inspect_ui(app, ui, asked);
+    }
     if app.session.document.is_none() {
         return welcome::welcome_ui(app, ui, asked);
     }

@@ -8,6 +8,7 @@ use crate::gui::app::{App, Asked};
 use crate::gui::command::Command;
 use crate::gui::session::Source;
 use crate::gui::theme::{self, Theme};
+use crate::gui::views::View;
 use crate::gui::widgets::{Mark, caption, named};
 
 /// What has been typed.
@@ -54,6 +55,7 @@ pub fn welcome_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
                 ui.label(format!("Opening {source}"));
             });
         }
+        learn_ui(app, ui, asked);
         recent_ui(app, ui, asked);
     });
 }
@@ -89,6 +91,25 @@ pub fn open_error_ui(app: &mut App, ui: &mut Ui) {
                 }
             });
         });
+    });
+}
+
+/// Where to begin without a checkpoint of one's own.
+fn learn_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
+    if app.session.opening().is_some() {
+        return;
+    }
+    ui.add_space(12.0);
+    ui.horizontal(|ui| {
+        ui.label(RichText::new("New to this?").color(Theme::of(ui).muted));
+        if ui.link("Five lessons on the demo").clicked() {
+            asked.commands.push(Command::OpenDemo);
+            asked.view = Some(View::Lessons);
+        }
+        ui.label("·");
+        if ui.link("Number types, bit by bit").clicked() {
+            asked.view = Some(View::Codecs);
+        }
     });
 }
 

@@ -33,11 +33,15 @@ pub fn bar_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
             .map(|view| (*view, view.name(), view.command().help()))
             .collect();
         if views.len() > 1
+            && app.session.document.is_some()
             && let Some(view) = segments(ui, "View", &views, current)
         {
             asked.view = Some(view);
         }
         about_ui(ui, current);
+        if app.session.document.is_none() && ui.button("Back").clicked() {
+            asked.view = Some(View::default());
+        }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let mut button = |label: &str, command: Command| {
                 let enabled = app.can(command);

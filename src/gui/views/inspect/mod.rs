@@ -8,6 +8,7 @@ mod compare;
 mod errors;
 mod experts;
 mod formats;
+mod heat;
 mod histogram;
 pub mod lessons;
 mod microscope;
@@ -16,9 +17,10 @@ mod pane;
 mod regimes;
 mod ruler;
 mod saved;
+mod scale_counts;
 mod scales;
 
-use eframe::egui::{CentralPanel, Frame, Key, Modifiers, Panel, Rect, Ui};
+use eframe::egui::{CentralPanel, Frame, Key, Modifiers, Panel, Popup, Rect, Ui};
 
 pub use about::about;
 pub use pane::{At, Pane};
@@ -159,7 +161,7 @@ pub fn inspect_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         panel.frame(ground.inner_margin(8)).show(ui, |ui| {
             kept = bar::pinned_bar_ui(ui, &pinned);
             let Pinned { view, inspection, pane } = pinned.as_mut();
-            pane_ui(app, ui, asked, *view, (inspection, pane));
+            pane_ui(app, ui, asked, (*view, false), (inspection, pane));
         });
         app.views.inspect.pinned = kept.then_some(pinned);
     }
@@ -167,7 +169,7 @@ pub fn inspect_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         app.views.inspect.area = Some(ui.max_rect());
         let mut inspection = std::mem::take(&mut app.session.inspection);
         let mut pane = std::mem::take(&mut app.views.inspect.pane);
-        pane_ui(app, ui, asked, view, (&mut inspection, &mut pane));
+        pane_ui(app, ui, asked, (view, true), (&mut inspection, &mut pane));
         let tensor = inspection.focus.tensor.clone();
         app.session.inspection = inspection;
         app.views.inspect.pane = pane;
@@ -209,12 +211,12 @@ fn shares_tab(a: View, b: View) -> bool {
     TABS.iter().any(|tab| tab.views.contains(&a) && tab.views.contains(&b))
 }
 
-/// Draws a view of what an inspection looks at.
+/// Draws a view of what an inspection looks at; whether keys are for it.
 fn pane_ui(
     app: &App,
     ui: &mut Ui,
     asked: &mut Asked,
-    view: View,
+    (view, is_live): (View, bool),
     (inspection, pane): (&mut Inspection, &mut Pane),
 ) {
     let Some(subject) = inspection.focus.subject() else {
@@ -245,7 +247,7 @@ fn pane_ui(
     }
     focus.row = focus.row.min(facts.rows.saturating_sub(1));
     focus.column = focus.column.min(facts.columns.saturating_sub(1));
-    let mut at = At { inspection, pane, lens, facts, notify, asked };
+    let mut at = At { inspection, pane, lens, facts, notify, asked, is_live };
     match view {
         View::Ruler => ruler::ruler_ui(ui, &mut at),
         View::Histogram => histogram::histogram_ui(ui, &mut at),
@@ -259,6 +261,9 @@ fn pane_ui(
 
 /// Moves the weight that is looked at by keys, unless something else takes them.
 fn walk_by_keys(ui: &Ui, at: &mut At<'_>) {
+    if !at.is_live || ui.ctx().text_edit_focused() || Popup::is_any_open(ui.ctx()) {
+        return;
+    }
     let tile = at.facts.tile;
     let (rows, columns) = (at.facts.rows, at.facts.columns);
     let focus = &mut at.inspection.focus;

@@ -17,7 +17,7 @@ use crate::gui::session::{Facts, Inspection, Lens, Loaded, Notify, Shown};
 use crate::inspect::{Block, InspectError, Reader, Sheet};
 
 /// How a tensor is seen; not what is looked at.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Pane {
     /// The sliders of the ruler.
     pub ruler: RulerView,
@@ -49,12 +49,14 @@ pub struct At<'a> {
     pub notify: &'a Notify,
     /// What the window is asked for.
     pub asked: &'a mut Asked,
+    /// Whether keys are for it, and not for the view beside it.
+    pub is_live: bool,
 }
 
 impl Pane {
     /// Whether any picture is being made.
     pub fn is_busy(&self) -> bool {
-        false
+        self.scales.heat.is_busy() || self.errors.heat.is_busy()
     }
 }
 
