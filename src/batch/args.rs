@@ -63,6 +63,11 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT", requires = "select", help_heading = "The window")]
     pub seen_as: Option<Format>,
 
+    /// Begin a lesson, 1 to 5, at its first step or another, such as 2 or 2.3
+    #[arg(long, value_name = "N[.STEP]", conflicts_with_all = ["batch", "view"],
+        help_heading = "The window")]
+    pub lesson: Option<String>,
+
     /// The checkpoint to compare with, in the view compare
     #[arg(long, value_name = "OTHER", conflicts_with = "batch", help_heading = "The window")]
     pub compare: Option<PathBuf>,
@@ -371,6 +376,9 @@ pub enum UsageError {
     /// A block that is none.
     #[error("--block: {0}")]
     NoBlock(String),
+    /// A lesson that is none.
+    #[error("--lesson: there is no lesson {0}; there are 1 to 5, and steps such as 2.3")]
+    NoLesson(String),
     /// An export without a format.
     #[error("say what to quantize to: --format nvfp4, or format = \"nvfp4\" in the recipe")]
     NoFormat,

@@ -93,6 +93,7 @@ impl App {
         self.name_file(ui);
         self.take_answers();
         self.take_picture();
+        self.begin_wanted_lesson();
         self.closing(ui);
         let mut asked = Asked::default();
         self.keys(ui, &mut asked);

@@ -26,6 +26,7 @@ pub use screenshot::{NotShown, Screenshot, screenshot};
 pub use session::{Block, Focus, Look, Session, Source, WindowGpu};
 pub use settings::Settings;
 pub use views::View;
+pub use views::inspect::lessons::Underway;
 pub use window::{NoWindow, Start, run, share};
 
 use crate::batch::{Args, BatchError, UsageError};
@@ -48,6 +49,11 @@ pub fn main(args: &Args) -> Result<(), BatchError> {
     let checkpoint = args.open.as_ref().or(args.checkpoint.as_ref());
     let source = checkpoint.map(|path| Source::path(path)).or(args.demo.then_some(Source::Demo));
     let block = args.block.as_deref().map(Block::from_str).transpose();
+    let lesson = args.lesson.as_deref().map(|text| {
+        let lesson = Underway::from_str(text);
+        lesson.map_err(|()| UsageError::NoLesson(text.to_owned()))
+    });
+    let lesson = lesson.transpose()?;
     let look = Look {
         recipe,
         max_shard_bytes: args.max_shard_size,
@@ -66,6 +72,7 @@ pub fn main(args: &Args) -> Result<(), BatchError> {
                 source,
                 look,
                 view: args.view.as_ref().and(view),
+                lesson,
                 // The default of the flag leaves the device that was chosen last.
                 device: Some(args.device.clone()).filter(|name| name != AUTO),
             };
@@ -76,6 +83,7 @@ pub fn main(args: &Args) -> Result<(), BatchError> {
                 source: source.unwrap_or(Source::Demo),
                 look,
                 view,
+                lesson,
                 light: args.light,
                 size: args.size.map(f32::from),
                 scale: 1.0,

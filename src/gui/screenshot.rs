@@ -13,6 +13,7 @@ use super::App;
 use super::session::{Look, Source};
 use super::settings::Settings;
 use super::views::View;
+use super::views::inspect::lessons::Underway;
 use crate::device::CPU;
 use crate::recipe::Recipe;
 use crate::report::write_file;
@@ -26,6 +27,8 @@ pub struct Screenshot {
     pub look: Look,
     /// The view; what there is before anything is open if there is none.
     pub view: Option<View>,
+    /// A lesson to begin.
+    pub lesson: Option<Underway>,
     /// Whether it is light.
     pub light: bool,
     /// Width and height in points.
@@ -115,6 +118,7 @@ fn begin(wanted: &Screenshot, ctx: &eframe::egui::Context) -> App {
     };
     let mut app = App::new(ctx, settings, None, None);
     if wanted.view.is_some() {
+        app.views.inspect.wanted_lesson = wanted.lesson;
         app.session.open(wanted.source.clone(), wanted.look.clone());
     }
     app

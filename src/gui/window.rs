@@ -11,6 +11,7 @@ use super::session::{Look, Source, WindowGpu};
 use super::settings::Settings;
 use super::theme::Theme;
 use super::views::View;
+use super::views::inspect::lessons::Underway;
 use crate::device::Device;
 use crate::gpu::{AdapterInfo, Gpu, device_descriptor};
 
@@ -31,6 +32,8 @@ pub struct Start {
     pub look: Look,
     /// The view.
     pub view: Option<View>,
+    /// A lesson to begin.
+    pub lesson: Option<Underway>,
     /// The device that computes.
     pub device: Option<String>,
 }
@@ -61,6 +64,7 @@ pub fn run(start: Start) -> Result<(), NoWindow> {
             settings.view = start.view.unwrap_or(settings.view);
             settings.device = start.device.unwrap_or(settings.device);
             let mut app = App::new(&creation.egui_ctx, settings, gpu, start.source);
+            app.views.inspect.wanted_lesson = start.lesson;
             app.session.start_with(start.look);
             Ok(Box::new(app))
         }),

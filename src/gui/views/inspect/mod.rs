@@ -40,6 +40,8 @@ pub struct InspectView {
     pub pinned: Option<Box<Pinned>>,
     /// The lesson that is under way.
     pub lesson: Option<lessons::Underway>,
+    /// A lesson to begin once there is a plan.
+    pub wanted_lesson: Option<lessons::Underway>,
     /// Where the view was drawn last, for a picture of it.
     pub area: Option<Rect>,
     /// The view that was shown last in each tab.
@@ -76,6 +78,9 @@ impl InspectView {
 
     /// Whether anything is being read.
     pub fn is_busy(&self) -> bool {
+        if self.wanted_lesson.is_some() {
+            return true;
+        }
         let pinned = self.pinned.as_ref();
         pinned.is_some_and(|pinned| pinned.inspection.is_busy() || pinned.pane.is_busy())
             || self.pane.is_busy()

@@ -4,6 +4,8 @@
 mod steps;
 mod told;
 
+use std::str::FromStr;
+
 use eframe::egui::{self, Align, Frame, Layout, Panel, RichText, ScrollArea, Ui};
 
 use crate::gui::app::{App, Asked};
@@ -93,11 +95,33 @@ impl Lesson {
     }
 }
 
+impl FromStr for Underway {
+    type Err = ();
+
+    /// The number of a lesson, and of a step after a dot; both from 1.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (lesson, step) = text.split_once('.').unwrap_or((text, "1"));
+        let index = |text: &str| text.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
+        let lesson = index(lesson).and_then(|at| Lesson::ALL.get(at).copied()).ok_or(())?;
+        let step = index(step).filter(|step| *step < lesson.steps().len()).ok_or(())?;
+        Ok(Self { lesson, step })
+    }
+}
+
 impl App {
     /// Begins a lesson.
-    pub(in crate::gui) fn begin_lesson(&mut self, lesson: Lesson) {
-        self.views.inspect.lesson = Some(Underway { lesson, step: 0 });
+    pub(in crate::gui) fn begin_lesson(&mut self, lesson: Underway) {
+        self.views.inspect.lesson = Some(lesson);
         self.take_step();
+    }
+
+    /// Begins the lesson that was asked for before there was a plan.
+    pub(in crate::gui) fn begin_wanted_lesson(&mut self) {
+        if self.session.analysis().is_some()
+            && let Some(lesson) = self.views.inspect.wanted_lesson.take()
+        {
+            self.begin_lesson(lesson);
+        }
     }
 
     /// Goes on in the lesson, or back. Beyond its last step the list of lessons follows.
@@ -208,7 +232,7 @@ pub fn lessons_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         }
     });
     if let Some(lesson) = begun {
-        app.begin_lesson(lesson);
+        app.begin_lesson(Underway { lesson, step: 0 });
     }
 }
 
@@ -219,6 +243,16 @@ fn number_of(lesson: Lesson) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lessons_are_told_by_number() {
+        let told = |lesson, step| Ok(Underway { lesson, step });
+        assert_eq!("2".parse(), told(Lesson::Outlier, 0));
+        assert_eq!("5.4".parse(), told(Lesson::Embedding, 3));
+        for wrong in ["", "0", "6", "1.0", "1.9", "a", "1.2.3"] {
+            assert!(wrong.parse::<Underway>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn every_lesson_has_steps_with_titles_of_their_own() {

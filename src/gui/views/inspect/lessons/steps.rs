@@ -91,12 +91,12 @@ pub const OUTLIER: [Step; 4] = [
         text: |told| {
             format!(
                 "This weight, {}, is the largest of all. It makes one step of its block {}: {} of the {} weights \
-                 become zero, and the error is {} of the weights. The outlier itself is kept well.",
+                 become zero, and its neighbours lose {} of themselves. The outlier alone is kept well.",
                 told.weight(),
                 told.step(),
                 told.zeros(),
                 told.len(),
-                told.error()
+                told.error_beside()
             )
         },
     },

@@ -1,7 +1,7 @@
 //! The numbers of what is looked at, for the texts of lessons.
 
 use crate::gui::app::App;
-use crate::gui::session::{Analysis, Facts};
+use crate::gui::session::Analysis;
 use crate::inspect::{Block, Ruler, Tie};
 use crate::units::significant;
 
@@ -9,8 +9,6 @@ use crate::units::significant;
 pub struct Told<'a> {
     /// The plan, and what follows from it.
     pub analysis: Option<&'a Analysis>,
-    /// What the matrix is.
-    pub facts: Option<&'a Facts>,
     /// The block.
     pub block: Option<Block>,
     /// Number of the weight in it.
@@ -30,7 +28,7 @@ impl<'a> Told<'a> {
         let block = sheet.and_then(|sheet| Block::of(sheet, focus.row, focus.column));
         let index = block.as_ref().and_then(|block| block.index(focus.row, focus.column));
         let analysis = app.session.analysis().map(AsRef::as_ref);
-        Self { analysis, facts, block, index: index.unwrap_or(0) }
+        Self { analysis, block, index: index.unwrap_or(0) }
     }
 
     fn or_soon<T: ToString>(value: Option<T>) -> String {
@@ -66,6 +64,21 @@ impl<'a> Told<'a> {
         let squares = self.block.as_ref().and_then(Block::squares);
         let percent = squares.filter(|(_, weights)| *weights > 0.0);
         let percent = percent.map(|(errors, weights)| 100.0 * (errors / weights).sqrt());
+        Self::or_soon(percent.map(|percent| format!("{} %", significant(percent))))
+    }
+
+    /// The error of the weights beside the one that is looked at, in percent of them.
+    pub fn error_beside(&self) -> String {
+        let squares = |block: &Block| {
+            let beside = block.cells.iter().enumerate().filter(|(i, _)| *i != self.index);
+            let sums = beside.map(|(_, cell)| Some((cell.error()?, f64::from(cell.weight?))));
+            let sums: Option<Vec<(f64, f64)>> = sums.collect();
+            let (errors, weights) = sums?.iter().fold((0.0, 0.0), |(e, w), (error, weight)| {
+                (e + error * error, w + weight * weight)
+            });
+            (weights > 0.0).then(|| 100.0 * (errors / weights).sqrt())
+        };
+        let percent = self.block.as_ref().and_then(squares);
         Self::or_soon(percent.map(|percent| format!("{} %", significant(percent))))
     }
 
