@@ -256,3 +256,35 @@ fn the_scale_map_counts_what_the_library_counts() {
     let counted = map.counts[0].to_string();
     assert!(window.query_all_by_label(&counted).next().is_some(), "{counted} normal scales");
 }
+
+#[test]
+fn numbers_are_saved_with_what_they_are_of() {
+    let place = tempfile::tempdir().unwrap();
+    let save = |view: &str, name: &str| {
+        let file = place.path().join(name);
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_quantscope"))
+            .args(["--demo", "--format", "nvfp4", "--select", TENSOR, "--block", "12,1"])
+            .args(["--view", view, "--screenshot"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        (output.status.success(), fs::read_to_string(&file), output.stderr)
+    };
+    let (_, microscope, _) = save("microscope", "block.csv");
+    let microscope = microscope.unwrap();
+    let mut lines = microscope.lines();
+    let stamp = lines.next().unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(stamp, format!("# {TENSOR} · nvfp4 as modelopt has it · quantscope {version}"));
+    assert_eq!(lines.count(), 17, "a header and sixteen weights: {microscope}");
+    let cell = cell(12, 20);
+    let begin = format!("12,20,{},{:#x}", cell.weight.unwrap(), cell.code);
+    assert!(microscope.lines().any(|line| line.starts_with(&begin)), "{begin}: {microscope}");
+    for view in ["scales", "errors", "codecs"] {
+        let (_, numbers, _) = save(view, &format!("{view}.csv"));
+        assert!(numbers.unwrap().lines().count() > 100, "{view}");
+    }
+    let (done, written, message) = save("lessons", "lessons.csv");
+    assert!(!done && written.is_err());
+    assert!(String::from_utf8_lossy(&message).contains("no numbers"));
+}

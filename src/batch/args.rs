@@ -37,7 +37,8 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["batch", "checkpoint"], help_heading = "The window")]
     pub demo: bool,
 
-    /// Draw a view of CHECKPOINT, or of the demo, into a PNG file; needs no display
+    /// Draw a view of CHECKPOINT, or of the demo, into a PNG file, or write its numbers if FILE ends in
+    /// .csv; needs no display
     #[arg(long, value_name = "FILE", conflicts_with = "batch", help_heading = "The window")]
     pub screenshot: Option<PathBuf>,
 

@@ -51,6 +51,9 @@ pub enum NotShown {
         "cannot draw: {0}. A Vulkan, Metal or Direct3D 12 driver is needed, which may be a software driver"
     )]
     Drawing(String),
+    /// It has no numbers of its own.
+    #[error("this view has no numbers to write as CSV; name a .png file for a picture of it")]
+    NoNumbers,
     /// It cannot be written.
     #[error("cannot write {}: {source}", file.display())]
     Io {
@@ -68,7 +71,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// what fades in some more.
 const LAST_FRAMES: usize = 12;
 
-/// Draws a view once all its numbers are there, and writes it as PNG.
+/// Draws a view once all its numbers are there, and writes it as PNG; or its numbers, if the file is called
+/// `.csv`.
 pub fn screenshot(wanted: &Screenshot, file: &Path) -> Result<(), NotShown> {
     let mut harness = Harness::builder()
         .with_size(Vec2::from(wanted.size))
@@ -90,8 +94,12 @@ pub fn screenshot(wanted: &Screenshot, file: &Path) -> Result<(), NotShown> {
         return Err(NotShown::Refused(why));
     }
     harness.run_steps(LAST_FRAMES);
-    let image = harness.render().map_err(NotShown::Drawing)?;
     let io_error = |source| NotShown::Io { file: file.to_owned(), source };
+    if file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
+        let numbers = harness.state().view_csv().ok_or(NotShown::NoNumbers)?;
+        return write_file(file, numbers.as_bytes()).map_err(io_error);
+    }
+    let image = harness.render().map_err(NotShown::Drawing)?;
     let mut png = io::Cursor::new(Vec::new());
     let encoded = image.write_to(&mut png, image::ImageFormat::Png);
     encoded.map_err(|error| io_error(io::Error::other(error)))?;

@@ -187,6 +187,7 @@ impl Views {
 
 /// Draws the view that is shown.
 pub fn view_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
+    app.views.inspect.area = Some(ui.max_rect());
     if app.settings.view == View::Codecs {
         return inspect::inspect_ui(app, ui, asked);
     }

@@ -149,7 +149,6 @@ pub fn inspect_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     app.views.inspect.last.retain(|last| !shares_tab(*last, view));
     app.views.inspect.last.push(view);
     bar::bar_ui(app, ui, asked);
-    app.views.inspect.area = Some(ui.available_rect_before_wrap());
     match view {
         View::Lessons => return lessons::lessons_ui(app, ui, asked),
         View::Codecs => return codecs::codecs_ui(ui, &mut app.views.inspect.codecs),
@@ -171,7 +170,6 @@ pub fn inspect_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         app.views.inspect.pinned = kept.then_some(pinned);
     }
     CentralPanel::default().frame(ground).show(ui, |ui| {
-        app.views.inspect.area = Some(ui.max_rect());
         let mut inspection = std::mem::take(&mut app.session.inspection);
         let mut pane = std::mem::take(&mut app.views.inspect.pane);
         pane_ui(app, ui, asked, (view, true), (&mut inspection, &mut pane));

@@ -58,9 +58,15 @@ impl App {
         })
     }
 
+    /// The numbers of the view that is shown, with what they are of in the first line; `None` if it has none,
+    /// or they are not there yet.
+    pub fn view_csv(&self) -> Option<String> {
+        super::csv(self)
+    }
+
     /// Saves the numbers of the view that is shown.
     pub(in crate::gui) fn save_view_csv(&mut self) {
-        let Some(table) = super::csv(self) else { return };
+        let Some(table) = self.view_csv() else { return };
         let name = self.file_name("csv");
         self.dialogs.save(&self.notify, &name, table.into_bytes(), None);
     }
