@@ -14,7 +14,7 @@ use egui_kittest::kittest::{NodeT, Queryable};
 use quantscope::checkpoint::Checkpoint;
 use quantscope::cpu::Cpu;
 use quantscope::format::Format;
-use quantscope::gui::{App, Block, Focus, Look, Settings, Source, View};
+use quantscope::gui::{App, BlockPlace, Focus, Look, Settings, Source, View};
 use quantscope::inspect::{self, Cell, Matrix, Reader, ScaleMap, Subject};
 use quantscope::model::Model;
 use quantscope::plan::{Plan, Sharding};
@@ -34,7 +34,7 @@ fn look_at(source: Source, view: View, recipe: Recipe, tensor: &str, block: &str
             let mut app = App::new(&creation.egui_ctx, settings, None, None);
             let focus = Focus {
                 tensor: Some(tensor.to_owned()),
-                wanted: Some(block.parse::<Block>().unwrap()),
+                wanted: Some(block.parse::<BlockPlace>().unwrap()),
                 ..Focus::default()
             };
             let selection = [tensor.to_owned()].into();

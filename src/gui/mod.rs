@@ -23,7 +23,7 @@ use std::str::FromStr;
 
 pub use app::App;
 pub use screenshot::{NotShown, Screenshot, screenshot};
-pub use session::{Block, Focus, Look, Session, Source, WindowGpu};
+pub use session::{BlockPlace, Focus, Look, Session, Source, WindowGpu};
 pub use settings::Settings;
 pub use views::View;
 pub use views::inspect::lessons::Underway;
@@ -48,7 +48,7 @@ pub fn main(args: &Args) -> Result<(), BatchError> {
     };
     let checkpoint = args.open.as_ref().or(args.checkpoint.as_ref());
     let source = checkpoint.map(|path| Source::path(path)).or(args.demo.then_some(Source::Demo));
-    let block = args.block.as_deref().map(Block::from_str).transpose();
+    let block = args.block.as_deref().map(BlockPlace::from_str).transpose();
     let lesson = args.lesson.as_deref().map(|text| {
         let lesson = Underway::from_str(text);
         lesson.map_err(|()| UsageError::NoLesson(text.to_owned()))

@@ -20,14 +20,14 @@ pub struct Focus {
     /// Its column.
     pub column: usize,
     /// A block to go to once its size is known.
-    pub wanted: Option<Block>,
+    pub wanted: Option<BlockPlace>,
     /// A place to go to once it is found.
     pub sought: Option<Wanted>,
 }
 
 /// A block, as it is told on the command line: its row and column among blocks, and a weight in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Block {
+pub struct BlockPlace {
     /// Row of blocks.
     pub row: u64,
     /// Column of blocks.
@@ -44,9 +44,9 @@ impl Focus {
     }
 
     /// The block that the weight is in, under blocks of this size.
-    pub fn block(&self, tile: Tile) -> Block {
+    pub fn block(&self, tile: Tile) -> BlockPlace {
         let (down, right) = (self.row as usize % tile.rows, self.column % tile.columns);
-        Block {
+        BlockPlace {
             row: self.row / tile.rows as u64,
             column: self.column / tile.columns,
             element: Some(down * tile.columns + right),
@@ -54,7 +54,7 @@ impl Focus {
     }
 
     /// Goes to a weight of a block.
-    pub fn go_to(&mut self, tile: Tile, block: Block) {
+    pub fn go_to(&mut self, tile: Tile, block: BlockPlace) {
         let element = block.element.unwrap_or(0);
         self.row = block.row * tile.rows as u64 + (element / tile.columns) as u64;
         self.column = block.column * tile.columns + element % tile.columns;
@@ -69,7 +69,7 @@ impl Focus {
     }
 }
 
-impl fmt::Display for Block {
+impl fmt::Display for BlockPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{},{}", self.row, self.column)?;
         self.element.map_or(Ok(()), |element| write!(f, ",{element}"))
@@ -83,7 +83,7 @@ impl fmt::Display for Block {
 )]
 pub struct NoBlock(String);
 
-impl FromStr for Block {
+impl FromStr for BlockPlace {
     type Err = NoBlock;
 
     fn from_str(text: &str) -> Result<Self, NoBlock> {
@@ -113,9 +113,9 @@ mod tests {
         let mut other = Focus::default();
         other.go_to(tile, block.to_string().parse().unwrap());
         assert_eq!((other.row, other.column), (7, 37));
-        assert_eq!("3, 2".parse(), Ok(Block { row: 3, column: 2, element: None }));
+        assert_eq!("3, 2".parse(), Ok(BlockPlace { row: 3, column: 2, element: None }));
         for wrong in ["", "3", "3,-1", "1,2,3,4", "a,b"] {
-            assert!(wrong.parse::<Block>().is_err(), "{wrong}");
+            assert!(wrong.parse::<BlockPlace>().is_err(), "{wrong}");
         }
     }
 }

@@ -28,7 +28,7 @@ pub use chosen::Chosen;
 pub use device::{Devices, WindowGpu};
 pub use document::{Document, Quantized, Source};
 pub use exporting::{Done, Exporting, Outcome, StageProgress};
-pub use focus::{Block, Focus};
+pub use focus::{BlockPlace, Focus};
 pub use history::History;
 pub use inspection::{Facts, Inspection, Lens};
 pub use loaded::{Loaded, Shown};
