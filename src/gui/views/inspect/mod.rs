@@ -284,8 +284,7 @@ fn walk_by_keys(ui: &Ui, at: &mut At<'_>) {
             continue;
         }
         // Beyond the end of a row the next one follows.
-        let step =
-            down * columns as i64 * if tile.rows > 1 || down == 0 { 1 } else { tile.rows as i64 };
+        let step = down * columns as i64;
         let place = focus.row as i64 * columns as i64 + focus.column as i64 + step + right;
         let most = last(rows * columns as u64) as i64;
         let place = place.clamp(0, most.max(0));

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
-use eframe::egui::{Pos2, Rect, Vec2, pos2};
+use eframe::egui::{Pos2, Rect, Vec2};
 
 /// A part of a grid, in cells.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -150,7 +150,7 @@ fn part(first: f64, length: f64, texel: usize, texels: usize) -> Range<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eframe::egui::vec2;
+    use eframe::egui::{pos2, vec2};
 
     const AREA: Rect = Rect { min: pos2(10.0, 20.0), max: pos2(110.0, 70.0) };
 

@@ -1,7 +1,6 @@
 //! The steps of every lesson.
 
 use super::Step;
-use super::told::Told;
 use crate::format::Format;
 use crate::gui::app::App;
 use crate::gui::session::{Analysis, Focus};
