@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::window::*;
 use eframe::egui::{Key, Modifiers, Theme, ThemePreference};
-use egui_kittest::kittest::{NodeT, Queryable};
+use egui_kittest::kittest::Queryable;
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
 use quantscope::gui::{App, Settings, Source, View, share};
 
