@@ -193,6 +193,20 @@ impl Regimes {
         Ok(found)
     }
 
+    /// The point of the block that a weight is in; `None` where its rows are not in the sheet, and for
+    /// blocks of zeros.
+    pub fn point_of(&self, sheet: &Sheet, row: u64, column: usize) -> Option<Point> {
+        let span = sheet.span_of(row, column)?;
+        let (block_amax, y) = measure(sheet, &span);
+        let x = f64::from(self.amax) / f64::from(block_amax);
+        (block_amax > 0.0).then_some(Point { at: span.at, x, y })
+    }
+
+    /// The regime that an x is in, where there are boundaries.
+    pub fn regime_of(&self, x: f64) -> Option<Regime> {
+        self.boundaries.iter().find(|boundary| x <= boundary.to).map(|boundary| boundary.regime)
+    }
+
     /// Points, medians, reference and boundaries, with a word in front of each line that says which.
     pub fn csv(&self) -> String {
         type Row = (&'static str, Option<u64>, Option<u64>, f64, Option<f64>, Option<u64>);
@@ -312,6 +326,8 @@ mod tests {
                 let mut sum = 0.0;
                 for (span, point) in sheet.spans().zip(&found.points) {
                     assert_eq!(span.at, point.at);
+                    let (row, column) = (span.rows.end - 1, span.columns.end - 1);
+                    assert_eq!(found.point_of(&sheet, row, column).as_ref(), Some(point));
                     let rows = span.rows.clone();
                     let lines = rows.flat_map(|row| sheet.line(row, span.columns.clone()));
                     let square = |at: usize| f64::from(weights[at]).powi(2);

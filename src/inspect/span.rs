@@ -54,13 +54,33 @@ impl Sheet {
         }
     }
 
-    /// Its spans, row of spans by row of spans. A sheet begins where spans do.
-    pub fn spans(&self) -> impl Iterator<Item = Span> + '_ {
-        let (down, across) = match self.scope() {
+    /// Rows and columns of a span; the last ones of a matrix may have fewer.
+    fn span_size(&self) -> (u64, usize) {
+        match self.scope() {
             Some(Scope::Group(len)) => (1, len),
             Some(Scope::Tile(len)) => (len as u64, len),
             Some(Scope::Row | Scope::Tensor) | None => (1, self.weight_columns.max(1)),
-        };
+        }
+    }
+
+    /// The span that a weight is in; `None` if it is in no row of the sheet, or only fills up a block.
+    pub fn span_of(&self, row: u64, column: usize) -> Option<Span> {
+        if !self.rows.contains(&row) || column >= self.weight_columns {
+            return None;
+        }
+        let (down, across) = self.span_size();
+        let at = ((row / down), (column / across) as u64);
+        let (top, left) = (at.0 * down, at.1 as usize * across);
+        Some(Span {
+            at,
+            rows: top.max(self.rows.start)..(top + down).min(self.rows.end),
+            columns: left..(left + across).min(self.weight_columns),
+        })
+    }
+
+    /// Its spans, row of spans by row of spans. A sheet begins where spans do.
+    pub fn spans(&self) -> impl Iterator<Item = Span> + '_ {
+        let (down, across) = self.span_size();
         let (rows, width) = (self.rows.clone(), self.weight_columns);
         let lines = rows.clone().step_by(down as usize);
         lines.flat_map(move |row| {

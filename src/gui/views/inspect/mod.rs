@@ -1,6 +1,7 @@
 //! Views that look into one tensor. All share what they look at: a tensor, an expert, a weight.
 
 mod about;
+mod axes;
 mod bar;
 mod codecs;
 mod colours;
