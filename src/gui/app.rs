@@ -309,7 +309,9 @@ impl App {
 
     /// Whether any work is under way.
     pub fn is_busy(&self) -> bool {
-        self.session.is_busy() || self.views.inspect.is_busy() || self.session.exporting.is_some()
+        self.session.is_busy()
+            || self.views.inspect.is_busy(self.settings.view)
+            || self.session.exporting.is_some()
     }
 
     /// What is about to be made of what is open.

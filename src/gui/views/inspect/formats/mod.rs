@@ -13,6 +13,11 @@ impl FormatsView {
     pub fn is_busy(&self) -> bool {
         false
     }
+
+    /// Whether there are numbers to save.
+    pub fn has_csv(&self) -> bool {
+        false
+    }
 }
 
 /// Draws it.
