@@ -140,6 +140,7 @@ fn bar_ui(ui: &mut Ui, view: &mut ExpertsView, sheet: &Sheet) {
             view.statistic = statistic;
         }
         ui.separator();
+        ui.label("colour by");
         let ways = [
             (false, "value", "The number itself"),
             (true, "how odd", "Distance from the other experts of the layer, in robust σ"),
