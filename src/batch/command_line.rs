@@ -76,6 +76,8 @@ pub struct Link<'a> {
     pub seen_as: Option<Format>,
     /// The block and the weight in it, as `--block` takes them.
     pub block: Option<String>,
+    /// The checkpoint that is compared with.
+    pub compare: Option<&'a Path>,
     /// The view, as `--view` takes it.
     pub view: &'a str,
 }
@@ -102,6 +104,9 @@ pub fn link(link: &Link<'_>) -> String {
     }
     if let Some(block) = &link.block {
         words.value("--block", block);
+    }
+    if let Some(path) = link.compare {
+        words.value("--compare", path.to_string_lossy());
     }
     words.value("--view", link.view);
     words.0

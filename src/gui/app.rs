@@ -48,6 +48,8 @@ pub(super) struct Asked {
     pub choose_out: bool,
     /// To choose the checkpoint to verify against.
     pub choose_against: bool,
+    /// To choose the checkpoint to compare with.
+    pub choose_compare: bool,
     /// A view to turn to.
     pub view: Option<View>,
 }
@@ -233,10 +235,11 @@ impl App {
             let name = self.views.export.suggested_name(&self.session);
             self.dialogs.export_into(&self.notify, name);
         }
-        if asked.choose_against {
+        if asked.choose_against || asked.choose_compare {
             let document = self.session.document.as_ref().map(|(_, document)| document);
             let is_onnx = document.is_some_and(|document| document.checkpoint.onnx.is_some());
-            self.dialogs.compare_with(&self.notify, is_onnx);
+            let then = if asked.choose_against { Answer::Against } else { Answer::Compare };
+            self.dialogs.compare_with(&self.notify, is_onnx, then);
         }
         if let Some(view) = asked.view {
             self.settings.view = view;
@@ -281,6 +284,10 @@ impl App {
                     self.views.export.against = path.display().to_string();
                     continue;
                 }
+                Answer::Compare(path) => {
+                    self.session.compare = Some(path);
+                    continue;
+                }
                 Answer::Recipe(path, recipe) => {
                     let said = format!("opened {}", path.display());
                     self.views.export.recipe_file = Some((path, recipe.as_ref().clone()));
@@ -310,7 +317,9 @@ impl App {
 
     /// Whether any work is under way.
     pub fn is_busy(&self) -> bool {
-        self.session.is_busy() || self.views.inspect.is_busy() || self.session.exporting.is_some()
+        self.session.is_busy()
+            || self.views.inspect.is_busy(self.settings.view)
+            || self.session.exporting.is_some()
     }
 
     /// What is about to be made of what is open.

@@ -24,8 +24,10 @@ pub enum Answer {
     Open(PathBuf),
     /// Where to export to.
     Out(PathBuf),
-    /// A checkpoint to compare with.
+    /// A checkpoint to verify against.
     Against(PathBuf),
+    /// A checkpoint to compare with.
+    Compare(PathBuf),
     /// A recipe that was read.
     Recipe(PathBuf, Box<Recipe>),
     /// A file that was written, and the recipe if it is one.
@@ -61,14 +63,14 @@ impl Dialogs {
     }
 
     /// Asks for the checkpoint to compare with: its folder, or for an ONNX model its file.
-    pub fn compare_with(&mut self, notify: &Notify, is_onnx: bool) {
+    pub fn compare_with(&mut self, notify: &Notify, is_onnx: bool, then: fn(PathBuf) -> Answer) {
         let dialog = AsyncFileDialog::new().set_title("Compare with");
         match is_onnx {
             true => {
                 let picked = dialog.add_filter("ONNX", &["onnx"]).pick_file();
-                self.ask(notify, picked, Answer::Against);
+                self.ask(notify, picked, then);
             }
-            false => self.ask(notify, dialog.pick_folder(), Answer::Against),
+            false => self.ask(notify, dialog.pick_folder(), then),
         }
     }
 

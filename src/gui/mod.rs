@@ -19,6 +19,7 @@ mod views;
 mod widgets;
 mod window;
 
+use std::path::absolute;
 use std::str::FromStr;
 
 pub use app::App;
@@ -65,6 +66,7 @@ pub fn main(args: &Args) -> Result<(), BatchError> {
             wanted: block.map_err(|error| UsageError::NoBlock(error.to_string()))?,
             ..Focus::default()
         },
+        compare: args.compare.as_deref().map(|path| absolute(path).unwrap_or_else(|_| path.into())),
     };
     match &args.screenshot {
         None => {

@@ -1,5 +1,6 @@
 //! Experts of a projection side by side, layer by layer, and those that are unlike the others.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::table::table;
@@ -7,9 +8,10 @@ use crate::plan::{Entry, Plan};
 use crate::stats::TensorStats;
 
 /// What is compared of experts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum ExpertStatistic {
     /// Largest magnitude.
+    #[default]
     Amax,
     /// Standard deviation.
     StdDev,
@@ -102,12 +104,13 @@ pub const ODD: f64 = 3.5;
 
 impl ExpertGrid {
     /// The projections that have experts, in the order of the plan.
-    pub fn projections(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<String> {
+    pub fn projections<S: Borrow<TensorStats>>(plan: &Plan, stats: &[Option<S>]) -> Vec<String> {
         let mut seen = BTreeSet::new();
         let entries = plan.entries.iter().enumerate();
         let with_experts = entries.filter(|(index, entry)| {
-            let stats = stats.get(*index).and_then(Option::as_ref);
-            entry.member.expert.is_some() || stats.is_some_and(|stats| !stats.experts.is_empty())
+            let stats = stats.get(*index).and_then(Option::as_ref).map(Borrow::borrow);
+            entry.member.expert.is_some()
+                || stats.is_some_and(|stats: &TensorStats| !stats.experts.is_empty())
         });
         let names = with_experts.filter_map(|(_, entry)| projection(plan, entry));
         names.filter(|name| seen.insert(name.clone())).collect()
@@ -115,9 +118,9 @@ impl ExpertGrid {
 
     /// Puts the experts of a projection together: those that are tensors of their own, and those that one
     /// tensor holds. `stats` are in the order of the plan's entries.
-    pub fn of(
+    pub fn of<S: Borrow<TensorStats>>(
         plan: &Plan,
-        stats: &[Option<TensorStats>],
+        stats: &[Option<S>],
         projection_name: &str,
         statistic: ExpertStatistic,
     ) -> Self {
@@ -127,7 +130,8 @@ impl ExpertGrid {
             if projection(plan, entry).as_deref() != Some(projection_name) {
                 continue;
             }
-            let stats = stats.get(index).and_then(Option::as_ref);
+            let stats: Option<&TensorStats> =
+                stats.get(index).and_then(Option::as_ref).map(Borrow::borrow);
             let cell = |stats: Option<&TensorStats>| ExpertCell {
                 value: stats.and_then(|stats| statistic.of(stats)),
                 z: None,
@@ -209,7 +213,9 @@ fn robust_z(values: &[Option<f64>]) -> Vec<Option<f64>> {
         let mean = others.iter().sum::<f64>() / others.len() as f64;
         let mad = self::median(&mut others);
         let spread = if mad > 0.0 { 1.4826 * mad } else { 1.2533 * mean };
-        Some(if value == median { 0.0 } else { (value - median) / spread })
+        // Sums of the same numbers in another order differ in their last digits, which is nothing odd.
+        let is_near = (value - median).abs() <= 1e-9 * median.abs();
+        Some(if is_near { 0.0 } else { (value - median) / spread })
     };
     values.iter().enumerate().map(z).collect()
 }
@@ -258,6 +264,7 @@ mod tests {
         assert_eq!(z(&[1.0, 1.0, 1.0, 2.0])[3], Some(f64::INFINITY));
         let mean = z(&[1.0, 1.0, 1.0, 1.0, 2.0, 0.0]);
         assert_eq!(mean[5], Some(-1.0 / (1.2533 * 0.2)), "most others are equal");
+        assert_eq!(z(&[1.0, 1.0, 1.0, 1.0 + 1e-12]), [Some(0.0); 4], "last digits");
         assert_eq!(z(&[1.0, 2.0, 3.0]), [None; 3]);
         assert_eq!(robust_z(&[Some(f64::NAN), Some(1.0), None, Some(1.0)]), [None; 4]);
     }
@@ -297,7 +304,12 @@ mod tests {
         let grid = ExpertGrid::of(&fused, &stats, name, ExpertStatistic::Amax);
         assert_eq!(grid.cell(0, 1).unwrap().value, Some(1.0));
         assert_eq!(grid.csv().lines().count(), 1 + grid.cells.len());
-        let none = ExpertGrid::of(&fused, &[], "mlp.experts.down_proj", ExpertStatistic::Sqnr);
+        let none = ExpertGrid::of::<TensorStats>(
+            &fused,
+            &[],
+            "mlp.experts.down_proj",
+            ExpertStatistic::Sqnr,
+        );
         assert!(none.cells.is_empty());
     }
 }

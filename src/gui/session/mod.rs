@@ -3,6 +3,7 @@
 
 mod analysis;
 mod chosen;
+mod comparing;
 mod device;
 mod document;
 mod exporting;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 pub use analysis::Analysis;
 pub use chosen::Chosen;
+pub use comparing::{Other, Pair};
 pub use device::{Devices, WindowGpu};
 pub use document::{Document, Quantized, Source};
 pub use exporting::{Done, Exporting, Outcome, StageProgress};
@@ -75,6 +77,8 @@ pub struct Session {
     pub inspection: Inspection,
     /// The same, for quick questions.
     pub chosen: Chosen,
+    /// What to compare with, until that is begun.
+    pub compare: Option<PathBuf>,
     /// The export, or verification, under way.
     pub exporting: Option<Exporting>,
     /// Those that were stopped, and still clean up after themselves.
@@ -101,6 +105,8 @@ pub struct Look {
     pub selection: BTreeSet<String>,
     /// The weight that is looked at.
     pub focus: Focus,
+    /// The checkpoint to compare with.
+    pub compare: Option<PathBuf>,
 }
 
 impl Look {
@@ -114,6 +120,7 @@ impl Look {
             self.selection = other.selection;
             self.focus = other.focus;
         }
+        self.compare = other.compare.or(self.compare.take());
     }
 }
 
@@ -141,6 +148,7 @@ impl Session {
             selection: BTreeSet::new(),
             inspection: Inspection::default(),
             chosen: Chosen::default(),
+            compare: None,
             exporting: None,
             ending: Vec::new(),
             outcome: None,
@@ -286,7 +294,8 @@ impl Session {
         let Some(opening) = self.opening.take() else { return };
         match result {
             Ok(Ok(document)) => {
-                let Look { recipe, max_shard_bytes, selection, focus } = opening.look;
+                let Look { recipe, max_shard_bytes, selection, focus, compare } = opening.look;
+                self.compare = compare;
                 self.planning = Planning::new(recipe, max_shard_bytes);
                 let measurements = Measurements::new(self.measurements.paused);
                 discard(std::mem::replace(&mut self.measurements, measurements));

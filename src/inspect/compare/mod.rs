@@ -17,7 +17,7 @@ pub use overview::{Overview, OverviewRow, Side};
 
 use super::reader::{SHEET_WEIGHTS, check};
 use super::table::table;
-use super::{BlockScale, InspectError, Reader, Sheet};
+use super::{BlockScale, Codec, InspectError, Reader, Sheet};
 use crate::engine::steps;
 
 /// Differing weights that are listed.
@@ -34,6 +34,8 @@ pub struct Comparison {
     pub rows: u64,
     /// Columns that both have; what fills up blocks is left aside.
     pub columns: u64,
+    /// The types of the codes of both sides, where there are codes.
+    pub codecs: [Option<Codec>; 2],
     /// Number of weights of each class.
     pub counts: Counts,
     /// Where they are.
@@ -131,6 +133,7 @@ impl Comparison {
 
     /// Compares the same rows of both.
     fn add(&mut self, sides: [&Sheet; 2], source: Option<&Sheet>) {
+        self.codecs = sides.map(Sheet::codec);
         let codec = sides[0].codec().filter(|codec| sides[1].codec() == Some(*codec));
         // Floats alone are one of the two things that are compared, and not what they were made from.
         let own = sides.into_iter().filter(|sheet| sheet.chunk.is_some());

@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::checkpoint::Checkpoint;
 use crate::inspect::table::table;
 use crate::inspect::{InspectError, Matrix, Reader, Subject};
-use crate::plan::Plan;
+use crate::plan::{Entry, Plan};
 use crate::quantized::Layer;
 
 /// A checkpoint that is compared with another.
@@ -57,7 +57,8 @@ pub struct Overview {
 
 impl Overview {
     /// Compares what both have under one name. Floats are compared as floats; where one side stores a
-    /// layer quantized and the other has its floats, these are quantized as [`Matrix::against`] says.
+    /// layer quantized and the other has its floats, these are quantized as [`Matrix::against`] says. Of
+    /// one checkpoint under one plan, on two devices, only what the plan quantizes is compared.
     /// `told` is told how many tensors are done, of how many.
     pub fn of(
         sides: [Side<'_>; 2],
@@ -78,7 +79,10 @@ impl Overview {
             alone: [only(0), only(1)],
             ..Self::default()
         };
-        let names = sides[0].plan.entries.iter().map(|entry| entry.member.tensor.name.as_str());
+        let is_one = is_one(&sides);
+        let counts = |entry: &&Entry| !is_one || entry.format().is_some();
+        let entries = sides[0].plan.entries.iter().filter(counts);
+        let names = entries.map(|entry| entry.member.tensor.name.as_str());
         let both: Vec<&str> = names.filter(|name| known[1].contains_key(*name)).collect();
         for (done, name) in both.iter().enumerate() {
             told(done, both.len());
@@ -149,6 +153,28 @@ impl Overview {
     }
 }
 
+impl Comparison {
+    /// Compares one matrix of two checkpoints, as an [`Overview`] compares all.
+    pub fn between(
+        sides: [Side<'_>; 2],
+        (tensor, expert): (&str, u64),
+        cancel: &AtomicBool,
+        told: &mut dyn FnMut(u64),
+    ) -> Result<Self, InspectError> {
+        let subject = Subject { tensor: tensor.to_owned(), expert, format: None };
+        let [a, b] = matrices(sides, &subject)?;
+        let readers =
+            [Reader::new(a, sides[0].backend, cancel)?, Reader::new(b, sides[1].backend, cancel)?];
+        let names = sides.map(|side| side.name);
+        Self::of(names, [&readers[0], &readers[1]], None, cancel, told)
+    }
+}
+
+/// Whether both sides are one checkpoint under one plan, which two devices quantize.
+fn is_one([a, b]: &[Side<'_>; 2]) -> bool {
+    std::ptr::eq(a.checkpoint, b.checkpoint) && std::ptr::eq(a.plan, b.plan)
+}
+
 /// Compares all experts of a tensor that both have.
 fn tensor(
     sides: [Side<'_>; 2],
@@ -191,6 +217,9 @@ fn matrices<'a>([a, b]: [Side<'a>; 2], subject: &Subject) -> Result<[Matrix<'a>;
     };
     let as_stored = |side: Side<'a>| Matrix::of(side.checkpoint, side.layers, side.plan, subject);
     let floats = |side: Side<'a>| Matrix::floats(side.checkpoint, side.plan, subject);
+    if is_one(&[a, b]) {
+        return Ok([as_stored(a)?, as_stored(b)?]);
+    }
     Ok(match (stored(&a), stored(&b)) {
         (true, true) => [as_stored(a)?, as_stored(b)?],
         (false, false) => [floats(a)?, floats(b)?],

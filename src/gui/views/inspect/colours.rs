@@ -3,7 +3,7 @@
 use eframe::egui::Color32;
 
 use crate::gui::theme::Theme;
-use crate::inspect::{Class, Codec, FieldKind};
+use crate::inspect::{Class, Codec, DifferenceClass, FieldKind};
 
 /// The colour of a kind of bits.
 pub fn field(theme: &Theme, kind: FieldKind) -> Color32 {
@@ -40,5 +40,16 @@ pub fn class(theme: &Theme, class: Class) -> Option<Color32> {
         Class::Normal => None,
         Class::Zero | Class::Subnormal | Class::Largest => Some(theme.warn),
         Class::Infinite | Class::NaN => Some(theme.bad),
+    }
+}
+
+/// The colour of a way in which two sides of a weight differ.
+pub fn difference(theme: &Theme, class: DifferenceClass) -> Color32 {
+    match class {
+        DifferenceClass::Equal => theme.raised,
+        DifferenceClass::LegalTie => theme.series[5],
+        DifferenceClass::OneStep => theme.series[1],
+        DifferenceClass::ScaleDiffers => theme.series[4],
+        DifferenceClass::Other => theme.bad,
     }
 }

@@ -6,6 +6,7 @@ mod bar;
 mod codecs;
 mod colours;
 mod compare;
+mod cursor;
 mod errors;
 mod experts;
 mod formats;
@@ -74,20 +75,29 @@ impl InspectView {
 
     /// Whether the view that is shown has numbers to save.
     pub fn has_csv(&self, app: &App) -> bool {
-        saved::has_csv(app.settings.view) && csv(app).is_some()
+        match app.settings.view {
+            // Asked in every frame: a table of a whole checkpoint would take too long.
+            View::Compare => self.compare.has_csv(),
+            View::Experts => self.experts.has_csv(),
+            View::Formats => self.formats.has_csv(),
+            view => saved::has_csv(view) && csv(app).is_some(),
+        }
     }
 
-    /// Whether anything is being read.
-    pub fn is_busy(&self) -> bool {
+    /// Whether anything is being read that the view which is shown waits for.
+    pub fn is_busy(&self, view: View) -> bool {
         if self.wanted_lesson.is_some() {
             return true;
         }
         let pinned = self.pinned.as_ref();
         pinned.is_some_and(|pinned| pinned.inspection.is_busy() || pinned.pane.is_busy())
             || self.pane.is_busy()
-            || self.compare.is_busy()
-            || self.experts.is_busy()
-            || self.formats.is_busy()
+            || match view {
+                View::Compare => self.compare.is_busy(),
+                View::Experts => self.experts.is_busy(),
+                View::Formats => self.formats.is_busy(),
+                _ => false,
+            }
     }
 }
 

@@ -54,6 +54,7 @@ impl App {
             expert: focus.expert,
             seen_as: focus.format.filter(|_| inspects),
             block,
+            compare: self.views.inspect.compare.path().filter(|_| view == View::Compare),
             view: view.key(),
         })
     }

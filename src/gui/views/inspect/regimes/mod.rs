@@ -7,7 +7,7 @@ use eframe::egui::{Color32, RichText, Sense, Shape, Stroke, Ui, pos2, vec2};
 
 use super::axes::{grouped, percent};
 use super::pane::At;
-use crate::gui::session::{Block, Inspection};
+use crate::gui::session::{BlockPlace, Inspection};
 use crate::gui::theme::{self, Theme};
 use crate::gui::widgets::{caption, segments};
 use crate::inspect::{Point, Regimes};
@@ -48,7 +48,7 @@ pub fn regimes_ui(ui: &mut Ui, at: &mut At<'_>) {
         match is_block {
             true => {
                 let (row, column) = (point.at.0, point.at.1 as usize);
-                focus.go_to(tile, Block { row, column, element: None });
+                focus.go_to(tile, BlockPlace { row, column, element: None });
             }
             false => (focus.row, focus.column) = (point.at.0, 0),
         }
