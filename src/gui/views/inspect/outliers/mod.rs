@@ -42,9 +42,8 @@ pub fn outliers_ui(ui: &mut Ui, at: &mut At<'_>) {
     let panel = Panel::left(id.with("largest")).default_size(width).size_range(300.0..=640.0);
     let inner = ground.inner_margin(Margin { right: 10, ..Margin::ZERO });
     let focus = &mut at.inspection.focus;
-    let clicked = panel.frame(inner).show(ui, |ui| {
-        table::table_ui(ui, &outliers, (focus.row, focus.column))
-    });
+    let clicked =
+        panel.frame(inner).show(ui, |ui| table::table_ui(ui, &outliers, (focus.row, focus.column)));
     if let Some(place) = clicked.inner {
         (focus.row, focus.column) = place;
     }
