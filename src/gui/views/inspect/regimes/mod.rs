@@ -118,7 +118,7 @@ fn legend_ui(ui: &mut Ui, view: &mut RegimesView, regimes: &Regimes, is_block: b
         line_ui(ui, theme.series[1], false);
         name(ui, "median".to_owned());
         line_ui(ui, theme.series[2], true);
-        name(ui, format!("the same {what}, scaled down"));
+        name(ui, format!("one fixed {what}, scaled down"));
         ring_ui(ui, theme.accent);
         name(ui, "looked at".to_owned());
     });

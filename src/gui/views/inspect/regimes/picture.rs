@@ -142,8 +142,8 @@ fn said(picture: &Picture<'_>) -> String {
 /// How far to the right blocks are, in powers of two.
 fn last_of(regimes: &Regimes) -> f64 {
     let columns = regimes.density.chunks_exact(Regimes::Y_BINS);
-    let used = columns.enumerate().filter(|(_, column)| column.iter().any(|count| *count > 0));
-    let last = used.last().map_or(1.0, |(bin, _)| Regimes::x_of(bin + 1));
+    let mut used = columns.enumerate().filter(|(_, column)| column.iter().any(|count| *count > 0));
+    let last = used.next_back().map_or(1.0, |(bin, _)| Regimes::x_of(bin + 1));
     last.log2() + 0.4
 }
 
