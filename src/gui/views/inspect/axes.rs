@@ -72,8 +72,7 @@ pub fn zoomed(
 fn within((low, high): (f64, f64), whole: (f64, f64)) -> (f64, f64) {
     let length = whole.1 - whole.0;
     let shown = (high - low).max(length / 4096.0);
-    // Also true where either is no number.
-    if !(shown < length) {
+    if shown >= length || low.is_nan() || high.is_nan() {
         return whole;
     }
     let low = low.clamp(whole.0, whole.1 - shown);

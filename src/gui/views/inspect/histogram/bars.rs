@@ -82,7 +82,8 @@ pub fn bars(bins: &[Bin], together: usize) -> Vec<Bin> {
 
 /// How many bins to put together, if a bin has a width and a bar is to have another.
 pub fn together(bin: f64, wanted: f64) -> usize {
-    if bin > 0.0 { (wanted / bin).ceil().clamp(1.0, 4096.0) as usize } else { 1 }.next_power_of_two()
+    if bin > 0.0 { (wanted / bin).ceil().clamp(1.0, 4096.0) as usize } else { 1 }
+        .next_power_of_two()
 }
 
 /// The standard deviation of all numbers that are finite, as if each were in the middle of its bin.

@@ -63,7 +63,11 @@ pub fn codes_ui(ui: &mut Ui, histogram: &Histogram, is_log: bool, height: f32) {
             _ if hovered == Some(index) => theme.text,
             _ => theme.series[1],
         };
-        let top = if count > 0 { y.place(count as f64).min(frame.bottom() - 1.0) } else { frame.bottom() };
+        let top = if count > 0 {
+            y.place(count as f64).min(frame.bottom() - 1.0)
+        } else {
+            frame.bottom()
+        };
         (column(index, top), colour)
     });
     rects(&painter, bars);
@@ -134,7 +138,8 @@ fn names_ui(
     for (index, code) in codes.iter().enumerate() {
         let x = frame.left() + (index as f32 + 0.5) * slot;
         let count = counts[*code as usize];
-        let (value, colour) = (codec.value(*code), if count > 0 { theme.text } else { theme.muted });
+        let (value, colour) =
+            (codec.value(*code), if count > 0 { theme.text } else { theme.muted });
         let is_minus_zero = value == 0.0 && value.is_sign_negative();
         let text = match value {
             value if value.is_nan() => "NaN".to_owned(),
@@ -161,7 +166,7 @@ fn names_ui(
 }
 
 /// Whether a code is named where there is no room for all: round numbers are.
-fn has_name(codec: Codec, code: u32, slot: f32) -> bool {
+pub fn has_name(codec: Codec, code: u32, slot: f32) -> bool {
     let mantissa = |field: &Field| field.kind == FieldKind::Mantissa && field.value > 0;
     match codec {
         _ if slot >= 30.0 => true,

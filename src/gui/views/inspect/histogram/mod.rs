@@ -68,7 +68,14 @@ pub fn histogram_ui(ui: &mut Ui, at: &mut At<'_>) {
     let view = &mut at.pane.histogram;
     let has_codes = histogram.codes.iter().any(|count| *count > 0);
     let height = if has_codes { left * 0.56 } else { left };
-    picture::picture_ui(ui, &histogram, view.counts_are_log, &mut view.window, height);
+    let hint = match is_block {
+        true => {
+            "Each block has a scale of its own: count the block to see what its codes stand for"
+        }
+        false => "Each row has a scale of its own: count the row to see what its codes stand for",
+    };
+    let how = picture::How { counts_are_log: view.counts_are_log, hint };
+    picture::picture_ui(ui, &histogram, how, &mut view.window, height);
     if has_codes {
         let left = ui.available_height() - 24.0;
         codes::codes_ui(ui, &histogram, view.counts_are_log, left);

@@ -8,6 +8,7 @@ use super::super::axes::{
     Axis, grouped, percent, rects, ticks_below, ticks_left, title_below, title_left, zoomed,
 };
 use super::bars::{Places, bars, together};
+use super::codes::has_name;
 use crate::gui::theme::{self, Theme};
 use crate::inspect::{Axis as Bins, Bin, Histogram, Numbers};
 use crate::report::{linear_ticks, log_ticks, tick_text};
@@ -16,14 +17,24 @@ use crate::units::significant;
 /// Room to the left, for numbers and what they are.
 pub const LEFT: f32 = 72.0;
 
+/// How it is drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct How<'a> {
+    /// Whether counts go by powers of ten.
+    pub counts_are_log: bool,
+    /// Why there are no marks of codes, where there are none.
+    pub hint: &'a str,
+}
+
 /// Draws it.
 pub fn picture_ui(
     ui: &mut Ui,
     histogram: &Histogram,
-    is_log: bool,
+    how: How<'_>,
     window: &mut Option<(f64, f64)>,
     height: f32,
 ) {
+    let is_log = how.counts_are_log;
     let size = vec2(ui.available_width(), height.max(140.0));
     let (rect, response) = ui.allocate_exact_size(size, Sense::click_and_drag());
     let top = if histogram.grid.is_empty() { 8.0 } else { 34.0 };
@@ -58,7 +69,7 @@ pub fn picture_ui(
     };
     rects(&inside, shown.iter().filter(|(bin, _)| bin.count > 0).map(bar));
     rects(&inside, zero_bar.map(|rect| (rect, theme.series[4])));
-    grid_ui(&painter, theme, histogram, &places, (&x, frame));
+    grid_ui(&painter, theme, histogram, &places, (&x, frame), how.hint);
     let ticks = places.ticks(low, high).into_iter();
     let ticks: Vec<_> = ticks.map(|tick| (places.place(tick), text_of(tick))).collect();
     ticks_below(&painter, theme, (frame, &x), &ticks);
@@ -115,8 +126,7 @@ fn zero_bar(
     let has_bar = histogram.axis == Bins::Log && zeros > 0;
     let top = y.place(zeros as f64).clamp(y.ends.1, y.ends.0);
     let reach = places.gap * 0.5;
-    has_bar
-        .then(|| Rect::from_x_y_ranges(x.place(-reach)..=x.place(reach), top..=y.ends.0))
+    has_bar.then(|| Rect::from_x_y_ranges(x.place(-reach)..=x.place(reach), top..=y.ends.0))
 }
 
 /// The axis of counts. By powers of ten a single weight can still be seen.
@@ -141,23 +151,23 @@ fn grid_ui(
     histogram: &Histogram,
     places: &Places,
     (x, frame): (&Axis, Rect),
+    hint: &str,
 ) {
     let Some(codec) = histogram.codec else { return };
     if histogram.grid.is_empty() {
-        let text = "Scales differ here, and so do the numbers that codes stand for: count less to see them";
         let at = frame.right_top() + vec2(-4.0, 4.0);
-        painter.text(at, Align2::RIGHT_TOP, text, theme::small(), theme.muted);
+        painter.text(at, Align2::RIGHT_TOP, hint, theme::small(), theme.muted);
         return;
     }
-    let at = pos2(frame.left() - 7.0, frame.top() - 20.0);
+    let at = pos2(frame.left() - 7.0, frame.top() - 6.0);
     painter.text(at, Align2::RIGHT_CENTER, "codes", theme::small(), theme.series[1]);
     let mut marks: Vec<_> = histogram.grid.iter().collect();
     marks.sort_by(|a, b| a.value.total_cmp(&b.value));
     let shown = marks.iter().map(|mark| (*mark, x.place(places.place(mark.value.into()))));
-    let shown: Vec<_> = shown
-        .filter(|(_, x)| *x >= frame.left() - 1.0 && *x <= frame.right() + 1.0)
-        .collect();
-    let is_sparse = shown.len() as f32 * 12.0 < frame.width();
+    let shown: Vec<_> =
+        shown.filter(|(_, x)| *x >= frame.left() - 1.0 && *x <= frame.right() + 1.0).collect();
+    let slot = frame.width() / shown.len().max(1) as f32;
+    let is_sparse = slot > 12.0;
     let mut last = f32::NEG_INFINITY;
     for (mark, x) in shown {
         let is_used = histogram.codes.get(mark.code as usize).is_some_and(|count| *count > 0);
@@ -170,10 +180,10 @@ fn grid_ui(
             painter.vline(x, frame.y_range(), stroke);
         }
         // Of both zeros one has a name.
-        let text = tick_text(f64::from(codec.value(mark.code)) + 0.0);
+        let text = text_of(codec.value(mark.code).into());
         let galley = painter.layout_no_wrap(text, theme::small(), colour);
         let half = galley.size().x / 2.0;
-        if x - half > last + 6.0 {
+        if has_name(codec, mark.code, slot) && x - half > last + 6.0 {
             last = x + half;
             painter.galley(pos2(x - half, frame.top() - 27.0), galley, colour);
         }

@@ -37,10 +37,8 @@ pub fn lengths_ui(ui: &mut Ui, outliers: &Outliers, own: Option<BlockLength>) {
         let at = pos2(rect.left() + name - 8.0, middle);
         painter.text(at, Align2::RIGHT_CENTER, self::name(length.length), theme::small(), text);
         let room = (rect.width() - name - value).max(20.0);
-        let track = Rect::from_min_size(
-            pos2(rect.left() + name, rect.top() + 3.0),
-            vec2(room, BAR - 7.0),
-        );
+        let track =
+            Rect::from_min_size(pos2(rect.left() + name, rect.top() + 3.0), vec2(room, BAR - 7.0));
         painter.rect_filled(track, 2.0, theme.raised.gamma_multiply(0.7));
         let part = if length.mean_of_tensor.is_finite() { length.mean_of_tensor } else { 0.0 };
         let bar = Rect::from_min_size(track.min, vec2(room * part as f32, track.height()));

@@ -42,9 +42,8 @@ pub fn outliers_ui(ui: &mut Ui, at: &mut At<'_>) {
     let panel = Panel::left(id.with("largest")).default_size(width).size_range(300.0..=640.0);
     let inner = ground.inner_margin(Margin { right: 10, ..Margin::ZERO });
     let focus = &mut at.inspection.focus;
-    let clicked = panel.frame(inner).show(ui, |ui| {
-        table::table_ui(ui, &outliers, (focus.row, focus.column))
-    });
+    let clicked =
+        panel.frame(inner).show(ui, |ui| table::table_ui(ui, &outliers, (focus.row, focus.column)));
     if let Some(place) = clicked.inner {
         (focus.row, focus.column) = place;
     }
@@ -94,12 +93,16 @@ fn own_length(at: &mut At<'_>) -> Option<BlockLength> {
     })
 }
 
+/// Euler's constant.
+const EULER: f64 = 0.577_215_664_901_532_9;
+
 /// The largest magnitude that as many numbers of a normal distribution are expected to have, in standard
 /// deviations: what they have to be measured by to be outliers.
 fn expected(count: u64) -> f64 {
     let twice = (2.0 * count.max(2) as f64).ln();
     let x = (2.0 * twice).sqrt();
-    x - ((4.0 * std::f64::consts::PI).ln() + twice.ln()) / (2.0 * x)
+    // The mean of the limiting distribution, after Gumbel.
+    x - ((4.0 * std::f64::consts::PI).ln() + twice.ln()) / (2.0 * x) + EULER / x
 }
 
 /// What the numbers are as a whole.

@@ -1,8 +1,8 @@
 //! Largest magnitudes along rows or columns.
 
 use eframe::egui::{
-    Align2, CursorIcon, Painter, Rangef, Rect, RichText, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2,
-    vec2,
+    Align2, CursorIcon, Painter, Rangef, Rect, RichText, Role, Sense, Shape, Stroke, Ui,
+    WidgetInfo, pos2, vec2,
 };
 
 use super::super::axes::{Axis, rects, tag, ticks_below, ticks_left, zoomed};
@@ -69,8 +69,10 @@ pub fn strip_ui(ui: &mut Ui, strip: &Strip<'_>, height: f32, zoom: &mut Zoom) ->
     let ticks: Vec<_> = text(linear_ticks(0.0, top)).collect();
     ticks_left(&painter, theme, (frame, &y), &ticks);
     let whole_lines = linear_ticks(low, high).into_iter().filter(|tick| tick.fract() == 0.0);
-    let ticks: Vec<_> =
-        whole_lines.map(|tick| (tick + 0.5, tick_text(tick))).filter(|(at, _)| *at < high).collect();
+    let ticks: Vec<_> = whole_lines
+        .map(|tick| (tick + 0.5, tick_text(tick)))
+        .filter(|(at, _)| *at < high)
+        .collect();
     ticks_below(&painter, theme, (frame, &x), &ticks);
 
     let inside = painter.with_clip_rect(frame);
@@ -96,11 +98,13 @@ pub fn strip_ui(ui: &mut Ui, strip: &Strip<'_>, height: f32, zoom: &mut Zoom) ->
         None => format!("No {what}s"),
     };
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &said));
-    let pointer = response.hover_pos().filter(|at| frame.contains(*at))?;
+    let Some(pointer) = response.hover_pos().filter(|at| frame.contains(*at)) else {
+        return clicked;
+    };
     // What stands out is easily hit; elsewhere the line below the pointer counts.
     let near = strip.largest.iter().filter(|line| (middle(line.index) - pointer.x).abs() < 5.0);
     let index = near.map(|line| line.index).next().unwrap_or(x.number(pointer.x).max(0.0) as u64);
-    let amax = *strip.amax.get(index as usize)?;
+    let Some(&amax) = strip.amax.get(index as usize) else { return clicked };
     inside.circle_stroke(
         pos2(middle(index), y.place(amax.into())),
         5.0,
@@ -131,12 +135,7 @@ fn focus_ui(painter: &Painter, theme: &Theme, (strip, x): (&Strip<'_>, f32), fra
 }
 
 /// The median of all, if it is known from the largest.
-fn median_ui(
-    painter: &Painter,
-    theme: &Theme,
-    strip: &Strip<'_>,
-    (y, frame): (&Axis, Rect),
-) {
+fn median_ui(painter: &Painter, theme: &Theme, strip: &Strip<'_>, (y, frame): (&Axis, Rect)) {
     let line = strip.largest.iter().find(|line| line.over_median.is_finite());
     let Some(line) = line.filter(|line| line.over_median > 0.0) else { return };
     let at = y.place(f64::from(line.amax) / line.over_median);

@@ -15,19 +15,18 @@ use crate::units::significant;
 const LINE: f32 = 22.0;
 
 /// Where the columns end, as parts of the width: σ, weight, row, column, block.
-const ENDS: [f32; 5] = [0.16, 0.42, 0.58, 0.76, 1.0];
+const ENDS: [f32; 5] = [0.15, 0.43, 0.56, 0.73, 1.0];
 
 /// Draws it; the row and column that were clicked.
 pub fn table_ui(ui: &mut Ui, outliers: &Outliers, chosen: (u64, usize)) -> Option<(u64, usize)> {
     let theme = Theme::of(ui);
     heading(ui, "Largest weights");
-    let (head, response) =
-        ui.allocate_exact_size(vec2(ui.available_width(), 18.0), Sense::hover());
+    let (head, response) = ui.allocate_exact_size(vec2(ui.available_width(), 18.0), Sense::hover());
     let width = head.width() - 14.0;
     let end = |column: usize| head.left() + ENDS[column] * width;
     let block = match outliers.block {
-        block if !block.is_block => "16 around, × median",
-        _ => "its block, × median",
+        block if !block.is_block => "16 around / median",
+        _ => "block / median",
     };
     for (column, name) in ["|w| / σ", "weight", "row", "column", block].into_iter().enumerate() {
         let at = pos2(end(column), head.center().y);
@@ -35,7 +34,7 @@ pub fn table_ui(ui: &mut Ui, outliers: &Outliers, chosen: (u64, usize)) -> Optio
     }
     ui.painter().hline(head.left()..=end(4), head.bottom(), Stroke::new(1.0, theme.line));
     response.on_hover_text(
-        "σ: standard deviation of all weights. × median: the largest magnitude of the block beside the \
+        "σ: standard deviation of all weights. / median: the largest magnitude of the block beside the \
          median of all blocks, which is by how much coarser the outlier makes its steps",
     );
     let most = outliers.largest.first().map_or(1.0, |outlier| outlier.sigmas);

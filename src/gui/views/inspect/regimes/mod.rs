@@ -105,19 +105,22 @@ fn legend_ui(ui: &mut Ui, view: &mut RegimesView, regimes: &Regimes, is_block: b
             ui.add_space(8.0);
         };
         dot_ui(ui, theme.text);
-        name(ui, match regimes.every {
-            1 => format!("a {what}"),
-            every => format!("a {what}, one of {every}"),
-        });
+        name(
+            ui,
+            match regimes.every {
+                1 => format!("a {what}"),
+                every => format!("a {what}, one of {every}"),
+            },
+        );
         shades_ui(ui);
         let most = regimes.density.iter().copied().max().unwrap_or(0);
         name(ui, format!("1 to {} {what}s at a place", grouped(most)));
         line_ui(ui, theme.series[1], false);
-        name(ui, format!("median of {what}s of a size"));
+        name(ui, "median".to_owned());
         line_ui(ui, theme.series[2], true);
-        name(ui, format!("one normal {what}, scaled down and quantized the same way"));
+        name(ui, format!("one fixed {what}, scaled down"));
         ring_ui(ui, theme.accent);
-        name(ui, format!("the {what} that is looked at"));
+        name(ui, "looked at".to_owned());
     });
 }
 

@@ -28,7 +28,7 @@ pub struct Picture<'a> {
 
 /// The colour of a place that has many blocks, 1, or few, 0.
 pub fn shade(t: f64) -> Color32 {
-    Theme::magnitude(0.18 + 0.82 * t as f32)
+    Theme::magnitude(0.18 + 0.82 * t as f32).gamma_multiply(0.72)
 }
 
 /// Draws it; the point that was clicked.
@@ -44,7 +44,7 @@ pub fn picture_ui(
     let above = if regimes.boundaries.is_empty() { 8.0 } else { ABOVE };
     let frame = Rect::from_min_max(
         rect.left_top() + vec2(72.0, above),
-        rect.right_bottom() - vec2(14.0, 38.0),
+        rect.right_bottom() - vec2(34.0, 38.0),
     );
     let theme = Theme::of(ui);
     let painter = ui.painter().with_clip_rect(rect);
@@ -57,12 +57,19 @@ pub fn picture_ui(
 
     zones_ui(&painter, theme, regimes, (&x, frame));
     axes_ui(&painter, theme, (&x, &y), frame, picture.is_block);
-    title_left(&painter, theme, frame, rect.left() + 2.0, "relative error: √(Σ error² / Σ weight²)");
+    title_left(
+        &painter,
+        theme,
+        frame,
+        rect.left() + 2.0,
+        "relative error: √(Σ error² / Σ weight²)",
+    );
     let inside = painter.with_clip_rect(frame);
     let place = |at: (f64, f64)| pos2(x.place(at.0), y.place(at.1));
     rects(&inside, shades(regimes, &x, &y));
     let shown = regimes.points.iter().filter(|point| point.y > 0.0);
-    let shown: Vec<(&Point, Pos2)> = shown.map(|point| (point, place((point.x, point.y)))).collect();
+    let shown: Vec<(&Point, Pos2)> =
+        shown.map(|point| (point, place((point.x, point.y)))).collect();
     let radius = if shown.len() > 1000 { 1.0 } else { 1.75 };
     let colour = theme.text.gamma_multiply(if shown.len() > 1000 { 0.55 } else { 0.85 });
     let dot = |at: Pos2| (Rect::from_center_size(at, vec2(2.0, 2.0) * radius), colour);
@@ -135,8 +142,8 @@ fn said(picture: &Picture<'_>) -> String {
 /// How far to the right blocks are, in powers of two.
 fn last_of(regimes: &Regimes) -> f64 {
     let columns = regimes.density.chunks_exact(Regimes::Y_BINS);
-    let used = columns.enumerate().filter(|(_, column)| column.iter().any(|count| *count > 0));
-    let last = used.last().map_or(1.0, |(bin, _)| Regimes::x_of(bin + 1));
+    let mut used = columns.enumerate().filter(|(_, column)| column.iter().any(|count| *count > 0));
+    let last = used.next_back().map_or(1.0, |(bin, _)| Regimes::x_of(bin + 1));
     last.log2() + 0.4
 }
 
@@ -201,13 +208,7 @@ fn curves_ui(
     }
 }
 
-fn axes_ui(
-    painter: &Painter,
-    theme: &Theme,
-    (x, y): (&Axis, &Axis),
-    frame: Rect,
-    is_block: bool,
-) {
+fn axes_ui(painter: &Painter, theme: &Theme, (x, y): (&Axis, &Axis), frame: Rect, is_block: bool) {
     let percents = log_ticks(100.0 * y.low, 100.0 * y.high).into_iter();
     let ticks: Vec<_> =
         percents.map(|tick| (tick / 100.0, format!("{} %", tick_text(tick)))).collect();

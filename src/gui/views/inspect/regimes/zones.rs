@@ -1,4 +1,4 @@
-//! Where scales change their kind: shaded, and named above the picture.
+//! Where scales change their kind: shaded, and named above the picture, with the part of blocks that is there.
 
 use eframe::egui::{Color32, Painter, Rect, Stroke, pos2};
 
@@ -24,8 +24,8 @@ const fn name(regime: Regime) -> &'static str {
     match regime {
         Regime::Largest => "largest scale",
         Regime::Normal => "normal scales: 4 bits of precision",
-        Regime::Subnormal => "subnormal scales: 3 to 1 bits",
-        Regime::Smallest => "smallest scale for all",
+        Regime::Subnormal => "subnormal: 3 to 1 bits",
+        Regime::Smallest => "smallest scale",
         Regime::OfZeros => "all zeros",
     }
 }
@@ -51,7 +51,7 @@ pub fn zones_ui(painter: &Painter, theme: &Theme, regimes: &Regimes, (x, frame):
         let own = points.filter(|point| regimes.regime_of(point.x) == Some(boundary.regime));
         let (own, all) = (own.count() as u64, regimes.points.len() as u64);
         let share = percent(own, all);
-        let text = format!("{} · {share} of blocks", name(boundary.regime));
+        let text = format!("{} · {share}", name(boundary.regime));
         let galley = painter.layout_no_wrap(text, theme::small(), colour);
         let width = galley.size().x;
         let text_left = (left + 3.0).min(frame.right() - width);
