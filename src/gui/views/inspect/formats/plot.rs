@@ -1,6 +1,6 @@
 //! All sizes there could be, and the least error of each.
 
-use eframe::egui::{Align2, Rangef, Role, Sense, Stroke, Ui, WidgetInfo, vec2};
+use eframe::egui::{Align2, Pos2, Rangef, Rect, Role, Sense, Stroke, Ui, Vec2, WidgetInfo, vec2};
 use egui_plot::{AxisHints, GridInput, GridMark, Line, Plot, PlotPoint, PlotPoints, Points};
 
 use super::sheet::Sheet;
@@ -64,8 +64,16 @@ pub fn plot_ui(ui: &mut Ui, sheet: &Sheet, chosen: &mut Option<usize>) {
         Some(transform.position_from_point(&PlotPoint::new(x, y)))
     };
     let painter = ui.painter().with_clip_rect(*transform.frame());
-    // Names lie below their points, and the curve above; those that would lie on others are left out.
-    let mut taken: Vec<eframe::egui::Rect> = Vec::new();
+    // Names that would lie on others, or on points, are left out; pointing at a point tells its name.
+    let mut taken: Vec<Rect> = Vec::new();
+    if let Some(at) = frontier.current.as_ref().and_then(at) {
+        painter.circle(at, 7.0, theme.accent, Stroke::new(2.0, theme.ground));
+        let (font, foot) = (theme::strong(), at + vec2(10.0, 3.0));
+        taken.push(Rect::from_center_size(at, Vec2::splat(16.0)));
+        taken.push(painter.text(foot, Align2::LEFT_TOP, "the plan", font, theme.accent));
+    }
+    taken.extend(sheet.alone.iter().filter_map(|(_, point)| at(point)).map(dot));
+    taken.extend(frontier.points.iter().filter_map(at).map(dot));
     for (format, point) in &sheet.alone {
         let Some(at) = at(point) else { continue };
         let text = format.map_or("float", Format::name).to_owned();
@@ -73,7 +81,7 @@ pub fn plot_ui(ui: &mut Ui, sheet: &Sheet, chosen: &mut Option<usize>) {
         let right = Align2::LEFT_TOP.anchor_size(at + vec2(6.0, 2.0), galley.size());
         let left = Align2::RIGHT_TOP.anchor_size(at + vec2(-6.0, 2.0), galley.size());
         let above = Align2::RIGHT_BOTTOM.anchor_size(at + vec2(-6.0, -2.0), galley.size());
-        let is_free = |rect: &eframe::egui::Rect| {
+        let is_free = |rect: &Rect| {
             transform.frame().contains_rect(*rect)
                 && taken.iter().all(|other| !other.intersects(*rect))
         };
@@ -85,14 +93,21 @@ pub fn plot_ui(ui: &mut Ui, sheet: &Sheet, chosen: &mut Option<usize>) {
     if let Some(point) = chosen.and_then(|index| frontier.points.get(index)).and_then(at) {
         painter.circle_stroke(point, 6.0, Stroke::new(2.0, theme.text));
     }
-    if let Some(at) = frontier.current.as_ref().and_then(at) {
-        painter.circle(at, 7.0, theme.accent, Stroke::new(2.0, theme.ground));
-        let offset = vec2(10.0, -4.0);
-        painter.text(at + offset, Align2::LEFT_BOTTOM, "the plan", theme::strong(), theme.accent);
-    }
     let response = shown.response;
     let response = response.interact(Sense::click());
     let Some(pointer) = response.hover_pos() else { return };
+    let alone = sheet.alone.iter().filter_map(|(format, point)| {
+        let far = at(point)?.distance(pointer);
+        (far < 8.0).then_some((format, point, far))
+    });
+    if let Some((format, point, _)) = alone.min_by(|a, b| a.2.total_cmp(&b.2)) {
+        let name = format.map_or("float", Format::name);
+        let text = format!("All in {name}: {}", sheet.point_said(point));
+        response.on_hover_ui_at_pointer(|ui| {
+            ui.label(text);
+        });
+        return;
+    }
     let near = frontier
         .points
         .iter()
@@ -115,6 +130,11 @@ pub fn plot_ui(ui: &mut Ui, sheet: &Sheet, chosen: &mut Option<usize>) {
     response.on_hover_ui_at_pointer(|ui| {
         ui.label(text);
     });
+}
+
+/// The place of a point, which names keep clear of.
+fn dot(at: Pos2) -> Rect {
+    Rect::from_center_size(at, Vec2::splat(5.0))
 }
 
 /// The unit of sizes that numbers of few digits come out in.

@@ -77,7 +77,11 @@ impl Sheet {
             }
         }
         let outside = analysis.grid.outside.iter().filter(|entry| is_known.contains(entry));
-        groups.extend(outside.map(|entry| (name(*entry), vec![*entry])));
+        let short = |entry: usize| {
+            let name = name(entry);
+            name.strip_suffix(".weight").map(str::to_owned).unwrap_or(name)
+        };
+        groups.extend(outside.map(|entry| (short(*entry), vec![*entry])));
         groups.retain(|(_, entries)| !entries.is_empty());
         let rows = groups.into_iter().map(|(name, entries)| row(name, entries)).collect();
         let single = all.iter().map(|entry| row(name(*entry), vec![*entry])).collect();
