@@ -41,8 +41,8 @@ pub fn grid_ui(ui: &mut Ui, sheet: &Sheet, rows: &[SheetRow], cursor: &mut At) -
             let middle = origin.x + (c as f32 + 0.5) * cell.x - 1.0;
             head(painter, theme, pos2(middle, whole.top() + HEAD - 5.0), *column);
         }
-        for r in first.min(last)..last {
-            let row = &rows[r];
+        let in_sight = first.min(last)..last;
+        for (r, row) in rows.iter().enumerate().take(last).skip(first) {
             let y = place((r, 0)).center().y;
             let clip =
                 Rect::from_min_max(pos2(whole.left(), y - 17.0), pos2(origin.x - 8.0, y + 17.0));
@@ -75,7 +75,7 @@ pub fn grid_ui(ui: &mut Ui, sheet: &Sheet, rows: &[SheetRow], cursor: &mut At) -
             ..WidgetInfo::labeled(Role::Grid, true, "Formats by projection")
         });
         // Only what is in sight can be pointed at, and is told by name.
-        for at in (first.min(last)..last).flat_map(|r| (0..columns).map(move |c| (r, c))) {
+        for at in in_sight.flat_map(|r| (0..columns).map(move |c| (r, c))) {
             let id = response.id.with(at);
             let own = ui.interact(place(at), id, Sense::CLICK);
             let text = said(sheet, rows, at);
@@ -108,7 +108,7 @@ pub fn grid_ui(ui: &mut Ui, sheet: &Sheet, rows: &[SheetRow], cursor: &mut At) -
 /// The name of a format, in two lines where it has two parts.
 fn head(painter: &Painter, theme: &Theme, foot: Pos2, column: Option<Format>) {
     let name = column.map_or("keep", Format::name);
-    let (above, below) = name.split_once('-').unwrap_or(("", name));
+    let (above, below) = name.rsplit_once('-').unwrap_or(("", name));
     painter.text(foot, Align2::CENTER_BOTTOM, below, theme::small(), theme.text);
     painter.text(foot - vec2(0.0, 13.0), Align2::CENTER_BOTTOM, above, theme::small(), theme.text);
 }
