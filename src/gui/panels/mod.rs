@@ -9,6 +9,6 @@ mod size;
 mod status;
 
 pub use recipe::recipe_ui;
-pub use selection::{Wish, selection_ui, set_selection};
+pub use selection::{Wish, selection_ui, set_all, set_selection};
 pub use size::size_ui;
 pub use status::status_ui;

@@ -1,7 +1,10 @@
 //! What is selected, and what to make of it.
 
+use std::collections::{BTreeSet, HashMap};
+
 use eframe::egui::{self, Align, Layout, RichText, Ui};
 
+use crate::format::Format;
 use crate::gui::app::{App, Asked};
 use crate::gui::command::Command;
 use crate::gui::session::{Analysis, Session};
@@ -127,6 +130,32 @@ pub fn set_selection(session: &mut Session, wish: Wish) {
     let mut recipe = as_rules(recipe);
     recipe.rules.extend(rules);
     session.change(&name, recipe);
+}
+
+/// Rules that give each of some tensors a format, or keep it, in place of the rules that there are.
+pub fn set_all(session: &mut Session, name: &str, wishes: &[(String, Option<Format>)]) {
+    let Some(analysis) = session.analysis().cloned() else { return };
+    let mut by_format: HashMap<Option<Format>, BTreeSet<&str>> = HashMap::new();
+    for (tensor, format) in wishes {
+        by_format.entry(*format).or_default().insert(tensor);
+    }
+    let mut by_format: Vec<(Option<Format>, BTreeSet<&str>)> = by_format.into_iter().collect();
+    by_format.sort_by_key(|(format, names)| (std::cmp::Reverse(names.len()), *format));
+    let entries = analysis.plan.entries.iter();
+    let all: Vec<&str> = entries.map(|entry| entry.member.tensor.name.as_str()).collect();
+    let wished: BTreeSet<&str> = wishes.iter().map(|(tensor, _)| tensor.as_str()).collect();
+    let mut recipe = session.planning.recipe.current().clone();
+    (recipe.rules, recipe.include, recipe.exclude) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, (format, names)) in by_format.iter().enumerate() {
+        // The most common format is for all, and the others are exceptions: the last rule decides.
+        let own = if place == 0 { &wished } else { names };
+        let (selected, others): (Vec<&str>, Vec<&str>) =
+            all.iter().copied().partition(|name| own.contains(name));
+        let action = format.map_or(Action::Keep, Action::Format);
+        let globs = patterns(&selected, &others).into_iter();
+        recipe.rules.extend(globs.map(|glob| Rule::about(glob, action)));
+    }
+    session.change(name, recipe);
 }
 
 /// The same recipe with its `include` and `exclude` as rules: what is added to those decides then.

@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicBool;
 use super::{Analysis, Document, Source};
 use crate::checkpoint::{Checkpoint, Dtype};
 use crate::device::{CPU, Device};
-use crate::format::{Format, ScaleDtype};
+use crate::dialect::Dialect;
+use crate::format::{Format, Quotient, ScaleDtype};
 use crate::inspect::{Comparison, InspectError, Overview, Side};
 use crate::model::Model;
 use crate::plan::{Plan, Sharding};
@@ -58,8 +59,12 @@ impl Pair {
                 let opened = Document::open(&theirs).map_err(|error| error.to_string())?;
                 let documents = [Arc::clone(document), Arc::new(opened)];
                 let names = names(&documents, [&place, &theirs.to_string()]);
-                let sides = held(documents, analysis)?;
-                let says = [says(&sides[0], &sides[1]), says(&sides[1], &sides[0])];
+                let mut sides = held(documents, analysis)?;
+                let on_cpu = divide_as_stored(&mut sides, &names, device);
+                let mut says = [says(&sides[0], &sides[1]), says(&sides[1], &sides[0])];
+                if let Some(side) = on_cpu {
+                    says[side].push_str(", and rounded as the library does on a CPU");
+                }
                 let devices = [device.clone(), device.clone()];
                 let places = [place, theirs.to_string()];
                 Ok(Self { sides: sides.map(Arc::new), devices, names, places, says })
@@ -81,13 +86,7 @@ impl Pair {
     }
 
     fn sides(&self) -> [Side<'_>; 2] {
-        [0, 1].map(|i| Side {
-            name: &self.names[i],
-            checkpoint: &self.sides[i].document.checkpoint,
-            layers: &self.sides[i].layers,
-            plan: &self.sides[i].plan,
-            backend: self.devices[i].backend.as_ref(),
-        })
+        [0, 1].map(|i| self.sides[i].side(&self.names[i], &self.devices[i]))
     }
 
     /// Compares all that both have.
@@ -155,6 +154,47 @@ fn held([a, b]: [Arc<Document>; 2], analysis: &Analysis) -> Result<[Held; 2], St
             [floats(a, left), floats(b, right)]
         }
     })
+}
+
+/// On a CPU the compressed-tensors library rounds quotients otherwise than on a GPU, and its files do not
+/// say where they were made: a few layers tell. The side whose floats are to be divided so, if one is.
+fn divide_as_stored(sides: &mut [Held; 2], names: &[String; 2], device: &Device) -> Option<usize> {
+    const LAYERS: usize = 3;
+    let floats = sides.iter().position(|side| side.layers.is_empty())?;
+    let layers = sides[1 - floats].layers.iter().filter(|layer| layer.problem.is_none());
+    let is_theirs = |layer: &&Layer| layer.dialect == Dialect::CompressedTensors;
+    let probes: Vec<String> =
+        layers.filter(is_theirs).take(LAYERS).map(|layer| layer.weight.clone()).collect();
+    let differing = |sides: &[Held; 2]| -> u64 {
+        let side = |i: usize| sides[i].side(&names[i], device);
+        let never = AtomicBool::new(false);
+        let compare = |name: &String| {
+            Comparison::between([side(0), side(1)], (name, 0), &never, &mut |_| {}).ok()
+        };
+        probes.iter().filter_map(compare).map(|compared| compared.counts.differing()).sum()
+    };
+    let before = differing(sides);
+    if before == 0 {
+        return None;
+    }
+    let quotient = sides[floats].plan.quotient.replace(Quotient::Own);
+    if differing(sides) < before {
+        return Some(floats);
+    }
+    sides[floats].plan.quotient = quotient;
+    None
+}
+
+impl Held {
+    fn side<'a>(&'a self, name: &'a str, device: &'a Device) -> Side<'a> {
+        Side {
+            name,
+            checkpoint: &self.document.checkpoint,
+            layers: &self.layers,
+            plan: &self.plan,
+            backend: device.backend.as_ref(),
+        }
+    }
 }
 
 /// A plan that quantizes floats as another checkpoint has them stored.

@@ -18,6 +18,7 @@ mod planning;
 mod preview;
 mod tables;
 mod task;
+mod trials;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ pub use outline::Line;
 pub use planning::Planning;
 pub use tables::{Numbers, Query, Tables};
 pub use task::{Notify, Task};
+pub use trials::{Known, Trials, entries as choosing};
 
 use crate::dialect::Dialect;
 use crate::recipe::Recipe;
