@@ -16,7 +16,7 @@ use quantscope::quantized::{self, Layer, Outputs, Stated};
 use quantscope::recipe::Recipe;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo");
-const GO_ON: AtomicBool = AtomicBool::new(false);
+static GO_ON: AtomicBool = AtomicBool::new(false);
 
 fn subject(tensor: &str) -> Subject {
     Subject { tensor: tensor.to_owned(), expert: 0, format: None }

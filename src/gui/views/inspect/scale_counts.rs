@@ -32,9 +32,8 @@ pub fn counts_ui(ui: &mut Ui, map: &ScaleMap, height: f32) {
     };
     painter.text(rect.left_top(), Align2::LEFT_TOP, &title, theme::small(), theme.muted);
     let mut last_label = f32::NEG_INFINITY;
-    for bin in first..=last {
+    for (bin, &counted) in bins.iter().enumerate().take(last + 1).skip(first) {
         let left = line.left() + (bin - first) as f32 * width;
-        let counted = bins[bin];
         let tall = ((counted as f32 + 1.0).ln() / (most as f32 + 1.0).ln()) * line.height();
         let bar = Rect::from_min_max(
             pos2(left, line.bottom() - tall),
