@@ -141,14 +141,15 @@ pub fn palette(window: &mut Window, name: &str) {
     settle(window);
 }
 
-/// Goes on by Tab until something of this name has the keys.
+/// Goes on by Tab until something has the keys whose name is this, or begins with it as words.
 pub fn focus_by_tab(window: &mut Window, name: &str) {
     for _ in 0..400 {
         window.key_press(Key::Tab);
         window.run_steps(2);
         let focused = window.root().children_recursive().find(|node| node.is_focused());
         let label = focused.and_then(|node| node.accesskit_node().label());
-        if label.is_some_and(|label| label.starts_with(name)) {
+        let is_meant = |label: String| label == name || label.starts_with(&format!("{name} "));
+        if label.is_some_and(is_meant) {
             return;
         }
     }
