@@ -31,6 +31,7 @@ use super::{TABS, Tab, View};
 use crate::gui::app::{App, Asked};
 use crate::gui::session::{Inspection, Lens, Shown};
 use crate::gui::theme::Theme;
+use crate::gui::widgets::caption;
 use crate::model::Role;
 
 /// What these views remember.
@@ -160,15 +161,23 @@ pub fn inspect_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     app.views.inspect.last.retain(|last| !shares_tab(*last, view));
     app.views.inspect.last.push(view);
     bar::bar_ui(app, ui, asked);
+    let ground = Frame::NONE.fill(Theme::of(ui).ground);
+    if view == View::Lessons {
+        return lessons::lessons_ui(app, ui, asked);
+    }
+    if !view.inspects() {
+        let stamp = saved::stamp_of(app);
+        Panel::bottom("stamp").frame(ground).show_separator_line(false).show(ui, |ui| {
+            caption(ui, &stamp);
+        });
+    }
     match view {
-        View::Lessons => return lessons::lessons_ui(app, ui, asked),
         View::Codecs => return codecs::codecs_ui(ui, &mut app.views.inspect.codecs),
         View::Compare => return compare::compare_ui(app, ui, asked),
         View::Experts => return experts::experts_ui(app, ui, asked),
         View::Formats => return formats::formats_ui(app, ui, asked),
         _ => {}
     }
-    let ground = Frame::NONE.fill(Theme::of(ui).ground);
     if let Some(mut pinned) = app.views.inspect.pinned.take() {
         let mut kept = true;
         let half = ui.available_width() / 2.0;

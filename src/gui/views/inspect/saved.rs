@@ -30,8 +30,11 @@ pub fn stamp(facts: &Facts) -> String {
 pub fn stamp_of(app: &App) -> String {
     let document = app.session.document.as_ref().map(|(_, document)| document.name.as_str());
     let format = app.recipe().format.map_or("as it is", |format| format.name());
-    let (name, version) = (document.unwrap_or("no checkpoint"), env!("CARGO_PKG_VERSION"));
-    format!("{name} · {format} · quantscope {version}")
+    let version = env!("CARGO_PKG_VERSION");
+    match document.filter(|_| app.settings.view != View::Codecs) {
+        Some(name) => format!("{name} · {format} · quantscope {version}"),
+        None => format!("quantscope {version}"),
+    }
 }
 
 impl App {

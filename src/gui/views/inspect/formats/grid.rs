@@ -15,6 +15,8 @@ use crate::units::{bytes, count, significant};
 const HEAD: f32 = 34.0;
 const LINE: f32 = 34.0;
 const LEAST: f32 = 54.0;
+/// About as wide as a letter is.
+const GLYPH: f32 = 7.2;
 /// Decibels of the darkest and of the lightest colour.
 const RANGE: [f64; 2] = [10.0, 45.0];
 
@@ -22,7 +24,7 @@ const RANGE: [f64; 2] = [10.0, 45.0];
 pub fn grid_ui(ui: &mut Ui, sheet: &Sheet, rows: &[SheetRow], cursor: &mut At) -> Option<At> {
     let columns = sheet.columns.len();
     let longest = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
-    let names = (longest as f32 * 6.6 + 12.0).clamp(90.0, ui.available_width() * 0.34);
+    let names = (longest as f32 * GLYPH + 14.0).clamp(90.0, ui.available_width() * 0.34);
     let space = ui.available_width() - names - 14.0;
     let cell = vec2((space / columns.max(1) as f32).floor().clamp(LEAST, 96.0), LINE);
     let mut clicked = None;
@@ -51,7 +53,7 @@ pub fn grid_ui(ui: &mut Ui, sheet: &Sheet, rows: &[SheetRow], cursor: &mut At) -
             painter.with_clip_rect(clip.intersect(ui.clip_rect())).text(
                 at,
                 Align2::RIGHT_CENTER,
-                &row.name,
+                shortened(&row.name, ((names - 14.0) / GLYPH) as usize),
                 font,
                 theme.text,
             );
@@ -103,6 +105,15 @@ pub fn grid_ui(ui: &mut Ui, sheet: &Sheet, rows: &[SheetRow], cursor: &mut At) -
     });
     clicked
         .filter(|at| rows.get(at.0).and_then(|row| row.cells.get(at.1)).is_some_and(Result::is_ok))
+}
+
+/// The end of a name, which tells it apart, where there is no room for all.
+fn shortened(name: &str, room: usize) -> String {
+    let length = name.chars().count();
+    match length <= room {
+        true => name.to_owned(),
+        false => "…".chars().chain(name.chars().skip(length + 1 - room.max(1))).collect(),
+    }
 }
 
 /// The name of a format, in two lines where it has two parts.

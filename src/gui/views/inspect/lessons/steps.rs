@@ -214,12 +214,16 @@ pub const TIES: [Step; 4] = [
     },
     Step {
         title: "Why two tools may differ by a bit",
-        view: View::Compare,
-        turn: |app| look(app, Some(Format::Nvfp4), (0, 0), None),
-        text: |_| {
-            "Compared weight by weight, a difference on a tie point is legal: both sides are as near. Any other is \
-             a different rule, a different scale, or a mistake. The CPU and every GPU agree here in each bit."
-                .to_owned()
+        view: View::Microscope,
+        turn: |app| look(app, Some(Format::Mxfp4), (0, 0), Some(Wanted::Tie)),
+        text: |told| {
+            format!(
+                "The same tensor as MXFP4: this weight lies {}, and here the rule is \u{201C}{}\u{201D}. Another tool may \
+                 have another rule, and both are right. The view Compare puts two checkpoints side by side, weight \
+                 by weight, and tells such legal ties from real differences.",
+                told.tie(),
+                told.rule()
+            )
         },
     },
 ];

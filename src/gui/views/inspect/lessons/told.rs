@@ -2,7 +2,7 @@
 
 use crate::gui::app::App;
 use crate::gui::session::Analysis;
-use crate::inspect::{Block, Ruler, Tie};
+use crate::inspect::{Block, Ruler, Tie, explain};
 use crate::units::significant;
 
 /// The numbers of what is looked at, as far as they are known.
@@ -98,6 +98,15 @@ impl<'a> Told<'a> {
     pub fn zeros(&self) -> String {
         let zeros = |block: &Block| block.cells.iter().filter(|cell| cell.value == 0.0).count();
         Self::or_soon(self.block.as_ref().map(zeros))
+    }
+
+    /// What the rounding does on ties.
+    pub fn rule(&self) -> String {
+        let steps = self.block.as_ref().map(|block| explain(block, self.index));
+        let code = steps.and_then(|steps| steps.into_iter().find(|step| step.name == "code"));
+        Self::or_soon(
+            code.as_ref().and_then(|step| step.formula.rsplit_once(", ")).map(|(_, rule)| rule),
+        )
     }
 
     /// How the weight lies to its tie point.

@@ -150,7 +150,19 @@ fn marks_ui(painter: &Painter, theme: &Theme, place: &Place, ruler: &Ruler) {
 fn weights_ui(painter: &Painter, theme: &Theme, place: &Place, line: &Line<'_>) {
     let (top, bottom) = (place.rect.top() + 30.0, place.rect.bottom() - 46.0);
     let largest = line.ruler.marks.iter().map(|mark| mark.value.abs()).fold(0.0, f32::max);
-    let order = (0..line.ruler.ticks.len()).filter(|i| *i != line.chosen).chain([line.chosen]);
+    // Where something is written already: signs that lie close share one text.
+    let mut written: Vec<f32> = Vec::new();
+    let write = |written: &mut Vec<f32>, at: eframe::egui::Pos2, text: &str, colour| {
+        if written.iter().all(|x| (x - at.x).abs() > 52.0) {
+            let foot = at - vec2(0.0, 9.0);
+            painter.text(foot, Align2::CENTER_BOTTOM, text, theme::small(), colour);
+            written.push(at.x);
+        }
+    };
+    let is_tie = |i: &usize| line.ruler.ticks.get(*i).is_some_and(|tick| tick.tie == Tie::On);
+    let all = || (0..line.ruler.ticks.len()).filter(|i| *i != line.chosen);
+    // Exact ties first, so that their texts have room; the chosen one last, above all.
+    let order = all().filter(is_tie).chain(all().filter(|i| !is_tie(i))).chain([line.chosen]);
     for index in order {
         let Some(tick) = line.ruler.ticks.get(index) else { continue };
         let is_chosen = index == line.chosen;
@@ -177,13 +189,11 @@ fn weights_ui(painter: &Painter, theme: &Theme, place: &Place, line: &Line<'_>) 
                 let corners = corners.map(|corner| from + corner).to_vec();
                 painter.add(eframe::egui::Shape::convex_polygon(corners, sign, Stroke::NONE));
                 let text = if tick.tie == Tie::On { "tie" } else { "near tie" };
-                let at = from - vec2(0.0, 9.0);
-                painter.text(at, Align2::CENTER_BOTTOM, text, theme::small(), sign);
+                write(&mut written, from, text, sign);
             }
             Tie::Beyond => {
                 painter.circle_filled(from, 3.5, theme.bad);
-                let at = from - vec2(0.0, 9.0);
-                painter.text(at, Align2::CENTER_BOTTOM, "clipped", theme::small(), theme.bad);
+                write(&mut written, from, "clipped", theme.bad);
             }
         }
     }
