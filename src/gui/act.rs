@@ -90,7 +90,8 @@ impl App {
             Command::SaveRecipe => match self.recipe_toml() {
                 Ok(text) => {
                     let recipe = Box::new(self.recipe().clone());
-                    self.dialogs.save(&self.notify, "recipe.toml", text.into_bytes(), Some(recipe));
+                    let contents = move || text.into_bytes();
+                    self.dialogs.save(&self.notify, "recipe.toml", contents, Some(recipe));
                 }
                 Err(message) => self.overlay = Overlay::Message(message),
             },
@@ -209,7 +210,7 @@ impl App {
 
     fn save_table(&mut self, format: ReportFormat, name: &str) {
         let text = table_text(views::table::shown_rows(&self.session), format);
-        self.dialogs.save(&self.notify, name, text.into_bytes(), None);
+        self.dialogs.save(&self.notify, name, move || text.into_bytes(), None);
     }
 
     pub(super) fn recipe_toml(&self) -> Result<String, String> {

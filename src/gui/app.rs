@@ -141,7 +141,7 @@ impl App {
         let taken = self.picture.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(png) = taken {
             let name = self.file_name("png");
-            self.dialogs.save(&self.notify, &name, png, None);
+            self.dialogs.save(&self.notify, &name, move || png, None);
         }
     }
 
@@ -229,7 +229,7 @@ impl App {
             self.say(ui.ctx(), what);
         }
         if let Some((name, contents)) = asked.save {
-            self.dialogs.save(&self.notify, &name, contents, None);
+            self.dialogs.save(&self.notify, &name, move || contents, None);
         }
         if asked.choose_out {
             let name = self.views.export.suggested_name(&self.session);

@@ -84,16 +84,16 @@ impl Dialogs {
         });
     }
 
-    /// Asks where to save a file and writes it. `recipe` is what is in it, if it is one.
+    /// Asks where to save a file, makes its contents and writes them. `recipe` is what is in it, if it is one.
     pub fn save(
         &mut self,
         notify: &Notify,
         file_name: &str,
-        contents: Vec<u8>,
+        contents: impl FnOnce() -> Vec<u8> + Send + 'static,
         recipe: Option<Box<Recipe>>,
     ) {
         let picked = AsyncFileDialog::new().set_file_name(file_name).save_file();
-        self.ask(notify, picked, move |path| match write_file(&path, &contents) {
+        self.ask(notify, picked, move |path| match write_file(&path, &contents()) {
             Ok(()) => Answer::Saved(path, recipe),
             Err(error) => Answer::Failed(format!("cannot write {}: {error}", path.display())),
         });

@@ -62,6 +62,11 @@ impl<T: Send + Sync + 'static> Loaded<T> {
         self.made.as_ref().and_then(|(_, made)| made.as_ref().ok()).map(Arc::as_ref)
     }
 
+    /// The same, to keep.
+    pub fn shared(&self) -> Option<Arc<T>> {
+        self.made.as_ref().and_then(|(_, made)| made.as_ref().ok()).cloned()
+    }
+
     /// Whether it is being made.
     pub fn is_busy(&self) -> bool {
         self.making.is_some()

@@ -7,7 +7,7 @@ use eframe::egui::{Color32, RichText, Ui};
 
 use super::heat::{Heat, HeatView, Window};
 use super::pane::At;
-use crate::gui::session::{Inspection, Lens};
+use crate::gui::session::Lens;
 use crate::gui::theme::{self, Theme};
 use crate::gui::widgets::{caption, segments, swatch};
 use crate::inspect::{ErrorMap, ErrorWindow};
@@ -239,9 +239,4 @@ fn paint(
         }
     }
     pixels
-}
-
-/// Its numbers, if they are there.
-pub fn csv(inspection: &Inspection) -> Option<String> {
-    Some(inspection.errors.ready()?.csv())
 }

@@ -14,6 +14,7 @@ mod heat;
 mod histogram;
 pub mod lessons;
 mod microscope;
+mod numbers;
 mod outliers;
 mod pane;
 mod regimes;
@@ -74,14 +75,13 @@ impl InspectView {
         self.picker = bar::Picker::default();
     }
 
-    /// Whether the view that is shown has numbers to save.
+    /// Whether the view that is shown has numbers to save. Asked in every frame, it makes no table.
     pub fn has_csv(&self, app: &App) -> bool {
         match app.settings.view {
-            // Asked in every frame: a table of a whole checkpoint would take too long.
             View::Compare => self.compare.has_csv(),
             View::Experts => self.experts.has_csv(),
             View::Formats => self.formats.has_csv(),
-            view => saved::has_csv(view) && csv(app).is_some(),
+            _ => numbers::numbers(app).is_some(),
         }
     }
 
@@ -204,30 +204,6 @@ pub fn inspect_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
             app.session.selection = [tensor].into();
         }
     });
-}
-
-/// The numbers of the view that is shown, with what they are of in the first line.
-fn csv(app: &App) -> Option<String> {
-    let inspection = &app.session.inspection;
-    let view = app.settings.view;
-    let table = match view {
-        View::Microscope | View::Ruler => microscope::csv(inspection)?,
-        View::Histogram => histogram::csv(inspection)?,
-        View::Scales => scales::csv(inspection)?,
-        View::Errors => errors::csv(inspection)?,
-        View::Outliers => outliers::csv(inspection)?,
-        View::Regimes => regimes::csv(inspection)?,
-        View::Compare => compare::csv(app)?,
-        View::Experts => experts::csv(app)?,
-        View::Formats => formats::csv(app)?,
-        View::Codecs => app.views.inspect.codecs.csv(),
-        _ => return None,
-    };
-    let stamp = match view.inspects() {
-        true => saved::stamp(inspection.known_facts()?),
-        false => saved::stamp_of(app),
-    };
-    Some(format!("# {stamp}\n{table}"))
 }
 
 fn shares_tab(a: View, b: View) -> bool {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use eframe::egui::{ColorImage, Rect, ScreenshotCallback, ViewportCommand};
 
 use super::View;
+use super::numbers::numbers;
 use crate::batch::{Link, link};
 use crate::gui::app::App;
 use crate::gui::session::{Facts, Source};
@@ -65,14 +66,14 @@ impl App {
     /// The numbers of the view that is shown, with what they are of in the first line; `None` if it has none,
     /// or they are not there yet.
     pub fn view_csv(&self) -> Option<String> {
-        super::csv(self)
+        Some(numbers(self)?())
     }
 
     /// Saves the numbers of the view that is shown.
     pub(in crate::gui) fn save_view_csv(&mut self) {
-        let Some(table) = self.view_csv() else { return };
+        let Some(table) = numbers(self) else { return };
         let name = self.file_name("csv");
-        self.dialogs.save(&self.notify, &name, table.into_bytes(), None);
+        self.dialogs.save(&self.notify, &name, move || table().into_bytes(), None);
     }
 
     /// Asks for a picture of the window, and saves what of it is the view.

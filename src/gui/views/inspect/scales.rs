@@ -8,7 +8,7 @@ use super::heat::{Heat, HeatView, Window};
 use super::pane::At;
 use super::scale_counts;
 use crate::format::Scope;
-use crate::gui::session::{Facts, Inspection};
+use crate::gui::session::Facts;
 use crate::gui::theme::{self, Theme};
 use crate::gui::views::View;
 use crate::gui::widgets::{caption, heading, swatch};
@@ -263,9 +263,4 @@ const fn meaning(class: ScaleClass) -> &'static str {
         ScaleClass::Infinite => "All of the block is lost",
         ScaleClass::NaN => "All of the block reads as NaN",
     }
-}
-
-/// Its numbers, if they are there.
-pub fn csv(inspection: &Inspection) -> Option<String> {
-    Some(inspection.scales.ready()?.0.csv())
 }

@@ -8,7 +8,6 @@ use eframe::egui::{Checkbox, RichText, Ui};
 
 use super::axes::{grouped, percent};
 use super::pane::At;
-use crate::gui::session::Inspection;
 use crate::gui::theme::{self, Theme};
 use crate::gui::widgets::{caption, segments};
 use crate::inspect::{Axis, Histogram, Numbers, Region};
@@ -147,9 +146,4 @@ fn facts_ui(ui: &mut Ui, histogram: &Histogram) {
         let broken = histogram.nan + histogram.infinite;
         fact(ui, "NaN or infinite", grouped(broken), broken > 0);
     });
-}
-
-/// Its numbers, if they are there.
-pub fn csv(inspection: &Inspection) -> Option<String> {
-    Some(inspection.histogram.ready()?.csv())
 }

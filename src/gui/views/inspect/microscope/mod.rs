@@ -9,7 +9,6 @@ pub use details::bits_ui;
 
 use super::pane::At;
 use super::ruler::{Line, line_ui};
-use crate::gui::session::Inspection;
 use crate::gui::theme::Theme;
 use crate::gui::widgets::caption;
 use crate::inspect::{Block, Ruler};
@@ -67,10 +66,4 @@ fn said(block: &Block) -> String {
     let scale = format!(" · one step is {}", significant(block.scale.step.into()));
     let more = [amax, Some(scale), error].into_iter().flatten().collect::<String>();
     format!("{what}: {rows}, {columns}{more}")
-}
-
-/// The weights of the block, if they are there.
-pub fn csv(inspection: &Inspection) -> Option<String> {
-    let focus = &inspection.focus;
-    Some(Block::of(inspection.known_sheet()?, focus.row, focus.column)?.csv())
 }

@@ -9,7 +9,7 @@ use eframe::egui::{CentralPanel, Frame, Margin, Panel, RichText, Ui};
 use super::axes::grouped;
 use super::pane::At;
 use crate::format::Scope;
-use crate::gui::session::{Focus, Inspection};
+use crate::gui::session::Focus;
 use crate::gui::theme::{self, Theme};
 use crate::gui::views::View;
 use crate::gui::widgets::caption;
@@ -138,11 +138,6 @@ fn facts_ui(ui: &mut Ui, at: &mut At<'_>, outliers: &Outliers) {
             ui.label(RichText::new(text).color(theme.bad));
         }
     });
-}
-
-/// Its numbers, if they are there.
-pub fn csv(inspection: &Inspection) -> Option<String> {
-    Some(inspection.outliers.ready()?.csv())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use eframe::egui::{Color32, RichText, Sense, Shape, Stroke, Ui, pos2, vec2};
 
 use super::axes::{grouped, percent};
 use super::pane::At;
-use crate::gui::session::{BlockPlace, Inspection};
+use crate::gui::session::BlockPlace;
 use crate::gui::theme::{self, Theme};
 use crate::gui::widgets::{caption, segments};
 use crate::inspect::{Point, Regimes};
@@ -154,9 +154,4 @@ fn shades_ui(ui: &mut Ui) {
         (part, picture::shade(f64::from(i) / 7.0))
     };
     super::axes::rects(ui.painter(), (0..8).map(shade));
-}
-
-/// Its numbers, if they are there.
-pub fn csv(inspection: &Inspection) -> Option<String> {
-    Some(inspection.regimes.ready()?.csv())
 }
