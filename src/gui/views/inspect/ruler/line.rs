@@ -95,7 +95,7 @@ fn extent(ruler: &Ruler) -> (f64, f64) {
 
 /// The lower line: marks, what they are, and tie points between them.
 fn marks_ui(painter: &Painter, theme: &Theme, place: &Place, ruler: &Ruler) {
-    let (top, bottom) = (place.rect.top() + 30.0, place.rect.bottom() - 46.0);
+    let (top, bottom) = (place.rect.top() + 42.0, place.rect.bottom() - 46.0);
     let small = theme::small();
     let dense = ruler.marks.len() as f32 * 34.0 > place.rect.width();
     let stroke = Stroke::new(1.0, theme.line);
@@ -143,12 +143,12 @@ fn marks_ui(painter: &Painter, theme: &Theme, place: &Place, ruler: &Ruler) {
     }
     let text =
         format!("above: weights; below: {} codes × step; dotted: tie points", ruler.codec.name());
-    painter.text(pos2(place.rect.right(), top - 26.0), Align2::RIGHT_TOP, text, small, theme.muted);
+    painter.text(pos2(place.rect.right(), top - 40.0), Align2::RIGHT_TOP, text, small, theme.muted);
 }
 
 /// The upper line: weights, and arrows to their marks.
 fn weights_ui(painter: &Painter, theme: &Theme, place: &Place, line: &Line<'_>) {
-    let (top, bottom) = (place.rect.top() + 30.0, place.rect.bottom() - 46.0);
+    let (top, bottom) = (place.rect.top() + 42.0, place.rect.bottom() - 46.0);
     let largest = line.ruler.marks.iter().map(|mark| mark.value.abs()).fold(0.0, f32::max);
     // Where something is written already: signs that lie close share one text.
     let mut written: Vec<f32> = Vec::new();
