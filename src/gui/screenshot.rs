@@ -152,5 +152,10 @@ impl App {
 /// What keeps a view from being what it should be.
 fn refusal(app: &App) -> Option<String> {
     let opening = app.session.open_error.as_ref().map(|(_, why)| why.clone());
-    opening.or_else(|| app.session.planning.refused.clone())
+    opening.or_else(|| app.session.planning.refused.clone()).or_else(|| {
+        let analysis = app.session.analysis()?;
+        let is_unknown = |name: &&String| !analysis.by_name.contains_key(*name);
+        let unknown = app.session.selection.iter().find(is_unknown)?;
+        Some(format!("there is no tensor {unknown:?}; --dry-run lists them all"))
+    })
 }

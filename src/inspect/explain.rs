@@ -96,6 +96,19 @@ fn scale_step(block: &Block) -> Option<Step> {
             );
             (formula.to_owned(), numbers)
         }
+        _ if scale.zero_point.is_some() => {
+            let weights = block.weights()?;
+            let least = weights.iter().copied().fold(0.0, f32::min);
+            let most = weights.iter().copied().fold(0.0, f32::max);
+            let steps = (f64::from(most) - f64::from(least)) / f64::from(scale.step.abs());
+            let numbers = format!(
+                "from {} to {}{searched} → {stored}: {} steps",
+                short(least),
+                short(most),
+                significant(steps)
+            );
+            ("from the smallest to the largest, with zero between".to_owned(), numbers)
+        }
         _ if block.tile.is_block => {
             let steps = f64::from(amax) / f64::from(scale.step.abs());
             let numbers = format!(
@@ -147,11 +160,12 @@ fn code_step(block: &Block, weight: f32, code: u32, codec: Codec) -> Step {
     };
     let what = if multiplies { "weight × (1 / step)" } else { "weight / step" };
     let zero = if scale.zero_point.is_some() { " + zero point" } else { "" };
+    let shift = scale.zero_point.map_or(String::new(), |zero| format!(" + ({zero})"));
     Step {
         name: "code",
         formula: format!("nearest {} to {what}{zero}, {ties}", codec.name()),
         numbers: format!(
-            "{} / {} = {} → {} = {code:0width$b}",
+            "{} / {} = {}{shift} → {} = {code:0width$b}",
             short(weight),
             short(scale.step),
             significant(quotient),

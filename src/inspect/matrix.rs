@@ -4,7 +4,7 @@ use crate::backend::BackendError;
 use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
 use crate::dialect::Dialect;
 use crate::engine::Method;
-use crate::format::Format;
+use crate::format::{Format, ScaleDtype, ScaleSearch};
 use crate::model::InputAxis;
 use crate::plan::{Decision, Entry, Plan};
 use crate::quantized::Layer;
@@ -210,7 +210,7 @@ impl<'a> Matrix<'a> {
             _ => vec![stored.clone()],
         };
         let quantizing = wanted.map(|format| Quantizing {
-            method: Method::of(plan, format),
+            method: method_of(plan, format),
             group,
             columns: entry.padded_columns().filter(|_| is_planned),
         });
@@ -317,6 +317,24 @@ pub(super) fn group_of(plan: &Plan, group: usize) -> Vec<Tensor> {
     members.map(|&member| plan.entries[member].member.tensor.clone()).collect()
 }
 
+/// How a format is made: as the plan would, or where its layout has no place for the format as the first
+/// layout that has one.
+fn method_of(plan: &Plan, format: Format) -> Method {
+    let method = Method::of(plan, format);
+    let has_place = |dialect: &Dialect| dialect.packing(format).is_some();
+    let other = || Dialect::ALL.into_iter().find(has_place);
+    match Some(plan.dialect).filter(has_place).or_else(other) {
+        Some(dialect) if dialect != plan.dialect => Method {
+            dialect,
+            search: ScaleSearch::Max,
+            quotient: None,
+            scale_dtype: ScaleDtype::Own,
+            ..method
+        },
+        _ => method,
+    }
+}
+
 fn check_expert(subject: &Subject, experts: u64) -> Result<(), InspectError> {
     if subject.expert < experts {
         return Ok(());
@@ -334,11 +352,15 @@ fn matrix_of(
 ) -> Result<(Tensor, u64), InspectError> {
     let (experts, rows, columns) = match (stored.shape[..].split_last(), stored.shape.len()) {
         (Some((_, &[experts, rows])), 3) if axis.is_some() => (experts, rows, stored.shape[2]),
-        (Some((&columns, before)), _) => (1, before.iter().product(), columns),
+        (Some((&columns, before)), _) => {
+            (1, before.iter().fold(1u64, |all, n| all.saturating_mul(*n)), columns)
+        }
         (None, _) => (1, 1, 1),
     };
     check_expert(subject, experts)?;
-    let each = rows * columns;
+    let each = rows.saturating_mul(columns);
+    // Rows without weights are none, however many a header counts.
+    let (rows, columns) = if each == 0 { (0, columns) } else { (rows, columns) };
     let mut tensor = Tensor { shape: vec![rows, columns], ..stored.clone() };
     if stored.strides.is_none() {
         let width = stored.dtype.bitsize() as u64 / 8;

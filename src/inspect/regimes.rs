@@ -148,10 +148,10 @@ impl Regimes {
         let scope = reader.need_errors()?;
         let amax = reader.group_amax.unwrap_or(0.0);
         let (rows, width) = (reader.matrix.rows, reader.matrix.weight_columns);
-        let blocks = match scope {
-            Scope::Group(len) => rows * width.div_ceil(len as u64),
-            Scope::Tile(len) => rows.div_ceil(len as u64) * width.div_ceil(len as u64),
-            Scope::Row | Scope::Tensor => rows,
+        let (down, across) = match scope {
+            Scope::Group(len) => (rows, width.div_ceil(len as u64)),
+            Scope::Tile(len) => (rows.div_ceil(len as u64), width.div_ceil(len as u64)),
+            Scope::Row | Scope::Tensor => (rows, 1),
         };
         let mut found = Self {
             amax,
@@ -160,7 +160,7 @@ impl Regimes {
             exact: 0,
             density: vec![0; Self::X_BINS * Self::Y_BINS],
             medians: Vec::new(),
-            every: blocks.div_ceil(POINTS).max(1),
+            every: every(down, across),
             points: Vec::new(),
             reference: Vec::new(),
             boundaries: boundaries(reader, amax),
@@ -297,6 +297,20 @@ fn reference(reader: &Reader<'_>, scope: Scope, amax: f32) -> Result<Vec<Referen
     Ok(sheet.spans().filter_map(point).collect())
 }
 
+/// How many blocks to go on from one that is a point to the next. No part of it divides a row of blocks, so
+/// that points come from all columns.
+fn every(down: u64, across: u64) -> u64 {
+    let divides = |a: u64, b: u64| {
+        let (mut a, mut b) = (a, b);
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let least = (down * across).div_ceil(POINTS).max(1);
+    (least..).find(|step| divides(*step, across.max(1)) == 1).unwrap_or(least)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -385,6 +399,18 @@ mod tests {
                 assert_eq!(own.regime, expected, "{point:?}");
             }
         });
+    }
+
+    #[test]
+    fn points_come_from_all_columns() {
+        assert_eq!(every(64, 4), 1);
+        for (down, across) in [(4096, 256), (11008, 256), (4096, 688)] {
+            let step = every(down, across);
+            let numbers = (0..down * across).step_by(step as usize);
+            let columns: std::collections::BTreeSet<u64> = numbers.map(|n| n % across).collect();
+            assert_eq!(columns.len() as u64, across, "{down}×{across}, each {step}");
+            assert!(down * across / step <= POINTS);
+        }
     }
 
     #[test]

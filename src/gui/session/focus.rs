@@ -56,8 +56,9 @@ impl Focus {
     /// Goes to a weight of a block.
     pub fn go_to(&mut self, tile: Tile, block: BlockPlace) {
         let element = block.element.unwrap_or(0);
-        self.row = block.row * tile.rows as u64 + (element / tile.columns) as u64;
-        self.column = block.column * tile.columns + element % tile.columns;
+        let (down, right) = (element / tile.columns, element % tile.columns);
+        self.row = block.row.saturating_mul(tile.rows as u64).saturating_add(down as u64);
+        self.column = block.column.saturating_mul(tile.columns).saturating_add(right);
     }
 
     /// Goes to another tensor.

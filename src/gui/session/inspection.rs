@@ -88,6 +88,10 @@ impl Lens {
         let mut hasher = DefaultHasher::new();
         let places = (Arc::as_ptr(document), analysis.keys[entry]);
         (places, &subject, session.devices.name.as_str()).hash(&mut hasher);
+        // What is tried out is quantized as the plan would.
+        let plan = &analysis.plan;
+        let way = (plan.dialect, plan.search, plan.scale_dtype, plan.quotient);
+        format!("{way:?}").hash(&mut hasher);
         Some(Self {
             known_amax: session.group_amax(analysis, entry, &subject),
             document: Arc::clone(document),
@@ -138,7 +142,9 @@ impl Session {
         let group = analysis.plan.groups.iter().find(|group| group.contains(&entry))?;
         let amax = |&i: &usize| Some(self.measurements.stats.get(i)?.as_ref()?.amax);
         let all: Option<Vec<f32>> = group.iter().map(amax).collect();
-        all?.into_iter().reduce(f32::max).filter(|amax| amax.is_finite())
+        // Where one is not finite the reader says so itself.
+        let all = all.filter(|all| all.iter().all(|amax| amax.is_finite()))?;
+        all.into_iter().reduce(f32::max)
     }
 }
 

@@ -10,6 +10,8 @@ use super::{Notify, Task};
 pub struct Loaded<T> {
     made: Option<(u64, Result<Arc<T>, String>)>,
     making: Option<(u64, Task<Result<T, String>>)>,
+    /// The key that was asked for last.
+    wanted: u64,
 }
 
 /// What there is to show.
@@ -25,7 +27,7 @@ pub enum Shown<T> {
 
 impl<T> Default for Loaded<T> {
     fn default() -> Self {
-        Self { made: None, making: None }
+        Self { made: None, making: None, wanted: 0 }
     }
 }
 
@@ -37,6 +39,7 @@ impl<T: Send + Sync + 'static> Loaded<T> {
         key: u64,
         make: impl FnOnce(&AtomicBool) -> Result<T, String> + Send + 'static,
     ) -> Shown<T> {
+        self.wanted = key;
         if let Some((made, task)) = &self.making
             && let Some(result) = task.poll()
         {
@@ -57,14 +60,19 @@ impl<T: Send + Sync + 'static> Loaded<T> {
         Shown::Working(before)
     }
 
-    /// What was made last.
+    /// What was asked for last, if it is there: never what was made for something else.
     pub fn ready(&self) -> Option<&T> {
-        self.made.as_ref().and_then(|(_, made)| made.as_ref().ok()).map(Arc::as_ref)
+        self.current().map(Arc::as_ref)
     }
 
     /// The same, to keep.
     pub fn shared(&self) -> Option<Arc<T>> {
-        self.made.as_ref().and_then(|(_, made)| made.as_ref().ok()).cloned()
+        self.current().cloned()
+    }
+
+    fn current(&self) -> Option<&Arc<T>> {
+        let made = self.made.as_ref().filter(|(made, _)| *made == self.wanted);
+        made.and_then(|(_, made)| made.as_ref().ok())
     }
 
     /// Whether it is being made.
@@ -106,6 +114,7 @@ mod tests {
         let notify: Notify = Arc::new(|| {});
         let shown = loaded.get(&notify, 4, |_| Ok(4));
         assert_eq!(shown.any().map(|value| **value), Some(3));
+        assert_eq!(loaded.ready(), None, "3 is not what is asked for now");
         assert!(matches!(settled(&mut loaded, 4), Shown::Ready(value) if *value == 4));
         assert!(matches!(settled(&mut loaded, 7), Shown::Failed(why) if why == "no 7"));
         assert!(!loaded.is_busy());

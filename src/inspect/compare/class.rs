@@ -10,8 +10,8 @@ pub enum Class {
     /// of an f32 value.
     #[default]
     Equal,
-    /// The same scale, and two codes between which the weight lies exactly in the middle: either rounding
-    /// is right.
+    /// The same scale, and two codes that follow one another and between which the weight lies exactly in
+    /// the middle: either rounding is right.
     LegalTie,
     /// The same scale, and two codes that follow one another.
     OneStep,
@@ -93,11 +93,14 @@ pub(super) fn class_of(
     if code == other {
         return Class::Equal;
     }
-    if weight.is_some_and(|weight| is_tie(weight, a.value, b.value)) {
-        return Class::LegalTie;
-    }
-    match (place_in_order(codec, code), place_in_order(codec, other)) {
-        (Some(a), Some(b)) if a.abs_diff(b) <= 1 => Class::OneStep,
+    let is_step = match (place_in_order(codec, code), place_in_order(codec, other)) {
+        (Some(a), Some(b)) => a.abs_diff(b) <= 1,
+        _ => false,
+    };
+    // Where codes lie further apart, one between them is nearer than both.
+    match weight.is_some_and(|weight| is_tie(weight, a.value, b.value)) {
+        true if is_step => Class::LegalTie,
+        _ if is_step => Class::OneStep,
         _ => Class::Other,
     }
 }
@@ -147,7 +150,7 @@ mod tests {
         assert_eq!(of(6, 7, Some(5.0)), Class::LegalTie);
         assert_eq!(of(6, 7, Some(5.0000005)), Class::OneStep);
         assert_eq!(of(6, 7, None), Class::OneStep);
-        assert_eq!(of(5, 7, Some(4.5)), Class::LegalTie, "3 and 6 are as far");
+        assert_eq!(of(5, 7, Some(4.5)), Class::Other, "3 and 6 are as far, and 4 is nearer");
         assert_eq!(of(5, 7, Some(4.0)), Class::Other);
         assert_eq!(of(1, 9, None), Class::Other, "from a half to minus a half it is two steps");
         assert_eq!(of(0, 8, None), Class::OneStep, "the two zeros");

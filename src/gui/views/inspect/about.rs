@@ -22,8 +22,9 @@ pub fn about(view: View) -> Option<About> {
     match view {
         View::Microscope => of(
             "One block of weights that share a scale. Each cell is a weight: the number in the checkpoint, \
-             its code as it is stored, what the code stands for, and a bar for the error, full at half a \
-             step. The triangle marks the largest weight, which sets the scale of all others.",
+             its code as it is stored, what the code stands for, and a bar for the error, full at one step. The \
+             triangle marks the largest weight, from which the scale of all follows, or with zero points \
+             from the smallest and the largest.",
             "value = number of the code × scale (× global scale)",
             "Codes and scales are what the kernels write, bit for bit. E2M1 and E8M0: OCP Microscaling \
              Formats 1.0; E4M3 and E5M2: OCP 8-bit Floating Point 1.0.",
@@ -48,8 +49,9 @@ pub fn about(view: View) -> Option<About> {
             "Scale bytes as they are stored. OCP 8-bit Floating Point 1.0 for E4M3.",
         ),
         View::Errors => of(
-            "What quantizing does to each weight: red where it grows, blue where it shrinks, in units of the \
-             weight or of the step of its block. Beyond half a step a weight was clipped.",
+            "What quantizing does to each weight: orange where it grows, blue where it shrinks, in units of the \
+             weight or of the step of its block. Whole numbers are half a step off at most, unless a weight was clipped; the large numbers of a \
+             small float lie further apart.",
             "error = value − weight; in steps: error / step of the block",
             "Measured between the source and what the codes stand for, in f64.",
         ),
@@ -77,7 +79,7 @@ pub fn about(view: View) -> Option<About> {
         View::Experts => of(
             "Every expert of every layer in one map. An expert that is far from the others of its layer \
              stands out: it may be dead, broken, or in the wrong place.",
-            "z = (x − median of the layer) / (1.4826 × median |x − median|)",
+            "z = (x − m) / (1.4826 × median |y − m|), m the median of the other experts y",
             "Median absolute deviation as a robust σ: Rousseeuw and Croux, 1993.",
         ),
         View::Formats => of(

@@ -37,13 +37,21 @@ enum UnitOf {
 }
 
 /// How it is seen.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ErrorsView {
     pub heat: HeatView,
     shown: Shown,
     unit: UnitOf,
     /// Errors one by one, of the part that is in sight.
-    near: Arc<Mutex<Option<ErrorWindow>>>,
+    near: Arc<Mutex<Option<(u64, ErrorWindow)>>>,
+}
+
+impl Clone for ErrorsView {
+    /// Seen in the same way, with numbers of its own.
+    fn clone(&self) -> Self {
+        let (heat, shown, unit) = (self.heat.clone(), self.shown, self.unit);
+        Self { heat, shown, unit, near: Arc::default() }
+    }
 }
 
 /// Draws it.
@@ -67,10 +75,11 @@ pub fn errors_ui(ui: &mut Ui, at: &mut At<'_>) {
     caption(ui, &said);
     legend_ui(ui, shown, unit, largest);
     let focus = &at.inspection.focus;
+    let key = at.lens.key(("errors", shown, unit));
     let heat = Heat {
         rows: at.facts.rows,
         columns: at.facts.weight_columns as u64,
-        key: at.lens.key(("errors", shown, unit)),
+        key,
         chosen: (focus.row, focus.column as u64),
         marked: &[],
         said: &said,
@@ -80,13 +89,15 @@ pub fn errors_ui(ui: &mut Ui, at: &mut At<'_>) {
     let paint = move |window: &Window| {
         let near = near_errors(&lens, window);
         let pixels = paint(&map, near.as_ref(), window, (shown, unit, largest));
+        let near = near.map(|near| (key, near));
         *kept.lock().unwrap_or_else(PoisonError::into_inner) = near;
         pixels
     };
     let (seen, response) = at.pane.errors.heat.show(ui, at.notify, &heat, paint);
     if let Some((row, column)) = seen.hovered {
         let near = near.lock().unwrap_or_else(PoisonError::into_inner);
-        let error = near.as_ref().and_then(|near| near.at(row, column as usize));
+        let error = near.as_ref().filter(|(of, _)| *of == key);
+        let error = error.and_then(|(_, near)| near.at(row, column as usize));
         let text = match error {
             Some((error, steps)) => format!(
                 "row {row}, column {column}: {} ({} steps). Click to look at it everywhere",

@@ -75,30 +75,25 @@ impl At<'_> {
             .get(self.notify, key, move |cancel| own.read(cancel, |reader| make(reader, cancel)))
     }
 
-    /// What was loaded, even if something else is on its way; says why there is none.
+    /// What was loaded, once it is there; says why there is none. What was loaded for something else would
+    /// stand under a wrong name.
     pub fn shown<T>(&self, ui: &mut Ui, shown: &Shown<T>) -> Option<Arc<T>> {
         match shown {
             Shown::Failed(why) => {
                 ui.label(why);
             }
-            Shown::Working(None) => {
+            Shown::Working(_) => {
                 ui.centered_and_justified(|ui| ui.spinner());
             }
-            Shown::Ready(_) | Shown::Working(Some(_)) => {}
+            Shown::Ready(ready) => return Some(Arc::clone(ready)),
         }
-        shown.any().cloned()
+        None
     }
 
     /// The rows around what is looked at; says why there are none.
     pub fn sheet(&mut self, ui: &mut Ui) -> Option<Arc<Sheet>> {
         let sheet = self.inspection.sheet(self.notify, &self.lens, &self.facts);
-        if let Shown::Failed(why) = &sheet {
-            ui.label(why);
-        }
-        if sheet.any().is_none() {
-            ui.spinner();
-        }
-        sheet.any().cloned()
+        self.shown(ui, &sheet)
     }
 
     /// The block that is looked at, and the number of the weight in it; says why there is none.

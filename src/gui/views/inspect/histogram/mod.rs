@@ -71,7 +71,7 @@ pub fn histogram_ui(ui: &mut Ui, at: &mut At<'_>) {
         true => {
             "Each block has a scale of its own: count the block to see what its codes stand for"
         }
-        false => "Each row has a scale of its own: count the row to see what its codes stand for",
+        false => "Where rows have a scale each, count the row to see what its codes stand for",
     };
     let how = picture::How { counts_are_log: view.counts_are_log, hint };
     picture::picture_ui(ui, &histogram, how, &mut view.window, height);

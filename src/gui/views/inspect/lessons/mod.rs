@@ -117,10 +117,15 @@ impl App {
 
     /// Begins the lesson that was asked for before there was a plan.
     pub(in crate::gui) fn begin_wanted_lesson(&mut self) {
-        if self.session.analysis().is_some()
+        if let Some(analysis) = self.session.analysis()
+            && let is_stored = analysis.is_stored
             && let Some(lesson) = self.views.inspect.wanted_lesson.take()
         {
-            self.begin_lesson(lesson);
+            match is_stored {
+                // The list of lessons says what they begin with.
+                true => self.settings.view = View::Lessons,
+                false => self.begin_lesson(lesson),
+            }
         }
     }
 

@@ -148,7 +148,7 @@ fn cell_ui(
     line(52.0, bits, FontId::monospace(11.0));
     line(69.0, number(cell.value.into()), theme::strong());
     if let Some(error) = cell.error() {
-        // Half a step to either side is the width of the bar.
+        // A step to either side is the width of the bar.
         let half = f64::from(block.scale.step.abs()) * 0.5;
         let t = if half > 0.0 { (error / half).clamp(-2.0, 2.0) / 2.0 } else { 0.0 };
         let y = rect.bottom() - 9.0;
@@ -186,6 +186,6 @@ pub fn said(block: &Block, index: usize) -> String {
 fn said_of(block: &Block, index: usize) -> String {
     let error = block.cells.get(index).and_then(Cell::error);
     let error = error.map_or(String::new(), |error| format!(", error {}", significant(error)));
-    let amax = if block.amax_at == Some(index) { ". It set the scale of the block" } else { "" };
+    let amax = if block.amax_at == Some(index) { ". It is the largest of the block" } else { "" };
     format!("{}{error}{amax}", said(block, index))
 }

@@ -47,9 +47,10 @@ pub fn details_ui(ui: &mut Ui, block: &Block, index: usize) {
         let amax = block.amax_at.filter(|_| block.tile.is_block);
         if let Some(cell) = amax.and_then(|at| block.cells.get(at)) {
             let text = match amax == Some(index) {
-                true => "This weight set the scale of its block: it is the largest.".to_owned(),
+                true => "This is the largest weight of its block.".to_owned(),
                 false => {
-                    format!("The weight in column {} set the scale of the block.", cell.column)
+                    let (row, column) = (cell.row, cell.column);
+                    format!("The largest weight of the block is in row {row}, column {column}.")
                 }
             };
             caption(ui, &text);

@@ -33,8 +33,8 @@ pub fn microscope_ui(ui: &mut Ui, at: &mut At<'_>) {
     CentralPanel::default().frame(ground).show(ui, |ui| {
         caption(ui, &said(&block));
         caption(ui, match block.cells.len() <= 32 {
-            true => "In each cell, from above: the weight, its code, what that stands for, and the error, full at half a step. ▲ set the scale.",
-            false => "Colours: what each code stands for. The outlined weight set the scale.",
+            true => "In each cell, from above: the weight, its code, what that stands for, and the error, full at one step. ▲ is the largest.",
+            false => "Colours: what each code stands for. The outlined weight is the largest.",
         });
         let clicked = cells::cells_ui(ui, &block, index);
         if let Some(cell) = clicked.and_then(|index| block.cells.get(index)) {

@@ -51,7 +51,9 @@ pub fn zones_ui(painter: &Painter, theme: &Theme, regimes: &Regimes, (x, frame):
         let own = points.filter(|point| regimes.regime_of(point.x) == Some(boundary.regime));
         let (own, all) = (own.count() as u64, regimes.points.len() as u64);
         let share = percent(own, all);
-        let text = format!("{} · {share}", name(boundary.regime));
+        // Shares are those of the points.
+        let about = if regimes.every > 1 { "≈ " } else { "" };
+        let text = format!("{} · {about}{share}", name(boundary.regime));
         let galley = painter.layout_no_wrap(text, theme::small(), colour);
         let width = galley.size().x;
         let text_left = (left + 3.0).min(frame.right() - width);

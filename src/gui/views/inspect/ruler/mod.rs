@@ -92,10 +92,13 @@ fn sliders_ui(
         if codec.bits() == 8 {
             let sound = |code: &u32| !matches!(codec.class(*code), Class::NaN);
             let last = (0..=255u32 >> u8::from(codec.is_signed())).rfind(sound).unwrap_or(255);
-            let slider = Slider::new(&mut code, 1..=last);
+            let mut moved = code;
+            let slider = Slider::new(&mut moved, 0..=last);
             let name = format!("{} code", codec.name());
-            ui.add(slider.hexadecimal(2, false, true).text(name));
-        } else {
+            if ui.add(slider.hexadecimal(2, false, true).text(name)).changed() {
+                code = moved;
+            }
+        } else if real.value != 0.0 {
             // Scales that are floats move by a part of themselves.
             let mut factor = f64::from(codec.value(code)) / f64::from(real.value);
             let slider =
