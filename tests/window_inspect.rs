@@ -288,3 +288,45 @@ fn numbers_are_saved_with_what_they_are_of() {
     assert!(!done && written.is_err());
     assert!(String::from_utf8_lossy(&message).contains("no numbers"));
 }
+
+#[test]
+fn a_map_is_that_of_the_tensor_it_is_named_after() {
+    let of = |tensor: &str| {
+        let window = look_at(Source::Demo, View::Scales, nvfp4(), tensor, "0,0");
+        let mut shown = window.query_all_by_label_contains("E4M3 scales, one for");
+        shown.find_map(|node| node.accesskit_node().label()).unwrap()
+    };
+    let other = "model.layers.1.mlp.up_proj.weight";
+    let (first, second) = (of(TENSOR), of(other));
+    assert_ne!(first, second, "of one size, with other scales");
+    // Turned to in one window, the second shows no number of the first.
+    let mut window = look_at(Source::Demo, View::Scales, nvfp4(), TENSOR, "0,0");
+    let combo = window.get_by_role_and_label(eframe::egui::accesskit::Role::ComboBox, "Tensor");
+    combo.click();
+    window.run_steps(3);
+    window.event(eframe::egui::Event::Text("layers.1.mlp.up_proj".to_owned()));
+    window.run_steps(2);
+    window.key_press(Key::Enter);
+    window.step();
+    window.step();
+    assert!(window.query_all_by_label(&first).next().is_none());
+    settle(&mut window);
+    assert!(window.query_all_by_label(&second).next().is_some());
+}
+
+#[test]
+fn a_format_that_the_layout_has_no_place_for_is_shown_as_one_that_has() {
+    let recipe = Recipe::default();
+    let mut window = look_at(Source::Demo, View::Microscope, recipe, TENSOR, "3,1,0");
+    let format = Some("int4-asym-g32".parse().unwrap());
+    let focus = Focus { tensor: Some(TENSOR.to_owned()), format, ..Focus::default() };
+    window.state_mut().look_at(
+        Source::Path(DEMO.into()),
+        Look { selection: [TENSOR.to_owned()].into(), focus, ..Look::default() },
+    );
+    settle(&mut window);
+    let stamp = "int4-asym-g32 as compressed-tensors has it, tried out";
+    assert!(window.query_by_label_contains(stamp).is_some());
+    assert!(window.query_by_label_contains("Zero point").is_some());
+    assert!(window.query_by_label_contains("from the smallest to the largest").is_some());
+}

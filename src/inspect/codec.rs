@@ -234,7 +234,12 @@ impl Codec {
         if value == 0.0 {
             return Class::Zero;
         }
-        if value.abs() >= self.largest() {
+        let is_largest = match self {
+            // There is one more below zero.
+            Self::Int(_) => value >= self.largest() || value < -self.largest(),
+            _ => value.abs() >= self.largest(),
+        };
+        if is_largest {
             return Class::Largest;
         }
         let exponent = self.fields(code).into_iter().find(|f| f.kind == FieldKind::Exponent);
@@ -354,6 +359,8 @@ mod tests {
         use Class::{Infinite, Largest, NaN, Normal, Subnormal, Zero};
         let classes = [0x00, 0x01, 0x07, 0x08, 0x7E, 0x7F].map(|code| Codec::E4m3.class(code));
         assert_eq!(classes, [Zero, Subnormal, Subnormal, Normal, Largest, NaN]);
+        let classes = [0x7, 0x6, 0x8, 0x9].map(|code| Codec::Int(4).class(code));
+        assert_eq!(classes, [Largest, Normal, Largest, Normal]);
         let classes = [0x03, 0x04, 0x7B, 0x7C, 0x7D].map(|code| Codec::E5m2.class(code));
         assert_eq!(classes, [Subnormal, Normal, Largest, Infinite, NaN]);
         assert_eq!([0, 254, 255].map(|code| Codec::E8m0.class(code)), [Normal, Largest, NaN]);

@@ -12,7 +12,7 @@ use eframe::egui::{CentralPanel, Frame, Margin, Panel, ProgressBar, Ui};
 
 use self::detail::DetailView;
 use crate::gui::app::{App, Asked};
-use crate::gui::session::{Loaded, Other, Pair, Shown};
+use crate::gui::session::{Analysis, Loaded, Other, Pair, Shown};
 use crate::gui::theme::Theme;
 use crate::inspect::Overview;
 
@@ -34,6 +34,8 @@ pub struct CompareView {
 struct Run {
     number: u64,
     other: Other,
+    /// The plan it was begun with.
+    of: Option<Arc<Analysis>>,
     progress: Arc<Progress>,
 }
 
@@ -66,7 +68,9 @@ impl CompareView {
     fn begin(&mut self, other: Other) {
         self.runs += 1;
         self.selected = None;
-        self.run = Some(Run { number: self.runs, other, progress: Arc::default() });
+        // What is left of the last one would be saved in its place.
+        (self.pair, self.overview) = (Loaded::default(), Loaded::default());
+        self.run = Some(Run { number: self.runs, other, of: None, progress: Arc::default() });
     }
 }
 
@@ -86,11 +90,16 @@ pub fn compare_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
 }
 
 fn run_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, view: &mut CompareView) {
-    let Some(run) = &view.run else { return bar::empty_ui(ui) };
+    let Some(run) = &mut view.run else { return bar::empty_ui(ui) };
     let Some((source, document)) = app.session.document.clone() else { return };
     let Some(analysis) = app.session.analysis().cloned() else { return };
     let Some(device) = app.session.devices.open.clone() else { return };
     let (notify, number, other) = (&app.session.notify, run.number, run.other.clone());
+    if !Arc::ptr_eq(run.of.get_or_insert_with(|| Arc::clone(&analysis)), &analysis)
+        && outdated_ui(ui)
+    {
+        return view.begin(other);
+    }
     let pair = view
         .pair
         .get(notify, number, move |_| Pair::open((&source, &document), &analysis, &device, &other));
@@ -135,6 +144,16 @@ fn run_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked, view: &mut CompareView)
             }
         },
     );
+}
+
+/// Says that the plan is another now; whether to compare again.
+fn outdated_ui(ui: &mut Ui) -> bool {
+    ui.horizontal(|ui| {
+        let warn = Theme::of(ui).warn;
+        ui.colored_label(warn, "The plan has changed since: what is below is of the one before.");
+        ui.button("Compare again").clicked()
+    })
+    .inner
 }
 
 fn progress_ui(ui: &mut Ui, progress: &Progress) {
