@@ -58,15 +58,8 @@ impl ChunkBuffer {
     /// Gives weights, whole rows of `columns` each, zeros at the ends of their rows.
     pub fn pad_rows(&mut self, columns: usize, padded: usize) {
         let Some(weights) = self.weights() else { return };
-        let width = weights.kind.bytes();
         let rows = weights.len() / columns;
-        let bytes = rows * padded * width;
-        let mut words = vec![0u64; bytes.div_ceil(8)];
-        let into = &mut bytemuck::cast_slice_mut(&mut words)[..bytes];
-        let lines = weights.bytes.chunks_exact(columns * width);
-        for (row, line) in lines.zip(into.chunks_exact_mut(padded * width)) {
-            line[..row.len()].copy_from_slice(row);
-        }
+        let (words, bytes) = padded_rows(weights, columns, padded);
         if self.dtype == Some(Dtype::F64) {
             self.narrowed = bytemuck::cast_slice(&words)[..rows * padded].to_vec();
         } else {
@@ -90,4 +83,17 @@ impl ChunkBuffer {
         };
         Some(Weights { kind, bytes })
     }
+}
+
+/// Whole rows of `columns` weights each with zeros at their ends, as words, and how many bytes they are.
+pub fn padded_rows(weights: Weights<'_>, columns: usize, padded: usize) -> (Vec<u64>, usize) {
+    let width = weights.kind.bytes();
+    let bytes = weights.len() / columns.max(1) * padded * width;
+    let mut words = vec![0u64; bytes.div_ceil(8)];
+    let into = &mut bytemuck::cast_slice_mut(&mut words)[..bytes];
+    let lines = weights.bytes.chunks_exact(columns.max(1) * width);
+    for (row, line) in lines.zip(into.chunks_exact_mut(padded.max(1) * width)) {
+        line[..row.len()].copy_from_slice(row);
+    }
+    (words, bytes)
 }

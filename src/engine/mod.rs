@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::backend::Backend;
 
-pub use chunk::ChunkBuffer;
+pub use chunk::{ChunkBuffer, padded_rows};
 pub use error::{EngineError, advice};
 pub use group::{Encoder, Method, Nvfp4Encoder};
 pub use run::{Measured, Run, Sink, merge};

@@ -50,23 +50,9 @@ impl App {
                 let outcome = self.session.outcome.as_ref();
                 outcome.is_some_and(|outcome| !matches!(outcome, Outcome::Stopped))
             }
-            Command::FocusFilter
-            | Command::ShowMap
-            | Command::ShowTable
-            | Command::ShowProfile
-            | Command::ShowFiles
-            | Command::ShowExport
-            | Command::ShowFormats
-            | Command::ShowMicroscope
-            | Command::ShowRuler
-            | Command::ShowHistogram
-            | Command::ShowScales
-            | Command::ShowErrors
-            | Command::ShowOutliers
-            | Command::ShowRegimes
-            | Command::ShowCompare
-            | Command::ShowLessons
-            | Command::PauseMeasuring => is_open,
+            // The number types need no file.
+            Command::ShowCodecs => true,
+            Command::FocusFilter | Command::PauseMeasuring => is_open,
             Command::ToggleRecipe | Command::ToggleSize => is_open && !self.settings.view.is_wide(),
             Command::ShowExperts => is_open && self.has_experts(),
             Command::NextStep | Command::PreviousStep | Command::EndLesson => {
@@ -76,7 +62,7 @@ impl App {
             Command::CopyLink => is_open,
             Command::SaveViewCsv => is_open && self.views.inspect.has_csv(self),
             Command::SaveViewPng => is_open,
-            _ => true,
+            _ => is_open || View::shown_by(command).is_none(),
         }
     }
 
@@ -175,8 +161,7 @@ impl App {
             | Command::ShowCodecs
             | Command::ShowFiles
             | Command::ShowExport => {
-                let shown = View::ALL.into_iter().find(|view| view.command() == command);
-                self.settings.view = shown.unwrap_or_default();
+                self.settings.view = View::shown_by(command).unwrap_or_default();
             }
             Command::NextStep => self.turn_step(1),
             Command::PreviousStep => self.turn_step(-1),

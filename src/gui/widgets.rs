@@ -66,6 +66,16 @@ pub fn named(response: &Response, role: Role, name: &str) {
     response.widget_info(|| WidgetInfo::labeled(role, response.enabled(), name));
 }
 
+/// Lets a widget that has the focus keep the arrow keys, which would move the focus else.
+pub fn keep_arrows(ui: &Ui, id: egui::Id, horizontal: bool) {
+    let filter = egui::EventFilter {
+        horizontal_arrows: horizontal,
+        vertical_arrows: true,
+        ..egui::EventFilter::default()
+    };
+    ui.memory_mut(|memory| memory.set_focus_lock_filter(id, filter));
+}
+
 /// The state of something, by shape as well as by colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::coder::BlockCoder;
+use super::table::table;
 use super::{BlockScale, Cell, Sheet, Tile};
 use crate::numeric::FloatKind;
 
@@ -85,31 +86,30 @@ impl Block {
 
     /// Every weight with what is known of it, as CSV.
     pub fn csv(&self) -> String {
-        let codec = match &self.coder {
-            BlockCoder::Nvfp4(_) => super::Codec::E2m1,
-            BlockCoder::Grouped { scheme, .. } => super::Codec::of_element(scheme.element),
-        };
-        let mut text =
-            String::from("row,column,weight,code,bits,number,value,error,scale,scale_code,step\n");
+        let width = usize::from(self.coder.codec().bits());
         let scale = &self.scale;
-        for cell in &self.cells {
-            let or_nothing = |value: Option<String>| value.unwrap_or_default();
-            let width = usize::from(codec.bits());
-            text += &format!(
-                "{},{},{},{:#x},{:0width$b},{},{},{},{},{:#x},{}\n",
-                cell.row,
-                cell.column,
-                or_nothing(cell.weight.map(|weight| weight.to_string())),
-                cell.code,
-                cell.code,
-                cell.number,
-                cell.value,
-                or_nothing(cell.error().map(|error| error.to_string())),
-                scale.value,
-                scale.code,
-                scale.step,
-            );
-        }
-        text
+        let line = |cell: &Cell| {
+            let code = (format!("{:#x}", cell.code), format!("{:0width$b}", cell.code));
+            let text = |value: f32| value.to_string();
+            let of_scale = (text(scale.value), format!("{:#x}", scale.code), text(scale.step));
+            let error = cell.error().map(|error| error.to_string());
+            let values = (text(cell.number), text(cell.value), error);
+            let weight = cell.weight.map(text);
+            (cell.row, cell.column, weight, code, values, of_scale)
+        };
+        let header = [
+            "row",
+            "column",
+            "weight",
+            "code",
+            "bits",
+            "number",
+            "value",
+            "error",
+            "scale",
+            "scale_code",
+            "step",
+        ];
+        table(&header, self.cells.iter().map(line))
     }
 }

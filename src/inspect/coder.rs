@@ -42,27 +42,20 @@ impl BlockCoder {
         }
     }
 
-    /// The type of its scales.
-    pub const fn scale_codec(&self) -> Codec {
-        match self {
-            Self::Nvfp4(_) => Codec::E4m3,
-            Self::Grouped { scheme, kind, .. } => Codec::of_store(scheme.store, *kind),
-        }
-    }
-
     /// The scale that the rule gives some weights that share one, without any search.
     pub fn scale_of(&self, weights: &[f32]) -> BlockScale {
         match self {
             Self::Nvfp4(scaling) => {
                 let amax = weights.iter().fold(0f32, |amax, weight| amax.max(weight.abs()));
-                self.nvfp4_scale(scaling.block_scale(amax))
+                Self::nvfp4_scale(scaling, scaling.block_scale(amax))
             }
             Self::Grouped { scheme, kind, of_tensor } => {
                 let min = weights.iter().copied().fold(f32::INFINITY, f32::min);
                 let max = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 let first = weights.first().copied().unwrap_or(0.0);
                 let extent = Extent::new(min, max, || first);
-                self.grouped_scale(of_tensor.unwrap_or_else(|| (scheme.rule)(extent, *kind)))
+                let group = of_tensor.unwrap_or_else(|| (scheme.rule)(extent, *kind));
+                Self::grouped_scale(scheme, *kind, group)
             }
         }
     }
@@ -70,35 +63,37 @@ impl BlockCoder {
     /// The scale that is stored as `code`, with the zero point of another.
     pub fn scale_at(&self, code: u32, zero_point: Option<i8>) -> BlockScale {
         match self {
-            Self::Nvfp4(_) => self.nvfp4_scale(code as u8),
-            Self::Grouped { .. } => self.grouped_scale(GroupScale {
-                scale: self.scale_codec().value(code),
-                zero_point: zero_point.unwrap_or(0),
-            }),
+            Self::Nvfp4(scaling) => Self::nvfp4_scale(scaling, code as u8),
+            Self::Grouped { scheme, kind, .. } => {
+                let scale = Codec::of_store(scheme.store, *kind).value(code);
+                let group = GroupScale { scale, zero_point: zero_point.unwrap_or(0) };
+                Self::grouped_scale(scheme, *kind, group)
+            }
         }
     }
 
-    fn nvfp4_scale(&self, code: u8) -> BlockScale {
-        let (global, step) = match self {
-            Self::Nvfp4(scaling) => {
-                let divides = scaling.rule == Rule::CompressedTensors;
-                (Some((scaling.global_scale, divides)), scaling.step(code))
-            }
-            Self::Grouped { .. } => (None, Codec::E4m3.value(code.into())),
-        };
+    /// An NVFP4 block scale under the global scale of a tensor.
+    pub(super) fn nvfp4_scale(scaling: &Scaling, code: u8) -> BlockScale {
         let value = Codec::E4m3.value(code.into());
-        BlockScale { codec: Codec::E4m3, code: code.into(), value, global, zero_point: None, step }
+        BlockScale {
+            codec: Codec::E4m3,
+            code: code.into(),
+            value,
+            global: Some((scaling.global_scale, scaling.rule == Rule::CompressedTensors)),
+            zero_point: None,
+            step: scaling.step(code),
+        }
     }
 
-    fn grouped_scale(&self, group: GroupScale) -> BlockScale {
-        let codec = self.scale_codec();
-        let has_zero_points = matches!(self, Self::Grouped { scheme, .. } if scheme.zero_points);
+    /// The scale of a group of weights of `kind`.
+    pub(super) fn grouped_scale(scheme: &Scheme, kind: FloatKind, group: GroupScale) -> BlockScale {
+        let codec = Codec::of_store(scheme.store, kind);
         BlockScale {
             codec,
             code: codec.encode(group.scale),
             value: group.scale,
             global: None,
-            zero_point: has_zero_points.then_some(group.zero_point),
+            zero_point: scheme.zero_points.then_some(group.zero_point),
             step: group.scale,
         }
     }

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::median::median;
 use super::table::table;
 use crate::plan::{Entry, Plan};
 use crate::stats::TensorStats;
@@ -208,27 +209,16 @@ fn robust_z(values: &[Option<f64>]) -> Vec<Option<f64>> {
         if others.len() < 3 {
             return None;
         }
-        let median = median(&mut others);
-        others.iter_mut().for_each(|other| *other = (*other - median).abs());
+        let middle = median(&mut others)?;
+        others.iter_mut().for_each(|other| *other = (*other - middle).abs());
         let mean = others.iter().sum::<f64>() / others.len() as f64;
-        let mad = self::median(&mut others);
+        let mad = median(&mut others)?;
         let spread = if mad > 0.0 { 1.4826 * mad } else { 1.2533 * mean };
         // Sums of the same numbers in another order differ in their last digits, which is nothing odd.
-        let is_near = (value - median).abs() <= 1e-9 * median.abs();
-        Some(if is_near { 0.0 } else { (value - median) / spread })
+        let is_near = (value - middle).abs() <= 1e-9 * middle.abs();
+        Some(if is_near { 0.0 } else { (value - middle) / spread })
     };
     values.iter().enumerate().map(z).collect()
-}
-
-/// The middle of some finite numbers, of which there is one; of an even count the mean of the two.
-fn median(numbers: &mut [f64]) -> f64 {
-    let half = numbers.len() / 2;
-    let is_even = numbers.len().is_multiple_of(2);
-    let (below, middle, _) = numbers.select_nth_unstable_by(half, f64::total_cmp);
-    match is_even {
-        true => f64::midpoint(below.iter().copied().fold(f64::NEG_INFINITY, f64::max), *middle),
-        false => *middle,
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! [`Sheet`]s of it, rows with all that is known of them; everything else here is made from sheets.
 
 mod against;
+mod amax;
 mod block;
 mod codec;
 mod coder;

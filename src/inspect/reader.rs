@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::amax::{amax_of, kind_of};
 use super::matrix::{Matrix, Origin};
 use super::{InspectError, Sheet, Tile};
 use crate::backend::{Backend, Weights};
@@ -51,7 +52,7 @@ impl<'a> Reader<'a> {
         let mut amax = reader.matrix.known_amax.unwrap_or(0.0);
         let unknown = if reader.matrix.known_amax.is_some() { &[][..] } else { group };
         for member in unknown {
-            let found = reader.amax_of(member, cancel)?;
+            let found = amax_of(reader.matrix.checkpoint, member, backend, cancel)?;
             if !found.is_finite() {
                 let name = &member.name;
                 reader.refused = Some(format!(
@@ -63,23 +64,10 @@ impl<'a> Reader<'a> {
         }
         let kinds = group.iter().filter_map(Tensor::float_kind);
         let group_kind = kinds.reduce(|a, b| if a == b { a } else { FloatKind::F32 });
-        let kind = tensor.float_kind().unwrap_or(FloatKind::F32);
+        let kind = kind_of(tensor);
         let encoder = Encoder::new(*method, group_kind.unwrap_or(kind), kind, amax);
         (reader.group_amax, reader.encoder) = (Some(amax), Some(encoder));
         Ok(reader)
-    }
-
-    fn amax_of(&self, tensor: &Tensor, cancel: &AtomicBool) -> Result<f32, InspectError> {
-        let mut buffer = ChunkBuffer::default();
-        let mut amax = 0u32;
-        let kind = tensor.float_kind().unwrap_or(FloatKind::F32);
-        for range in steps(tensor.len(), 4 * SHEET_WEIGHTS) {
-            check(cancel)?;
-            buffer.read(self.matrix.checkpoint, tensor, range)?;
-            let Some(weights) = buffer.weights() else { continue };
-            amax = amax.max(self.backend.amax(weights)?);
-        }
-        Ok(kind.widen(amax))
     }
 
     /// Reads rows, and those that have to be read with them.
@@ -152,7 +140,7 @@ impl<'a> Reader<'a> {
         if self.encoder.is_none() {
             return Ok(None);
         }
-        let kind = tensor.float_kind().unwrap_or(FloatKind::F32);
+        let kind = kind_of(tensor);
         let (width, length) = (kind.bytes(), numbers.len() * kind.bytes());
         let mut words = vec![0u64; length.div_ceil(8)];
         let bytes = &mut bytemuck::cast_slice_mut(&mut words)[..length];

@@ -97,22 +97,6 @@ impl Ruler {
         let errors = self.ticks.iter().map(|tick| f64::from(tick.value) - f64::from(tick.weight));
         errors.map(|error| error * error).sum()
     }
-
-    /// Marks, tie points and weights, as CSV.
-    pub fn csv(&self) -> String {
-        let mut text = String::from("kind,code,position,value,tie\n");
-        for mark in &self.marks {
-            text += &format!("mark,{:#x},{},{},\n", mark.code, mark.value, mark.value);
-        }
-        for tie in &self.ties {
-            text += &format!("tie,,{tie},,\n");
-        }
-        for tick in &self.ticks {
-            text +=
-                &format!("weight,{:#x},{},{},{:?}\n", tick.code, tick.weight, tick.value, tick.tie);
-        }
-        text
-    }
 }
 
 /// How a weight lies among marks, which are sorted, and the tie points between them.

@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::codec::Codec;
+use super::coder::BlockCoder;
 use super::{InspectError, Matrix};
 use crate::backend::{Backend, Weights};
-use crate::format::nvfp4::{BLOCK_LEN, Rule};
-use crate::format::{Element, GroupScale, Scope, SmallFloatTies};
+use crate::format::Scope;
+use crate::format::nvfp4::BLOCK_LEN;
 use crate::numeric::FloatKind;
 use crate::quantized::Chunk;
 
@@ -116,18 +117,7 @@ impl Sheet {
 
     /// The type of the codes.
     pub fn codec(&self) -> Option<Codec> {
-        Some(match self.chunk.as_ref()? {
-            Chunk::Nvfp4 { .. } => Codec::E2m1,
-            Chunk::Grouped { scheme, .. } => Codec::of_element(scheme.element),
-        })
-    }
-
-    /// What its codes are, as the arithmetic has it.
-    pub fn element(&self) -> Option<Element> {
-        Some(match self.chunk.as_ref()? {
-            Chunk::Nvfp4 { .. } => Element::E2m1(SmallFloatTies::Even),
-            Chunk::Grouped { scheme, .. } => scheme.element,
-        })
+        Some(BlockCoder::of(self.chunk.as_ref()?).codec())
     }
 
     /// Which weights share a scale; `None` without codes.
@@ -174,34 +164,16 @@ impl Sheet {
     /// The scale of a weight.
     pub fn scale(&self, row: u64, column: usize) -> Option<BlockScale> {
         let place = self.place(row, column)?;
-        match self.chunk.as_ref()? {
+        Some(match self.chunk.as_ref()? {
             Chunk::Nvfp4 { scales, scaling, .. } => {
-                let code = *scales.get(place / BLOCK_LEN)?;
-                let divides = scaling.rule == Rule::CompressedTensors;
-                Some(BlockScale {
-                    codec: Codec::E4m3,
-                    code: code.into(),
-                    value: Codec::E4m3.value(code.into()),
-                    global: Some((scaling.global_scale, divides)),
-                    zero_point: None,
-                    step: scaling.step(code),
-                })
+                BlockCoder::nvfp4_scale(scaling, *scales.get(place / BLOCK_LEN)?)
             }
             Chunk::Grouped { scales, scheme, kind, .. } => {
                 let local = (row - self.rows.start) as usize;
                 let index = scheme.scope.index(local, column, self.columns);
-                let GroupScale { scale, zero_point } = *scales.get(index)?;
-                let codec = Codec::of_store(scheme.store, *kind);
-                Some(BlockScale {
-                    codec,
-                    code: codec.encode(scale),
-                    value: scale,
-                    global: None,
-                    zero_point: scheme.zero_points.then_some(zero_point),
-                    step: scale,
-                })
+                BlockCoder::grouped_scale(scheme, *kind, *scales.get(index)?)
             }
-        }
+        })
     }
 }
 

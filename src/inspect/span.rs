@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use super::Sheet;
-use crate::format::{GroupScale, Scope, nvfp4};
-use crate::quantized::Chunk;
+use super::{BlockCoder, Sheet};
+use crate::format::Scope;
 
 /// Which numbers are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,18 +95,6 @@ impl Sheet {
     /// What a code would stand for under the scale of a weight; rounded once to f32, as the kernels do.
     pub fn value_of(&self, row: u64, column: usize, code: u32) -> Option<f32> {
         let scale = self.scale(row, column)?;
-        Some(match self.chunk.as_ref()? {
-            Chunk::Nvfp4 { .. } => nvfp4::decode(code as u8, scale.step),
-            Chunk::Grouped { scheme, .. } => {
-                // Whole numbers are extended by their sign, as they are in a chunk.
-                let number = self.codec()?.value(code);
-                let code = match self.codec()? {
-                    super::Codec::Int(_) => (number as i8).cast_unsigned(),
-                    _ => code as u8,
-                };
-                let zero_point = scale.zero_point.unwrap_or(0);
-                scheme.decode(code, GroupScale { scale: scale.value, zero_point })
-            }
-        })
+        Some(BlockCoder::of(self.chunk.as_ref()?).decode(code, &scale))
     }
 }

@@ -102,6 +102,12 @@ impl Lens {
         })
     }
 
+    /// The same, with the largest magnitude that was found when the matrix was looked at first: what is read
+    /// of it then need not find it again.
+    pub fn knowing(self, facts: &Facts) -> Self {
+        Self { known_amax: self.known_amax.or(facts.group_amax), ..self }
+    }
+
     /// Stands for what is read: the tensor, the format, the device; and what is made of it.
     pub fn key(&self, what: impl Hash) -> u64 {
         let mut hasher = DefaultHasher::new();

@@ -1,5 +1,6 @@
 //! What fills the middle of the window. One file a view; what a view remembers is plain data.
 
+mod cursor;
 pub mod export;
 mod files;
 pub mod inspect;
@@ -148,6 +149,11 @@ impl View {
     /// The command that shows it.
     pub const fn command(self) -> Command {
         self.said().2
+    }
+
+    /// The view that a command shows.
+    pub fn shown_by(command: Command) -> Option<Self> {
+        Self::ALL.into_iter().find(|view| view.command() == command)
     }
 
     /// Whether it looks into one tensor.

@@ -6,8 +6,9 @@ use super::{FormatCell, FormatSums};
 use crate::backend::{Backend, Weights};
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::dialect::{Output, Part};
-use crate::engine::{ChunkBuffer, Encoder, Method, steps};
+use crate::engine::{ChunkBuffer, Encoder, Method, padded_rows, steps};
 use crate::format::{Format, ScaleDtype};
+use crate::inspect::amax::{amax_of, kind_of};
 use crate::inspect::compare::multiple;
 use crate::inspect::matrix::{Matrix, Origin, entry_of, group_of};
 use crate::inspect::reader::{SHEET_WEIGHTS, check};
@@ -95,15 +96,7 @@ impl Amaxes {
         (backend, cancel): (&dyn Backend, &AtomicBool),
     ) -> Result<Self, InspectError> {
         let of = |tensor: &Tensor| -> Result<(f32, FloatKind), InspectError> {
-            let kind = tensor.float_kind().unwrap_or(FloatKind::F32);
-            let (mut buffer, mut amax) = (ChunkBuffer::default(), 0);
-            for range in steps(tensor.len(), 4 * SHEET_WEIGHTS) {
-                check(cancel)?;
-                buffer.read(checkpoint, tensor, range)?;
-                let Some(weights) = buffer.weights() else { continue };
-                amax = backend.amax(weights)?.max(amax);
-            }
-            Ok((kind.widen(amax), kind))
+            Ok((amax_of(checkpoint, tensor, backend, cancel)?, kind_of(tensor)))
         };
         let own = of(&entry.member.tensor)?;
         let mut group = own;
@@ -164,10 +157,13 @@ impl Trial {
         backend: &dyn Backend,
     ) -> Result<(), InspectError> {
         let Ok(encoder) = &self.encoder else { return Ok(()) };
-        let mut padded = Vec::new();
-        let (weights, columns) = match self.columns {
-            Some(length) => (filled_up(weights, columns, length, &mut padded), length),
-            None => (weights, columns),
+        let padded = self.columns.map(|length| padded_rows(weights, columns, length));
+        let (weights, columns) = match (&padded, self.columns) {
+            (Some((words, bytes)), Some(length)) => {
+                let bytes = &bytemuck::cast_slice(words)[..*bytes];
+                (Weights { kind: weights.kind, bytes }, length)
+            }
+            _ => (weights, columns),
         };
         let errors = match encoder {
             Encoder::Nvfp4(encoder) => backend.nvfp4_quantize(weights, &encoder.tables)?.errors,
@@ -176,25 +172,6 @@ impl Trial {
         self.errors.merge(&errors);
         Ok(())
     }
-}
-
-/// Rows with zeros at their ends.
-fn filled_up<'w>(
-    weights: Weights<'w>,
-    columns: usize,
-    length: usize,
-    words: &'w mut Vec<u64>,
-) -> Weights<'w> {
-    let width = weights.kind.bytes();
-    let rows = weights.len() / columns.max(1);
-    let bytes = rows * length * width;
-    words.resize(bytes.div_ceil(8), 0);
-    let into = &mut bytemuck::cast_slice_mut(words)[..bytes];
-    let lines = weights.bytes.chunks_exact(columns * width);
-    for (row, line) in lines.zip(into.chunks_exact_mut(length * width)) {
-        line[..row.len()].copy_from_slice(row);
-    }
-    Weights { kind: weights.kind, bytes: into }
 }
 
 /// Bytes of all that a format stores for a tensor.

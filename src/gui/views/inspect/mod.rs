@@ -6,7 +6,6 @@ mod bar;
 mod codecs;
 mod colours;
 mod compare;
-mod cursor;
 mod errors;
 mod experts;
 mod formats;
@@ -238,6 +237,7 @@ fn pane_ui(
             return;
         }
     };
+    let lens = lens.knowing(&facts);
     inspection.go_to_found(notify, &lens);
     let focus = &mut inspection.focus;
     if let Some(block) = focus.wanted.take() {

@@ -110,10 +110,8 @@ impl At<'_> {
         }
         let sheet = self.sheet(ui)?;
         let focus = &mut self.inspection.focus;
-        let block = Block::of(&sheet, focus.row, focus.column);
-        let Some(block) = block else {
-            // Its rows are on their way.
-            ui.ctx().request_repaint();
+        let Some(block) = Block::of(&sheet, focus.row, focus.column) else {
+            ui.label("There are no weights in it.");
             return None;
         };
         if std::mem::take(&mut self.pane.to_amax)
@@ -125,7 +123,7 @@ impl At<'_> {
         Some((block, index))
     }
 
-    /// Shows an element of a shared type: a value in words, where it is read aloud.
+    /// What pictures of it say of themselves.
     pub fn stamp(&self) -> String {
         super::saved::stamp(&self.facts)
     }

@@ -1,11 +1,13 @@
 //! The map by keys: a cursor that arrows move.
 
-use eframe::egui::{EventFilter, Id, Key, Modifiers, Role, Sense, Ui, WidgetInfo};
+use eframe::egui::{Id, Key, Modifiers, Role, Sense, Ui, WidgetInfo};
 
 use super::act::{Act, How};
 use super::cells;
 use super::grid::{Grid, Seen};
 use super::placed::Placed;
+use crate::gui::views::cursor::moved;
+use crate::gui::widgets::keep_arrows;
 
 impl Grid<'_> {
     /// The map takes keys as one widget, and says where its cursor is.
@@ -13,12 +15,7 @@ impl Grid<'_> {
         let response = ui.interact(place.body, keyboard(ui), Sense::FOCUSABLE);
         seen.has_focus = response.has_focus();
         if seen.has_focus {
-            let filter = EventFilter {
-                horizontal_arrows: true,
-                vertical_arrows: true,
-                ..EventFilter::default()
-            };
-            ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, filter));
+            keep_arrows(ui, response.id, true);
             self.keys_pressed(ui, place, seen);
         }
         let (r, c) = seen.cursor.unwrap_or(self.cursor);
@@ -37,28 +34,14 @@ impl Grid<'_> {
         if rows == 0 || columns == 0 {
             return;
         }
-        let (mut r, mut c) = (self.cursor.0.min(rows - 1), self.cursor.1.min(columns - 1));
-        let before = (r, c);
+        let ends = [(Key::End, 0, columns as isize), (Key::Home, 0, -(columns as isize))];
+        let to = moved(ui, self.cursor, (rows, columns), &ends);
+        if let Some(to) = to {
+            seen.cursor = Some(to);
+            ui.scroll_to_rect(place.with_names(place.cell(to)), None);
+        }
         let pressed = |key| ui.input(|input| input.key_pressed(key));
-        for (key, down, right) in [
-            (Key::ArrowDown, 1, 0),
-            (Key::ArrowUp, -1, 0),
-            (Key::ArrowRight, 0, 1),
-            (Key::ArrowLeft, 0, -1),
-            (Key::PageDown, 10, 0),
-            (Key::PageUp, -10, 0),
-            (Key::End, 0, columns as isize),
-            (Key::Home, 0, -(columns as isize)),
-        ] {
-            if pressed(key) {
-                r = r.saturating_add_signed(down).min(rows - 1);
-                c = c.saturating_add_signed(right).min(columns - 1);
-            }
-        }
-        if (r, c) != before {
-            seen.cursor = Some((r, c));
-            ui.scroll_to_rect(place.with_names(place.cell((r, c))), None);
-        }
+        let (r, c) = to.unwrap_or((self.cursor.0.min(rows - 1), self.cursor.1.min(columns - 1)));
         let Some(row) = self.sheet.cell(r, c) else { return };
         let modifiers = ui.input(|input| input.modifiers);
         match self.sheet.experts_in(row) {

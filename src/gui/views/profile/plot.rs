@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use eframe::egui::{
-    Color32, CornerRadius, CursorIcon, EventFilter, Key, Rangef, Rect, Response, Sense, Shape,
-    Stroke, Ui, WidgetInfo, pos2,
+    Color32, CornerRadius, CursorIcon, Key, Rangef, Rect, Response, Sense, Shape, Stroke, Ui,
+    WidgetInfo, pos2,
 };
 use egui_plot::{
     AxisHints, GridInput, GridMark, LineStyle, Plot, PlotPoint, PlotPoints, PlotTransform,
@@ -13,6 +13,7 @@ use egui_plot::{
 use super::lines::{Point, Profile, rounded};
 use crate::gui::theme::{self, Theme};
 use crate::gui::views::map::tooltip_of;
+use crate::gui::widgets::keep_arrows;
 use crate::report::{Column, linear_ticks, log_ticks, tick_text};
 
 /// A number as a place on the axis.
@@ -174,8 +175,7 @@ fn step(
     if !response.has_focus() {
         return;
     }
-    let filter = EventFilter { vertical_arrows: true, ..EventFilter::default() };
-    ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, filter));
+    keep_arrows(ui, response.id, false);
     let presses = |key| ui.input(|input| input.num_presses(key)) as f64;
     let steps = presses(Key::ArrowUp) - presses(Key::ArrowDown);
     if steps != 0.0 {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use eframe::egui::{EventFilter, Id, Key, Modifiers, Ui};
+use eframe::egui::{Id, Key, Modifiers, Ui};
 
 use super::TableView;
 use crate::gui::app::App;
 use crate::gui::session::Analysis;
+use crate::gui::widgets::keep_arrows;
 use crate::report::Row;
 
 /// Notices what was selected in other views, and brings it on screen, once.
@@ -93,8 +94,7 @@ pub fn keys(app: &mut App, ui: &Ui, id: Id) {
     if !ui.memory(|memory| memory.has_focus(id)) || lines == 0 {
         return;
     }
-    let filter = EventFilter { vertical_arrows: true, ..EventFilter::default() };
-    ui.memory_mut(|memory| memory.set_focus_lock_filter(id, filter));
+    keep_arrows(ui, id, false);
     let view = &mut app.views.table;
     let cursor = view.cursor.unwrap_or(0).min(lines - 1);
     if let Some((to, extends)) = moved(ui, view, cursor, lines) {

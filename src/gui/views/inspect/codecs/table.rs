@@ -1,12 +1,13 @@
 //! All codes of a type in a table.
 
 use eframe::egui::{
-    Align2, CornerRadius, EventFilter, FontId, Key, Rect, Role, Sense, Stroke, StrokeKind, Ui,
-    Vec2, WidgetInfo, pos2, vec2,
+    Align2, CornerRadius, FontId, Key, Rect, Role, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo,
+    pos2, vec2,
 };
 
 use super::colours;
 use crate::gui::theme::{self, Theme};
+use crate::gui::widgets::keep_arrows;
 use crate::inspect::{Class, Codec};
 
 /// Draws it; the code that was chosen.
@@ -78,12 +79,7 @@ pub fn table_ui(ui: &mut Ui, codec: Codec, chosen: u32) -> Option<u32> {
         }
     }
     if response.has_focus() {
-        let filter = EventFilter {
-            horizontal_arrows: true,
-            vertical_arrows: true,
-            ..EventFilter::default()
-        };
-        ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, filter));
+        keep_arrows(ui, response.id, true);
         let steps = [
             (Key::ArrowRight, 1),
             (Key::ArrowLeft, -1),

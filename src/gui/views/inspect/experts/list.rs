@@ -2,12 +2,12 @@
 
 use eframe::egui::{Button, Grid, RichText, ScrollArea, Ui, vec2};
 
-use super::super::cursor::At;
 use super::map::{said, z_text};
 use super::sheet::{Part, Sheet};
 use crate::gui::app::{App, Asked};
 use crate::gui::theme::{self, Theme};
 use crate::gui::views::View;
+use crate::gui::views::cursor::At;
 use crate::gui::widgets::{caption, heading};
 use crate::inspect::ODD;
 use crate::units::significant;

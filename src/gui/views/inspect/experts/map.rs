@@ -5,9 +5,9 @@ use eframe::egui::{
     WidgetInfo, pos2, vec2,
 };
 
-use super::super::cursor::{At, walk};
 use super::sheet::Part;
 use crate::gui::theme::{self, Theme};
+use crate::gui::views::cursor::{At, walk};
 use crate::gui::widgets::caption;
 use crate::inspect::{ExpertCell, ODD};
 use crate::units::significant;

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use eframe::egui::{CentralPanel, Frame, Margin, Panel, Ui};
 
 use self::sheet::Sheet;
-use super::cursor::At;
 use crate::gui::app::{App, Asked};
 use crate::gui::session::{Analysis, Loaded, Session, Shown, Tables};
 use crate::gui::theme::Theme;
+use crate::gui::views::cursor::At;
 use crate::gui::widgets::{caption, choices, segments};
 use crate::inspect::{ExpertGrid, ExpertStatistic, ODD};
 use crate::units::count;

@@ -5,10 +5,10 @@ use eframe::egui::{
     Ui, Vec2, WidgetInfo, pos2, vec2,
 };
 
-use super::super::cursor::{At, walk};
 use super::sheet::{Sheet, SheetRow};
 use crate::format::Format;
 use crate::gui::theme::{self, Theme};
+use crate::gui::views::cursor::{At, walk};
 use crate::units::{bytes, count, significant};
 
 /// Height of the names of formats.

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use eframe::egui::{CentralPanel, Frame, Panel, ProgressBar, Ui};
 
 use self::sheet::Sheet;
-use super::cursor::At;
 use crate::gui::app::{App, Asked};
 use crate::gui::panels::{self, Wish};
 use crate::gui::session::{Loaded, Session, Shown, Trials};
 use crate::gui::theme::Theme;
+use crate::gui::views::cursor::At;
 use crate::gui::widgets::{caption, segments};
 use crate::inspect::FormatMatrix;
 use crate::recipe::Action;

@@ -1,12 +1,13 @@
 //! The weights of a block, a cell each: as much of each as there is room for.
 
 use eframe::egui::{
-    Align2, CornerRadius, EventFilter, FontId, Painter, Pos2, Rect, Role, Sense, Stroke,
-    StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
+    Align2, CornerRadius, FontId, Painter, Pos2, Rect, Role, Sense, Stroke, StrokeKind, Ui, Vec2,
+    WidgetInfo, pos2, vec2,
 };
 
 use super::super::colours;
 use crate::gui::theme::{self, Theme};
+use crate::gui::widgets::keep_arrows;
 use crate::inspect::{Block, Cell};
 use crate::units::significant;
 
@@ -81,12 +82,7 @@ pub fn cells_ui(ui: &mut Ui, block: &Block, chosen: usize) -> Option<usize> {
         response.request_focus();
     }
     if response.has_focus() {
-        let filter = EventFilter {
-            horizontal_arrows: true,
-            vertical_arrows: true,
-            ..EventFilter::default()
-        };
-        ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, filter));
+        keep_arrows(ui, response.id, true);
     }
     let said = said(block, chosen);
     response.widget_info(|| WidgetInfo {
