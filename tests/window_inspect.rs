@@ -284,6 +284,20 @@ fn numbers_are_saved_with_what_they_are_of() {
         let (_, numbers, _) = save(view, &format!("{view}.csv"));
         assert!(numbers.unwrap().lines().count() > 100, "{view}");
     }
+    let refused: [(&[&str], &str); 3] = [
+        (&["--view", "ruler", "--select", "no.such"], "there is no tensor \"no.such\""),
+        (&["--view", "ruler", "--select", TENSOR, "--expert", "9"], "there is no expert 9"),
+        (&["--view", "compare", "--compare", "/no/such"], "/no/such"),
+    ];
+    for (arguments, said) in refused {
+        let picture = place.path().join("none.png");
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_quantscope"));
+        program.arg("--demo").args(arguments).arg("--screenshot").arg(&picture);
+        let output = program.output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && message.contains(said), "{message}");
+        assert!(!picture.exists());
+    }
     let (done, written, message) = save("lessons", "lessons.csv");
     assert!(!done && written.is_err());
     assert!(String::from_utf8_lossy(&message).contains("no numbers"));

@@ -90,7 +90,7 @@ pub fn screenshot(wanted: &Screenshot, file: &Path) -> Result<(), NotShown> {
         std::thread::sleep(Duration::from_millis(2));
         harness.step();
     }
-    if let Some(why) = refusal(harness.state()) {
+    if let Some(why) = refusal(harness.state(), wanted) {
         return Err(NotShown::Refused(why));
     }
     harness.run_steps(LAST_FRAMES);
@@ -150,12 +150,17 @@ impl App {
 }
 
 /// What keeps a view from being what it should be.
-fn refusal(app: &App) -> Option<String> {
+fn refusal(app: &App, wanted: &Screenshot) -> Option<String> {
     let opening = app.session.open_error.as_ref().map(|(_, why)| why.clone());
     opening.or_else(|| app.session.planning.refused.clone()).or_else(|| {
         let analysis = app.session.analysis()?;
         let is_unknown = |name: &&String| !analysis.by_name.contains_key(*name);
-        let unknown = app.session.selection.iter().find(is_unknown)?;
-        Some(format!("there is no tensor {unknown:?}; --dry-run lists them all"))
+        // Of those that the window has now it has left out what is not there.
+        match wanted.look.selection.iter().find(is_unknown) {
+            Some(unknown) => {
+                Some(format!("there is no tensor {unknown:?}; --dry-run lists them all"))
+            }
+            None => app.view_failure().map(str::to_owned),
+        }
     })
 }

@@ -226,6 +226,11 @@ impl Inspection {
         self.facts.ready().filter(|facts| Some(&facts.subject) == self.focus.subject().as_ref())
     }
 
+    /// Why it cannot be looked at.
+    pub fn failure(&self) -> Option<&str> {
+        self.facts.failure()
+    }
+
     /// The rows that were read last.
     pub fn known_sheet(&self) -> Option<&Sheet> {
         self.sheet.ready()

@@ -70,6 +70,12 @@ impl<T: Send + Sync + 'static> Loaded<T> {
         self.current().cloned()
     }
 
+    /// Why what was asked for last cannot be made.
+    pub fn failure(&self) -> Option<&str> {
+        let made = self.made.as_ref().filter(|(made, _)| *made == self.wanted);
+        made.and_then(|(_, made)| made.as_ref().err()).map(String::as_str)
+    }
+
     fn current(&self) -> Option<&Arc<T>> {
         let made = self.made.as_ref().filter(|(made, _)| *made == self.wanted);
         made.and_then(|(_, made)| made.as_ref().ok())
@@ -117,6 +123,7 @@ mod tests {
         assert_eq!(loaded.ready(), None, "3 is not what is asked for now");
         assert!(matches!(settled(&mut loaded, 4), Shown::Ready(value) if *value == 4));
         assert!(matches!(settled(&mut loaded, 7), Shown::Failed(why) if why == "no 7"));
+        assert_eq!((loaded.failure(), loaded.ready()), (Some("no 7"), None));
         assert!(!loaded.is_busy());
     }
 }

@@ -111,6 +111,15 @@ impl App {
         self.can(view.command()).then_some(view)
     }
 
+    /// Why the view that is shown has nothing to show.
+    pub(in crate::gui) fn view_failure(&self) -> Option<&str> {
+        match self.settings.view {
+            View::Compare => self.views.inspect.compare.failure(),
+            view if view.inspects() => self.session.inspection.failure(),
+            _ => None,
+        }
+    }
+
     /// Whether there are experts to compare.
     pub(in crate::gui) fn has_experts(&self) -> bool {
         self.session.analysis().is_some_and(|analysis| analysis.has_experts)

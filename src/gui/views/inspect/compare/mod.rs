@@ -57,6 +57,11 @@ impl CompareView {
         self.overview.ready().is_some()
     }
 
+    /// Why there is nothing to compare.
+    pub fn failure(&self) -> Option<&str> {
+        self.pair.failure().or_else(|| self.overview.failure())
+    }
+
     /// The checkpoint that is compared with.
     pub fn path(&self) -> Option<&Path> {
         match self.run.as_ref().map(|run| &run.other) {
