@@ -61,10 +61,7 @@ impl Backend for Cpu {
         weights: Weights<'_>,
         tables: &Nvfp4Tables,
     ) -> Result<Quantized, BackendError> {
-        let (codes, scales) = dispatch!(weights, nvfp4_quantize::nvfp4_quantize, tables);
-        let chunk = Nvfp4Chunk { codes: &codes, scales: &scales };
-        let (sums, errors) = self.nvfp4_errors(weights, chunk, tables)?;
-        Ok(Quantized { codes, scales, weights: sums, errors })
+        Ok(dispatch!(weights, nvfp4_quantize::nvfp4_quantize, tables))
     }
 
     fn nvfp4_dequantize(

@@ -1,63 +1,72 @@
 use multiversion::multiversion;
 
 use super::nvfp4_search::nvfp4_search;
-use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Scaling};
-use crate::format::{Nvfp4Tables, SCALE_CODES};
+use super::sums::{Part, Sums, widen};
+use crate::backend::Quantized;
+use crate::format::Nvfp4Tables;
+use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Scaling, encode_and_round};
 use crate::numeric::SourceFloat;
 
-/// Thresholds of one scale code in the weights' own width.
-type CodeStarts<F> = [<F as SourceFloat>::Bits; 7];
+/// Blocks whose scales are found before their codes, so that both loops vectorise.
+const TOGETHER: usize = 64;
 
-/// Packed codes and block scales of whole blocks. Twin of `shaders/nvfp4_quantize.wgsl`.
-pub fn nvfp4_quantize<F: SourceFloat>(weights: &[F], tables: &Nvfp4Tables) -> (Vec<u8>, Vec<u8>) {
+/// Packed codes and block scales of whole blocks, and sums over them. Twin of
+/// `shaders/nvfp4_quantize.wgsl`.
+pub fn nvfp4_quantize<F: SourceFloat>(weights: &[F], tables: &Nvfp4Tables) -> Quantized {
     let blocks = weights.as_chunks::<BLOCK_LEN>().0;
     let mut codes = vec![0; blocks.len() * BLOCK_BYTES];
-    let searched = tables.search.as_ref().map(|search| nvfp4_search(weights, search));
-    let are_known = searched.is_some();
-    let mut scales = searched.unwrap_or_else(|| vec![0; blocks.len()]);
-    let code_starts: Vec<CodeStarts<F>> = tables.code_starts.iter().map(narrow::<F>).collect();
-    quantize_blocks(
-        blocks,
-        code_starts.as_slice().try_into().expect("the tables hold every scale code"),
-        (&tables.scaling, are_known),
-        codes.as_chunks_mut::<BLOCK_BYTES>().0,
-        &mut scales,
-    );
-    (codes, scales)
+    let scaling = &tables.scaling;
+    let mut scales = match &tables.search {
+        Some(search) => nvfp4_search(weights, search),
+        None => vec![0; blocks.len()],
+    };
+    let mut sums = Sums::new(F::KIND, F::KIND.pattern(scaling.amax));
+    let packed = codes.as_chunks_mut::<BLOCK_BYTES>().0;
+    let groups = blocks.chunks(TOGETHER).zip(packed.chunks_mut(TOGETHER));
+    for ((blocks, codes), scales) in groups.zip(scales.chunks_mut(TOGETHER)) {
+        if tables.search.is_none() {
+            find_scales(blocks, scaling, scales);
+        }
+        quantize_blocks(blocks, scaling, scales, codes, &mut sums);
+    }
+    Quantized { codes, scales, weights: sums.weight_sums(), errors: sums.error_sums() }
 }
 
-fn narrow<F: SourceFloat>(starts: &[u32; 7]) -> CodeStarts<F> {
-    starts.map(|start| start.try_into().unwrap_or(F::UNREACHABLE))
+#[multiversion(targets = "simd")]
+fn find_scales<F: SourceFloat>(blocks: &[[F; BLOCK_LEN]], scaling: &Scaling, scales: &mut [u8]) {
+    let mut amaxes = [0.0; TOGETHER];
+    for (amax, block) in amaxes.iter_mut().zip(blocks) {
+        let mut largest = F::Bits::default();
+        for weight in block {
+            largest = largest.max(weight.magnitude());
+        }
+        *amax = F::from_magnitude(largest).to_f32();
+    }
+    for (scale, amax) in scales.iter_mut().zip(amaxes) {
+        *scale = scaling.block_scale(amax);
+    }
 }
 
 #[multiversion(targets = "simd")]
 fn quantize_blocks<F: SourceFloat>(
     blocks: &[[F; BLOCK_LEN]],
-    code_starts: &[CodeStarts<F>; SCALE_CODES],
-    (scaling, scales_are_known): (&Scaling, bool),
+    scaling: &Scaling,
+    scales: &[u8],
     codes: &mut [[u8; BLOCK_BYTES]],
-    scales: &mut [u8],
+    sums: &mut Sums,
 ) {
-    for ((block, packed), scale) in blocks.iter().zip(codes).zip(scales) {
-        let magnitudes = block.map(F::magnitude);
-        let amax = magnitudes.into_iter().max().expect("a block has weights");
-        if !scales_are_known {
-            *scale = scaling.block_scale(F::from_magnitude(amax).to_f32());
-        }
-        let starts = &code_starts[usize::from(*scale) % SCALE_CODES];
-
-        // A code is the number of thresholds that the magnitude has reached.
-        let mut unpacked = [0u8; BLOCK_LEN];
+    let (mut part, unit) = (Part::default(), sums.unit);
+    for ((block, packed), &scale) in blocks.iter().zip(codes).zip(scales) {
+        let (weights, step) = (widen(block), scaling.step(scale));
+        let (mut unpacked, mut values) = ([0u8; BLOCK_LEN], [0.0; BLOCK_LEN]);
         for i in 0..BLOCK_LEN {
-            let mut code = 0;
-            for start in starts {
-                code += u8::from(magnitudes[i] >= *start);
-            }
-            let below_zero = block[i].sign_bit() & (magnitudes[i].into() != 0);
-            unpacked[i] = code | (u8::from(below_zero) << 3);
+            (unpacked[i], values[i]) = encode_and_round(weights[i], step);
         }
         for i in 0..BLOCK_BYTES {
             packed[i] = unpacked[2 * i] | (unpacked[2 * i + 1] << 4);
         }
+        part.add(&weights, unit);
+        part.add_errors(&weights, &values, unit);
     }
+    sums.add(part);
 }

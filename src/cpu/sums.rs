@@ -1,5 +1,10 @@
+//! Sums over weights and errors. They are for display, and bound by the additions that they take: so
+//! these are of f32, eight at once, of a few hundred weights each, and only their results are added in
+//! f64.
+
 use multiversion::multiversion;
 
+use super::amax::amax;
 use super::{dispatch, elements};
 use crate::backend::{Nvfp4Chunk, Weights};
 use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Scaling, dequantize_block};
@@ -14,12 +19,15 @@ pub fn weight_sums(weights: Weights<'_>) -> WeightSums {
 
 fn sums_of<F: SourceFloat>(weights: &[F]) -> WeightSums {
     let (blocks, rest) = weights.as_chunks::<BLOCK_LEN>();
-    let mut lanes = Lanes::default();
-    add_blocks(&mut lanes, blocks);
-    let mut padded = [F::zeroed(); LANES];
+    let mut sums = Sums::of_weights(weights);
+    add_blocks(&mut sums, blocks);
+    let mut padded = [F::zeroed(); BLOCK_LEN];
     padded[..rest.len()].copy_from_slice(rest);
-    lanes.add_some(&widen(&padded), rest.len());
-    lanes.weight_sums()
+    let mut part = Part::default();
+    part.add(&widen(&padded), sums.unit);
+    sums.add(part);
+    sums.padding += (BLOCK_LEN - rest.len()) as u64;
+    sums.weight_sums()
 }
 
 /// Sums over whole blocks and their errors. Twin of `shaders/nvfp4_errors.wgsl`.
@@ -30,103 +38,174 @@ pub fn nvfp4_errors<F: SourceFloat>(
 ) -> (WeightSums, ErrorSums) {
     let blocks = weights.as_chunks::<BLOCK_LEN>().0;
     let codes = chunk.codes.as_chunks::<BLOCK_BYTES>().0;
-    let mut lanes = Lanes::default();
-    add_errors(&mut lanes, blocks, codes, chunk.scales, scaling);
-    (lanes.weight_sums(), lanes.error_sums())
+    let mut sums = Sums::of_weights(weights);
+    add_errors(&mut sums, blocks, codes, chunk.scales, scaling);
+    (sums.weight_sums(), sums.error_sums())
 }
 
 /// Weights that are added at once.
 pub(super) const LANES: usize = BLOCK_LEN;
 
-/// One accumulator for each place in a block. The order of additions is fixed, so the sums do not
-/// depend on the instruction set.
+/// Accumulators of a [`Part`]: a vector register of 256 bits.
+const WIDTH: usize = 8;
+
+/// The sums of a call. The order of additions is fixed, so they do not depend on the instruction set.
 #[derive(Default)]
-pub(super) struct Lanes {
-    blocks: u64,
-    /// Zeros that fill blocks of fewer weights.
+pub(super) struct Sums {
+    /// A power of two that brings the largest weight near 1, so that no square overflows and none
+    /// that counts vanishes.
+    pub(super) unit: f32,
+    count: u64,
+    /// Zeros that fill up lanes, and are no weights.
     padding: u64,
-    zeros: [u64; LANES],
-    sum: [f64; LANES],
-    sum_abs: [f64; LANES],
-    sum_squares: [f64; LANES],
-    error_squares: [f64; LANES],
-    error_max: [f64; LANES],
+    zeros: u64,
+    sum: f64,
+    sum_abs: f64,
+    sum_squares: f64,
+    error_squares: f64,
+    error_max: f32,
 }
 
-impl Lanes {
-    /// Adds so many weights, after which there are zeros.
-    #[inline(always)]
-    pub(super) fn add_some(&mut self, weights: &[f64; LANES], count: usize) {
-        self.padding += (LANES - count) as u64;
-        self.add(weights);
+impl Sums {
+    /// For weights whose largest magnitude has this pattern.
+    pub(super) fn new(kind: FloatKind, amax: u32) -> Self {
+        // Powers of two beyond these would overflow themselves; squares of what remains do not.
+        const FURTHEST: i32 = 100;
+        let exponent = (kind.widen(amax).to_bits() >> 23) as i32 - 127;
+        let unit = (127 - exponent.clamp(-FURTHEST, FURTHEST)) as u32;
+        Self { unit: f32::from_bits(unit << 23), ..Self::default() }
     }
 
+    fn of_weights<F: SourceFloat>(weights: &[F]) -> Self {
+        Self::new(F::KIND, amax(weights))
+    }
+
+    /// Notes lanes that were no weights.
+    pub(super) fn pad(&mut self, zeros: usize) {
+        self.padding += zeros as u64;
+    }
+
+    /// Adds a part. It is taken by value, so that the compiler may keep it in registers.
+    #[inline(never)]
+    pub(super) fn add(&mut self, part: Part) {
+        let total = |lanes: [f32; WIDTH]| lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>();
+        self.count += u64::from(part.count);
+        self.zeros += part.zeros.iter().map(|zeros| u64::from(*zeros)).sum::<u64>();
+        self.sum += total(part.sum);
+        self.sum_abs += total(part.sum_abs);
+        self.sum_squares += total(part.sum_squares);
+        self.error_squares += total(part.error_squares);
+        self.error_max = part.error_max.iter().fold(self.error_max, |max, lane| max.max(*lane));
+    }
+
+    pub(super) fn weight_sums(&self) -> WeightSums {
+        let unit = f64::from(self.unit);
+        WeightSums {
+            count: self.count - self.padding,
+            zeros: self.zeros - self.padding,
+            sum: self.sum / unit,
+            sum_abs: self.sum_abs / unit,
+            sum_squares: self.sum_squares / (unit * unit),
+        }
+    }
+
+    pub(super) fn error_sums(&self) -> ErrorSums {
+        let unit = f64::from(self.unit);
+        ErrorSums {
+            sum_squares: self.error_squares / (unit * unit),
+            max_abs: f64::from(self.error_max) / unit,
+        }
+    }
+}
+
+/// The sums of so few weights that f32 holds them, in units of [`Sums::unit`].
+#[derive(Default)]
+pub(super) struct Part {
+    count: u32,
+    zeros: [u32; WIDTH],
+    sum: [f32; WIDTH],
+    sum_abs: [f32; WIDTH],
+    sum_squares: [f32; WIDTH],
+    error_squares: [f32; WIDTH],
+    error_max: [f32; WIDTH],
+}
+
+impl Part {
+    /// Whether it should be taken before more is added.
     #[inline(always)]
-    fn add(&mut self, weights: &[f64; LANES]) {
-        self.blocks += 1;
-        for (i, &w) in weights.iter().enumerate() {
-            self.zeros[i] += u64::from(w == 0.0);
-            self.sum[i] += w;
-            self.sum_abs[i] += w.abs();
-            self.sum_squares[i] += w * w;
+    pub(super) fn is_full(&self) -> bool {
+        self.count >= 1024
+    }
+
+    /// Adds weights.
+    #[inline(always)]
+    pub(super) fn add(&mut self, weights: &[f32; LANES], unit: f32) {
+        self.count += LANES as u32;
+        for half in weights.as_chunks::<WIDTH>().0 {
+            for (i, weight) in half.iter().enumerate() {
+                let weight = weight * unit;
+                self.zeros[i] += u32::from(half[i] == 0.0);
+                self.sum[i] += weight;
+                self.sum_abs[i] += weight.abs();
+                self.sum_squares[i] += weight * weight;
+            }
         }
     }
 
     /// Adds the differences between weights and values.
     #[inline(always)]
-    pub(super) fn add_errors(&mut self, weights: &[f64; LANES], values: &[f32; LANES]) {
-        for i in 0..LANES {
-            let error = (weights[i] - f64::from(values[i])).abs();
-            self.error_squares[i] += error * error;
-            self.error_max[i] = self.error_max[i].max(error);
-        }
-    }
-
-    pub(super) fn weight_sums(&self) -> WeightSums {
-        WeightSums {
-            count: self.blocks * LANES as u64 - self.padding,
-            zeros: self.zeros.iter().sum::<u64>() - self.padding,
-            sum: self.sum.iter().sum(),
-            sum_abs: self.sum_abs.iter().sum(),
-            sum_squares: self.sum_squares.iter().sum(),
-        }
-    }
-
-    pub(super) fn error_sums(&self) -> ErrorSums {
-        ErrorSums {
-            sum_squares: self.error_squares.iter().sum(),
-            max_abs: self.error_max.iter().fold(0.0, |max, e| max.max(*e)),
+    pub(super) fn add_errors(&mut self, weights: &[f32; LANES], values: &[f32; LANES], unit: f32) {
+        let halves = weights.as_chunks::<WIDTH>().0.iter().zip(values.as_chunks::<WIDTH>().0);
+        for (weights, values) in halves {
+            for i in 0..WIDTH {
+                let error = ((weights[i] - values[i]) * unit).abs();
+                self.error_squares[i] += error * error;
+                // Not `f32::max`, which takes care of NaN and several instructions.
+                self.error_max[i] =
+                    if error > self.error_max[i] { error } else { self.error_max[i] };
+            }
         }
     }
 }
 
+/// The exact values of weights.
 #[inline(always)]
-fn widen<F: SourceFloat>(block: &[F; BLOCK_LEN]) -> [f64; BLOCK_LEN] {
+pub(super) fn widen<F: SourceFloat>(block: &[F; BLOCK_LEN]) -> [f32; BLOCK_LEN] {
     let mut wide = [0.0; BLOCK_LEN];
     for (wide, weight) in wide.iter_mut().zip(block) {
-        *wide = f64::from(weight.to_f32());
+        *wide = weight.to_f32();
     }
     wide
 }
 
 #[multiversion(targets = "simd")]
-fn add_blocks<F: SourceFloat>(lanes: &mut Lanes, blocks: &[[F; BLOCK_LEN]]) {
+fn add_blocks<F: SourceFloat>(sums: &mut Sums, blocks: &[[F; BLOCK_LEN]]) {
+    let (mut part, unit) = (Part::default(), sums.unit);
     for block in blocks {
-        lanes.add(&widen(block));
+        part.add(&widen(block), unit);
+        if part.is_full() {
+            sums.add(std::mem::take(&mut part));
+        }
     }
+    sums.add(part);
 }
 
 #[multiversion(targets = "simd")]
 fn add_errors<F: SourceFloat>(
-    lanes: &mut Lanes,
+    sums: &mut Sums,
     blocks: &[[F; BLOCK_LEN]],
     codes: &[[u8; BLOCK_BYTES]],
     scales: &[u8],
     scaling: &Scaling,
 ) {
+    let (mut part, unit) = (Part::default(), sums.unit);
     for ((block, packed), &scale) in blocks.iter().zip(codes).zip(scales) {
         let weights = widen(block);
-        lanes.add(&weights);
-        lanes.add_errors(&weights, &dequantize_block(packed, scaling.step(scale)));
+        part.add(&weights, unit);
+        part.add_errors(&weights, &dequantize_block(packed, scaling.step(scale)), unit);
+        if part.is_full() {
+            sums.add(std::mem::take(&mut part));
+        }
     }
+    sums.add(part);
 }

@@ -1,7 +1,7 @@
 //! Formats whose weights are codes times one scale: what they have in common.
 
 use super::ScaleSearch;
-use crate::numeric::{FloatKind, e2m1, e4m3, e8m0};
+use crate::numeric::{FloatKind, e2m1, e4m3, e8m0, rounding};
 
 /// Which weights of a matrix share a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,13 +99,23 @@ impl Element {
     /// have zeros above.
     #[inline(always)]
     pub fn encode(self, quotient: f32) -> u8 {
+        self.encode_and_round(quotient).0
+    }
+
+    /// The code of a quotient, and the number that it is.
+    #[inline(always)]
+    pub fn encode_and_round(self, quotient: f32) -> (u8, f32) {
         match self {
-            Self::E2m1(SmallFloatTies::Even) => e2m1::encode_ties_even(quotient),
-            Self::E2m1(SmallFloatTies::Down) => e2m1::encode_ties_down(quotient),
-            Self::E4m3 => e4m3::encode(quotient),
+            Self::E2m1(SmallFloatTies::Even) => e2m1::encode_and_round(quotient),
+            Self::E2m1(SmallFloatTies::Down) => {
+                let code = e2m1::encode_ties_down(quotient);
+                (code, e2m1::decode(code))
+            }
+            Self::E4m3 => e4m3::encode_and_round(quotient),
             Self::Int(bits) => {
                 let limit = (1i32 << (bits - 1)) as f32;
-                quotient.round_ties_even().clamp(-limit, limit - 1.0) as i8 as u8
+                let whole = rounding::whole_ties_even(quotient.clamp(-limit, limit - 1.0));
+                (whole as u8, whole as f32)
             }
         }
     }
@@ -316,6 +326,18 @@ impl Scheme {
     /// The code of a weight of type `kind`.
     #[inline(always)]
     pub fn encode(&self, weight: f32, group: GroupScale, kind: FloatKind) -> u8 {
+        self.encode_and_round(weight, group, kind).0
+    }
+
+    /// The code of a weight of type `kind`, and the weight that it stands for, as [`Self::decode`] has it.
+    #[inline(always)]
+    pub fn encode_and_round(&self, weight: f32, group: GroupScale, kind: FloatKind) -> (u8, f32) {
+        let (code, number) = self.encode_number(weight, group, kind);
+        (code, self.value(number, group))
+    }
+
+    #[inline(always)]
+    fn encode_number(&self, weight: f32, group: GroupScale, kind: FloatKind) -> (u8, f32) {
         let round = |value: f32| self.round(value, kind);
         let mut quotient = match self.quotient {
             Quotient::Reciprocal => return self.encode_by_reciprocal(weight, group, kind),
@@ -327,19 +349,20 @@ impl Scheme {
         if self.zero_points {
             quotient = round(quotient + f32::from(group.zero_point));
         }
-        self.element.encode(quotient)
+        self.element.encode_and_round(quotient)
     }
 
-    /// The code of a weight under [`Quotient::Reciprocal`].
+    /// The code of a weight under [`Quotient::Reciprocal`], and the number that it is.
     #[inline(always)]
-    fn encode_by_reciprocal(&self, weight: f32, group: GroupScale, kind: FloatKind) -> u8 {
+    fn encode_by_reciprocal(&self, weight: f32, group: GroupScale, kind: FloatKind) -> (u8, f32) {
         // Unsigned codes are so much more than signed ones.
         let half = 1u8 << (self.element.bits() - 1);
         let zero_point = f32::from(group.zero_point) + f32::from(half);
         let sum = weight * self.reciprocal(group, kind) + zero_point;
         // Zero times infinity is no number, and gets the smallest code.
-        let unsigned = sum.round().clamp(0.0, f32::from(half) * 2.0 - 1.0) as u8;
-        unsigned.wrapping_sub(half)
+        let unsigned = rounding::whole_ties_up(sum.clamp(0.0, f32::from(half) * 2.0 - 1.0));
+        let signed = unsigned - i32::from(half);
+        (signed as u8, signed as f32)
     }
 
     /// Whether a weight lies within half a step of what a code stands for: whether it gets that code,
@@ -394,7 +417,11 @@ impl Scheme {
     /// The weight that a code stands for, rounded once to f32.
     #[inline(always)]
     pub fn decode(&self, code: u8, group: GroupScale) -> f32 {
-        let number = self.element.decode(code);
+        self.value(self.element.decode(code), group)
+    }
+
+    #[inline(always)]
+    fn value(&self, number: f32, group: GroupScale) -> f32 {
         // The difference of two small whole numbers is exact.
         let number = if self.zero_points { number - f32::from(group.zero_point) } else { number };
         number * group.scale

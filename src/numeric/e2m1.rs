@@ -1,5 +1,7 @@
 //! E2M1: sign, 2 exponent bits (bias 1), 1 mantissa bit. No infinity, no NaN, largest value 6.
 
+use super::rounding;
+
 /// Magnitudes of codes 0 to 7.
 pub const MAGNITUDES: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
 
@@ -15,20 +17,31 @@ pub const SIGN: u8 = 8;
 /// −0.0. NaN gives 7. Both are what ModelOpt's NVFP4 cast does.
 #[inline(always)]
 pub fn encode_ties_even(value: f32) -> u8 {
-    let m = value.abs();
-    // A midpoint whose upper neighbour is even belongs to it (>=), any other to the lower (>).
-    let magnitude = if m.is_nan() {
-        7
+    encode_and_round(value).0
+}
+
+/// The code of [`encode_ties_even`], and what it stands for, as [`decode`] has it.
+#[inline(always)]
+pub fn encode_and_round(value: f32) -> (u8, f32) {
+    encode_with_sign(value, value < 0.0)
+}
+
+/// The same with the magnitude of a value and a sign that is told.
+#[inline(always)]
+pub fn encode_with_sign(value: f32, below_zero: bool) -> (u8, f32) {
+    /// The code of 1 would be this, if exponents were those of f32.
+    const ONE: u32 = 1.0f32.to_bits() >> 22;
+    // Patterns of magnitudes order like their values, and NaN is above all.
+    let clamped = (value.to_bits() & 0x7FFF_FFFF).min(MAX.to_bits());
+    let rounded = rounding::to_mantissa(f32::from_bits(clamped), 1, 1.0);
+    // Below 1 there are only 0 and ½.
+    let code = if rounded < 1.0 {
+        u32::from(rounded > 0.0)
     } else {
-        u8::from(m > 0.25)
-            + u8::from(m >= 0.75)
-            + u8::from(m > 1.25)
-            + u8::from(m >= 1.75)
-            + u8::from(m > 2.5)
-            + u8::from(m >= 3.5)
-            + u8::from(m > 5.0)
+        (rounded.to_bits() >> 22).wrapping_sub(ONE - 2)
     };
-    magnitude | if value < 0.0 { SIGN } else { 0 }
+    let sign = if below_zero { 0x8000_0000 } else { 0 };
+    ((code | sign >> 28) as u8, f32::from_bits(rounded.to_bits() | sign))
 }
 
 /// Rounds to nearest, ties towards zero. The sign bit is set for everything that is not above zero,
@@ -117,6 +130,15 @@ mod tests {
         assert_eq!(encode_ties_even(-6.1), 7 | SIGN);
         assert_eq!(encode_ties_even(f32::NAN), 7);
         assert_eq!(encode_ties_even(-f32::NAN), 7);
+    }
+
+    #[test]
+    fn what_is_rounded_is_what_the_code_stands_for() {
+        for pattern in 0..=u16::MAX {
+            let value = half::bf16::from_bits(pattern).to_f32();
+            let (code, number) = encode_and_round(value);
+            assert_eq!(number.to_bits(), decode(code).to_bits(), "{value:e}");
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! No infinity. Largest finite value 448, smallest normal 2⁻⁶, smallest subnormal 2⁻⁹, NaN at
 //! codes 0x7F and 0xFF.
 
+use super::rounding;
+
 /// Largest finite magnitude.
 pub const MAX: f32 = 448.0;
 
@@ -17,48 +19,45 @@ pub const FIRST_NORMAL_CODE: u8 = 0x08;
 
 const NAN_CODE: u8 = 0x7F;
 
+/// The smallest normal magnitude.
+const FIRST_NORMAL: f32 = 1.0 / 64.0;
+
 /// Rounds to nearest, ties to even; overflow and infinities saturate to ±448; NaN keeps its sign
 /// and becomes 0x7F or 0xFF. The sign of zero is kept.
 ///
 /// The behaviour of PyTorch's `to(torch.float8_e4m3fn)` from version 2.15 on.
 #[inline(always)]
 pub fn encode(value: f32) -> u8 {
+    encode_and_round(value).0
+}
+
+/// The code of a value, and what it stands for, as [`decode`] has it.
+#[inline(always)]
+pub fn encode_and_round(value: f32) -> (u8, f32) {
+    /// What brings the exponents of E4M3 to the lowest ones of f32.
+    const TO_LOWEST: f32 = f32::from_bits((127 - 120) << 23);
     let bits = value.to_bits();
-    let sign = ((bits >> 24) & 0x80) as u8;
-    let magnitude = bits & 0x7FFF_FFFF;
-
-    // Normal results: drop 20 mantissa bits, nearest even, then move the exponent bias 127 → 7.
-    let rounded = magnitude.saturating_add(0x7_FFFF + ((magnitude >> 20) & 1)) >> 20;
-    let normal = rounded.saturating_sub(120 << 3).min(u32::from(MAX_CODE));
-
-    // Subnormal results: adding 2¹⁴, whose unit in the last place is 2⁻⁹, makes the hardware
-    // round to a multiple of 2⁻⁹ to nearest even; the count of such units is the code.
-    let subnormal = (f32::from_bits(magnitude) + 16384.0).to_bits() & 0xF;
-
-    let code = if magnitude > 0x7F80_0000 {
-        u32::from(NAN_CODE)
-    } else if magnitude < 0x3C80_0000 {
-        subnormal
-    } else {
-        normal
-    };
-    sign | code as u8
+    let (sign, magnitude) = (bits & 0x8000_0000, bits & 0x7FFF_FFFF);
+    // Patterns of magnitudes order like their values, and NaN is above all.
+    let nan = magnitude > 0x7F80_0000;
+    let clamped = magnitude.min(MAX.to_bits());
+    let rounded = rounding::to_mantissa(f32::from_bits(clamped), 3, FIRST_NORMAL);
+    let code = (rounded * TO_LOWEST).to_bits() >> 20;
+    let code = if nan { u32::from(NAN_CODE) } else { code };
+    let number = if nan { f32::NAN } else { rounded };
+    ((sign >> 24 | code) as u8, f32::from_bits(number.to_bits() | sign))
 }
 
 /// The exact value of a code.
 #[inline(always)]
 pub fn decode(code: u8) -> f32 {
-    let sign = u32::from(code & 0x80) << 24;
-    let exponent = u32::from(code >> 3) & 0xF;
-    let mantissa = u32::from(code & 7);
-    let magnitude = if code & 0x7F == NAN_CODE {
-        f32::NAN
-    } else if exponent == 0 {
-        mantissa as f32 * MIN_SUBNORMAL
-    } else {
-        f32::from_bits(((exponent + 120) << 23) | (mantissa << 20))
-    };
-    f32::from_bits(magnitude.to_bits() | sign)
+    /// What brings the lowest exponents of f32 to those of E4M3.
+    const FROM_LOWEST: f32 = f32::from_bits((127 + 120) << 23);
+    let code = u32::from(code);
+    let (sign, magnitude) = ((code & 0x80) << 24, code & 0x7F);
+    let number = f32::from_bits(magnitude << 20) * FROM_LOWEST;
+    let number = if magnitude == u32::from(NAN_CODE) { f32::NAN } else { number };
+    f32::from_bits(number.to_bits() | sign)
 }
 
 #[cfg(test)]
@@ -103,6 +102,17 @@ mod tests {
             assert_eq!(encode(-midpoint), even | 0x80);
             assert_eq!(encode(midpoint.next_down()), code);
             assert_eq!(encode(midpoint.next_up()), code + 1);
+        }
+    }
+
+    #[test]
+    fn what_is_rounded_is_what_the_code_stands_for() {
+        for pattern in 0..=u16::MAX {
+            let value = half::bf16::from_bits(pattern).to_f32();
+            let (code, number) = encode_and_round(value);
+            let expected = decode(code);
+            let same = number.to_bits() == expected.to_bits();
+            assert!(same || (number.is_nan() && expected.is_nan()), "{value:e}");
         }
     }
 

@@ -9,7 +9,7 @@ pub mod e2m1;
 pub mod e4m3;
 pub mod e5m2;
 pub mod e8m0;
-mod rounding;
+pub mod rounding;
 mod source;
 
 pub use source::{FloatKind, SourceFloat};

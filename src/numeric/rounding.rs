@@ -1,4 +1,5 @@
-//! Rounding f32 to 16-bit floats without a branch or a library call, so that loops over it vectorise.
+//! Rounding f32 to 16-bit floats and to whole numbers without a branch or a library call, so that loops
+//! over it vectorise.
 
 /// The f32 bits of infinity.
 const INFINITY: u32 = 0x7F80_0000;
@@ -40,6 +41,35 @@ pub(super) fn to_f16(value: f32) -> f32 {
     f32::from_bits(sign | rounded)
 }
 
+/// A magnitude rounded to so many mantissa bits, ties to even; below `first_normal`, a power of two, to
+/// a multiple of what is the last place there. At most 2¹⁰⁰.
+#[inline(always)]
+pub fn to_mantissa(magnitude: f32, bits: u32, first_normal: f32) -> f32 {
+    let exponent = (magnitude.to_bits() & INFINITY).max(first_normal.to_bits());
+    // The power of two whose last place is the one to round to: a sum with it is rounded there.
+    let power = f32::from_bits(exponent + ((23 - bits) << 23));
+    (magnitude + power) - power
+}
+
+/// 1.5·2²³, whose unit in the last place is 1: a sum with it is rounded to a whole number, which is in
+/// its lowest bits.
+const WHOLE: f32 = 12_582_912.0;
+
+/// The whole number nearest to a value of at most 2²² in magnitude, ties to even. Of a NaN without a
+/// payload it is 0 in the lowest byte.
+#[inline(always)]
+pub fn whole_ties_even(value: f32) -> i32 {
+    (value + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()).cast_signed()
+}
+
+/// The same with ties away from zero, of a value that is not negative.
+#[inline(always)]
+pub fn whole_ties_up(value: f32) -> i32 {
+    let even = (value + WHOLE) - WHOLE;
+    // The difference is exact. Half of all ties went down.
+    whole_ties_even(value) + i32::from(value - even == 0.5)
+}
+
 #[cfg(test)]
 mod tests {
     use half::{bf16, f16};
@@ -75,5 +105,21 @@ mod tests {
                 compare(-value);
             }
         }
+    }
+
+    #[test]
+    fn whole_numbers_are_those_of_the_standard_library() {
+        // All ties that 8-bit codes meet, their neighbours, and where the next whole number begins.
+        for quarters in -1100..=1100i16 {
+            let at = f32::from(quarters) / 4.0;
+            for value in [at, at.next_up(), at.next_down(), at.next_up().next_up()] {
+                assert_eq!(whole_ties_even(value), value.round_ties_even() as i32, "{value:e}");
+                if value >= 0.0 {
+                    assert_eq!(whole_ties_up(value), value.round() as i32, "{value:e}");
+                }
+            }
+        }
+        assert_eq!(whole_ties_even(0.0 * f32::INFINITY) as u8, 0);
+        assert_eq!(whole_ties_up(0.0 * f32::INFINITY) as u8, 0);
     }
 }

@@ -117,7 +117,7 @@ pub trait SourceFloat: Pod + Send + Sync {
     /// Which kind this is.
     const KIND: FloatKind;
     /// Unsigned integer of the same width.
-    type Bits: Pod + Ord + Into<u32> + TryFrom<u32>;
+    type Bits: Pod + Ord + Default + Into<u32> + TryFrom<u32>;
     /// All bits of the type set: a magnitude that no value reaches.
     const UNREACHABLE: Self::Bits;
     /// Largest magnitude pattern that is a finite number.

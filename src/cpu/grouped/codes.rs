@@ -5,7 +5,7 @@ use multiversion::multiversion;
 use super::arithmetic::{with_known_arithmetic, with_known_numbers};
 use super::segments::Segments;
 use crate::backend::{GroupedChunk, TieMatch};
-use crate::cpu::sums::{LANES, Lanes};
+use crate::cpu::sums::{LANES, Part, Sums};
 use crate::format::{GroupScale, Scheme};
 use crate::numeric::{FloatKind, SourceFloat};
 
@@ -17,22 +17,23 @@ pub fn encode<F: SourceFloat>(
     scheme: &Scheme,
     scales: &[GroupScale],
     codes: &mut [u8],
-    lanes: &mut Lanes,
+    sums: &mut Sums,
 ) {
     with_known_arithmetic!(scheme, {
+        let mut part = Part::default();
         for (segment, group) in segments {
             let group = scales[group];
             let (weights, rest) = weights[segment.clone()].as_chunks::<LANES>();
             let (codes, rest_of_codes) = codes[segment].as_chunks_mut::<LANES>();
             for (weights, codes) in weights.iter().zip(codes) {
-                encode_lanes(weights, group, scheme, codes);
-                add_lanes(weights, codes, group, scheme, lanes);
+                encode_lanes(weights, group, scheme, codes, (&mut part, sums));
             }
             if !rest.is_empty() {
-                encode_lanes(rest, group, scheme, rest_of_codes);
-                add_lanes(rest, rest_of_codes, group, scheme, lanes);
+                encode_lanes(rest, group, scheme, rest_of_codes, (&mut part, sums));
+                sums.pad(LANES - rest.len());
             }
         }
+        sums.add(part);
     });
 }
 
@@ -61,20 +62,23 @@ pub fn add_errors<F: SourceFloat>(
     chunk: GroupedChunk<'_>,
     segments: Segments,
     scheme: &Scheme,
-    lanes: &mut Lanes,
+    sums: &mut Sums,
 ) {
     with_known_numbers!(scheme, {
+        let mut part = Part::default();
         for (segment, group) in segments {
             let group = chunk.scales[group];
             let (weights, rest) = weights[segment.clone()].as_chunks::<LANES>();
             let (codes, rest_of_codes) = chunk.codes[segment].as_chunks::<LANES>();
             for (weights, codes) in weights.iter().zip(codes) {
-                add_lanes(weights, codes, group, scheme, lanes);
+                add_lanes(weights, codes, group, scheme, (&mut part, sums));
             }
             if !rest.is_empty() {
-                add_lanes(rest, rest_of_codes, group, scheme, lanes);
+                add_lanes(rest, rest_of_codes, group, scheme, (&mut part, sums));
+                sums.pad(LANES - rest.len());
             }
         }
+        sums.add(part);
     });
 }
 
@@ -112,9 +116,17 @@ fn encode_lanes<F: SourceFloat>(
     group: GroupScale,
     scheme: Scheme,
     codes: &mut [u8],
+    (part, sums): (&mut Part, &mut Sums),
 ) {
-    for (code, weight) in codes.iter_mut().zip(weights) {
-        *code = scheme.encode(weight.to_f32(), group, F::KIND);
+    let (mut wide, mut values) = ([0.0; LANES], [0.0; LANES]);
+    for (i, (code, weight)) in codes.iter_mut().zip(weights).enumerate() {
+        wide[i] = weight.to_f32();
+        (*code, values[i]) = scheme.encode_and_round(wide[i], group, F::KIND);
+    }
+    part.add(&wide, sums.unit);
+    part.add_errors(&wide, &values, sums.unit);
+    if part.is_full() {
+        sums.add(std::mem::take(part));
     }
 }
 
@@ -131,15 +143,18 @@ fn add_lanes<F: SourceFloat>(
     codes: &[u8],
     group: GroupScale,
     scheme: Scheme,
-    lanes: &mut Lanes,
+    (part, sums): (&mut Part, &mut Sums),
 ) {
     let (mut wide, mut values) = ([0.0; LANES], [0.0; LANES]);
     for (wide, weight) in wide.iter_mut().zip(weights) {
-        *wide = f64::from(weight.to_f32());
+        *wide = weight.to_f32();
     }
     decode_lanes(codes, group, scheme, &mut values);
-    lanes.add_some(&wide, weights.len());
-    lanes.add_errors(&wide, &values);
+    part.add(&wide, sums.unit);
+    part.add_errors(&wide, &values, sums.unit);
+    if part.is_full() {
+        sums.add(std::mem::take(part));
+    }
 }
 
 #[inline(always)]

@@ -44,26 +44,11 @@ fn add_keys<F: SourceFloat>(weights: &[F], segments: Segments, keys: &mut [Keys<
 
 #[inline(always)]
 fn keys_of<F: SourceFloat>(segment: &[F]) -> Keys<F> {
-    let (chunks, rest) = segment.as_chunks::<LANES>();
-    let (mut low, mut high) = ([F::UNREACHABLE; LANES], [F::Bits::zeroed(); LANES]);
-    for chunk in chunks {
-        for i in 0..LANES {
-            let key = chunk[i].key();
-            low[i] = low[i].min(key);
-            high[i] = high[i].max(key);
-        }
+    let (mut low, mut high) = (F::UNREACHABLE, F::Bits::zeroed());
+    for weight in segment {
+        let key = weight.key();
+        low = low.min(key);
+        high = high.max(key);
     }
-    for (i, weight) in rest.iter().enumerate() {
-        low[i] = low[i].min(weight.key());
-        high[i] = high[i].max(weight.key());
-    }
-    let mut half = LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            low[i] = low[i].min(low[i + half]);
-            high[i] = high[i].max(high[i + half]);
-        }
-        half /= 2;
-    }
-    [low[0], high[0]]
+    [low, high]
 }

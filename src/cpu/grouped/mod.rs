@@ -13,7 +13,7 @@ mod segments;
 mod tests;
 
 use super::amax::amax;
-use super::sums::Lanes;
+use super::sums::Sums;
 use crate::backend::{Grouped, GroupedChunk, TieMatch};
 use crate::format::{Coder, ScaleSearch, Scheme};
 use crate::numeric::{FloatKind, SourceFloat};
@@ -27,13 +27,13 @@ pub fn quantize<F: SourceFloat>(weights: &[F], columns: usize, coder: &Coder) ->
         None => extents::scales(weights, columns, coder),
     };
     let mut codes = vec![0; weights.len()];
-    let mut lanes = Lanes::default();
+    let mut sums = Sums::new(F::KIND, amax);
     let segments = Segments::new(coder.scheme.scope, weights.len(), columns);
     if coder.scheme.search == ScaleSearch::KQuant {
         k_quant::improve(weights, segments.clone(), &coder.scheme, &mut scales);
     }
-    codes::encode(weights, segments, &coder.scheme, &scales, &mut codes, &mut lanes);
-    let (weights, errors) = (lanes.weight_sums(), lanes.error_sums());
+    codes::encode(weights, segments, &coder.scheme, &scales, &mut codes, &mut sums);
+    let (weights, errors) = (sums.weight_sums(), sums.error_sums());
     Grouped { codes, scales, amax, weights, errors }
 }
 
@@ -51,10 +51,10 @@ pub fn errors<F: SourceFloat>(
     chunk: GroupedChunk<'_>,
     scheme: &Scheme,
 ) -> (WeightSums, ErrorSums) {
-    let mut lanes = Lanes::default();
+    let mut sums = Sums::new(F::KIND, amax(weights));
     let segments = Segments::new(scheme.scope, weights.len(), chunk.columns);
-    codes::add_errors(weights, chunk, segments, scheme, &mut lanes);
-    (lanes.weight_sums(), lanes.error_sums())
+    codes::add_errors(weights, chunk, segments, scheme, &mut sums);
+    (sums.weight_sums(), sums.error_sums())
 }
 
 /// Compares weights with codes.
