@@ -158,11 +158,10 @@ pub fn encode(weight: f32, step: f32) -> u8 {
     encode_and_round(weight, step).0
 }
 
-/// The 4-bit code of a weight, and the weight that it stands for, as [`decode`] has it. The code has
-/// the sign of the weight also where the quotient is too small for f32.
+/// The 4-bit code of a weight, and the weight that it stands for, as [`decode`] has it.
 #[inline(always)]
 pub fn encode_and_round(weight: f32, step: f32) -> (u8, f32) {
-    let (code, number) = e2m1::encode_with_sign(weight / step, weight < 0.0);
+    let (code, number) = e2m1::encode_and_round(weight / step);
     (code, number * step)
 }
 

@@ -23,12 +23,6 @@ pub fn encode_ties_even(value: f32) -> u8 {
 /// The code of [`encode_ties_even`], and what it stands for, as [`decode`] has it.
 #[inline(always)]
 pub fn encode_and_round(value: f32) -> (u8, f32) {
-    encode_with_sign(value, value < 0.0)
-}
-
-/// The same with the magnitude of a value and a sign that is told.
-#[inline(always)]
-pub fn encode_with_sign(value: f32, below_zero: bool) -> (u8, f32) {
     /// The code of 1 would be this, if exponents were those of f32.
     const ONE: u32 = 1.0f32.to_bits() >> 22;
     // Patterns of magnitudes order like their values, and NaN is above all.
@@ -40,7 +34,7 @@ pub fn encode_with_sign(value: f32, below_zero: bool) -> (u8, f32) {
     } else {
         (rounded.to_bits() >> 22).wrapping_sub(ONE - 2)
     };
-    let sign = if below_zero { 0x8000_0000 } else { 0 };
+    let sign = if value < 0.0 { 0x8000_0000 } else { 0 };
     ((code | sign >> 28) as u8, f32::from_bits(rounded.to_bits() | sign))
 }
 

@@ -19,6 +19,7 @@ pub fn encode<F: SourceFloat>(
     codes: &mut [u8],
     sums: &mut Sums,
 ) {
+    let any = *scheme;
     with_known_arithmetic!(scheme, {
         let mut part = Part::default();
         for (segment, group) in segments {
@@ -29,8 +30,7 @@ pub fn encode<F: SourceFloat>(
                 encode_lanes(weights, group, scheme, codes, (&mut part, sums));
             }
             if !rest.is_empty() {
-                encode_lanes(rest, group, scheme, rest_of_codes, (&mut part, sums));
-                sums.pad(LANES - rest.len());
+                encode_rest(rest, group, &any, rest_of_codes, sums);
             }
         }
         sums.add(part);
@@ -40,6 +40,7 @@ pub fn encode<F: SourceFloat>(
 /// Decodes codes.
 #[multiversion(targets = "simd")]
 pub fn decode(chunk: GroupedChunk<'_>, segments: Segments, scheme: &Scheme, values: &mut [f32]) {
+    let any = *scheme;
     with_known_numbers!(scheme, {
         for (segment, group) in segments {
             let group = chunk.scales[group];
@@ -49,7 +50,7 @@ pub fn decode(chunk: GroupedChunk<'_>, segments: Segments, scheme: &Scheme, valu
                 decode_lanes(codes, group, scheme, values);
             }
             if !rest.is_empty() {
-                decode_lanes(rest, group, scheme, rest_of_values);
+                decode_rest(rest, group, &any, rest_of_values);
             }
         }
     });
@@ -64,6 +65,7 @@ pub fn add_errors<F: SourceFloat>(
     scheme: &Scheme,
     sums: &mut Sums,
 ) {
+    let any = *scheme;
     with_known_numbers!(scheme, {
         let mut part = Part::default();
         for (segment, group) in segments {
@@ -74,8 +76,7 @@ pub fn add_errors<F: SourceFloat>(
                 add_lanes(weights, codes, group, scheme, (&mut part, sums));
             }
             if !rest.is_empty() {
-                add_lanes(rest, rest_of_codes, group, scheme, (&mut part, sums));
-                sums.pad(LANES - rest.len());
+                add_rest(rest, rest_of_codes, group, &any, sums);
             }
         }
         sums.add(part);
@@ -91,6 +92,7 @@ pub fn compare<F: SourceFloat>(
     (scheme, made_of): (&Scheme, FloatKind),
     result: &mut TieMatch,
 ) {
+    let any = *scheme;
     with_known_arithmetic!(scheme, {
         for (segment, group) in segments {
             let (mut at, group) = (segment.start, chunk.scales[group]);
@@ -101,7 +103,7 @@ pub fn compare<F: SourceFloat>(
                 at += LANES;
             }
             if !rest.is_empty() {
-                compare_lanes(rest, rest_of_codes, group, (scheme, made_of), (at, result));
+                compare_rest(rest, rest_of_codes, group, (&any, made_of), (at, result));
             }
         }
     });
@@ -175,4 +177,50 @@ fn compare_lanes<F: SourceFloat>(
         result.first = result.first.or(first);
         result.apart += u64::from(count);
     }
+}
+
+// What is left at the end of a segment is rare and short: one copy for any arithmetic will do.
+
+#[inline(never)]
+fn encode_rest<F: SourceFloat>(
+    weights: &[F],
+    group: GroupScale,
+    scheme: &Scheme,
+    codes: &mut [u8],
+    sums: &mut Sums,
+) {
+    let mut part = Part::default();
+    encode_lanes(weights, group, *scheme, codes, (&mut part, sums));
+    sums.add(part);
+    sums.pad(LANES - weights.len());
+}
+
+#[inline(never)]
+fn decode_rest(codes: &[u8], group: GroupScale, scheme: &Scheme, values: &mut [f32]) {
+    decode_lanes(codes, group, *scheme, values);
+}
+
+#[inline(never)]
+fn add_rest<F: SourceFloat>(
+    weights: &[F],
+    codes: &[u8],
+    group: GroupScale,
+    scheme: &Scheme,
+    sums: &mut Sums,
+) {
+    let mut part = Part::default();
+    add_lanes(weights, codes, group, *scheme, (&mut part, sums));
+    sums.add(part);
+    sums.pad(LANES - weights.len());
+}
+
+#[inline(never)]
+fn compare_rest<F: SourceFloat>(
+    weights: &[F],
+    codes: &[u8],
+    group: GroupScale,
+    (scheme, made_of): (&Scheme, FloatKind),
+    place: (usize, &mut TieMatch),
+) {
+    compare_lanes(weights, codes, group, (*scheme, made_of), place);
 }
