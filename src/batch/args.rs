@@ -130,6 +130,12 @@ pub struct Args {
         conflicts_with_all = ["dry_run", "stats", "verify"])]
     pub overwrite: bool,
 
+    /// Do not wait until the disk has everything: faster, but a power failure soon after may damage the
+    /// output
+    #[arg(long, help_heading = "What to do", requires = "out",
+        conflicts_with_all = ["dry_run", "stats", "verify"])]
+    pub no_sync: bool,
+
     /// Format of quantized tensors; --formats lists them
     #[arg(long, value_name = "FORMAT", help_heading = "How")]
     pub format: Option<Format>,

@@ -21,7 +21,12 @@ impl Batch<'_> {
         let outputs = Outputs::Float(quantized::float_type(&checkpoint));
         let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
         let plan = quantized::plan(&checkpoint, &layers, outputs, sharding);
-        let options = Options { out: folder, overwrite: self.args.overwrite, strict: false };
+        let options = Options {
+            out: folder,
+            overwrite: self.args.overwrite,
+            strict: false,
+            sync: !self.args.no_sync,
+        };
         self.progress.begin("dequantize", work(&plan));
         let resources = self.resources(&device);
         let done = dequantize(&checkpoint, &layers, &plan, &options, &resources)?;

@@ -20,8 +20,12 @@ impl Batch<'_> {
         let device = self.device()?;
         self.show_device(device.backend.name(), out)?;
         let run = Run { checkpoint, plan, sink: None, resources: self.resources(&device) };
-        let options =
-            Options { out: folder, overwrite: self.args.overwrite, strict: self.args.strict };
+        let options = Options {
+            out: folder,
+            overwrite: self.args.overwrite,
+            strict: self.args.strict,
+            sync: !self.args.no_sync,
+        };
         let exported = export(&run, &options, &|stage, total| {
             let name = match stage {
                 Stage::Quantize => "quantize",

@@ -14,7 +14,12 @@ impl Batch<'_> {
     pub fn repair(&self, folder: &Path, out: &mut dyn Write) -> Result<(), BatchError> {
         let device = self.device()?;
         self.show_device(device.backend.name(), out)?;
-        let options = Options { out: folder, overwrite: self.args.overwrite, strict: false };
+        let options = Options {
+            out: folder,
+            overwrite: self.args.overwrite,
+            strict: false,
+            sync: !self.args.no_sync,
+        };
         let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
         let resources = self.resources(&device);
         let stage = |stage, total| {

@@ -67,6 +67,13 @@ impl ChunkBuffer {
         }
     }
 
+    /// Room for so many bytes of anything.
+    pub fn room(&mut self, bytes: usize) -> &mut [u8] {
+        (self.bytes, self.dtype) = (bytes, None);
+        self.words.resize(bytes.div_ceil(8), 0);
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..bytes]
+    }
+
     /// The bytes as they are stored, or as they were rearranged.
     pub fn bytes(&self) -> &[u8] {
         &bytemuck::cast_slice(&self.words)[..self.bytes]

@@ -8,7 +8,7 @@ use crate::model::InputAxis;
 use crate::plan::{Decision, Entry, Plan};
 
 /// Bytes of source that one job reads, at most. A few of them a worker bound the memory of a run.
-pub const CHUNK_BYTES: u64 = 8 << 20;
+pub const CHUNK_BYTES: u64 = 1 << 20;
 
 /// A length in steps, of which the last may be shorter.
 pub fn steps(length: u64, step: u64) -> impl Iterator<Item = Range<u64>> {

@@ -44,7 +44,7 @@ pub fn dequantize(
     let companions = Companions::of(checkpoint)?;
     let needed = plan.bytes_after + companions.bytes;
     let staging = Staging::create(options.out, &checkpoint.path, options.overwrite, needed)?;
-    let writer = Writer::create(staging.path(), plan, checkpoint)?;
+    let writer = Writer::create(staging.path(), plan, checkpoint, options.sync)?;
     let stats = quantized::run(checkpoint, layers, plan, Some(&writer), resources)?;
     for (entry, stats) in plan.entries.iter().zip(&stats).take(layers.len()) {
         let largest = stats.as_ref().map_or(0.0, |stats| stats.amax);

@@ -4,6 +4,7 @@ mod companions;
 pub mod config;
 mod dequantize;
 mod error;
+mod flusher;
 pub mod repair;
 mod staging;
 pub mod verify;
@@ -20,7 +21,7 @@ use crate::plan::{Entry, Finding, FindingKind, Plan};
 use crate::stats::TensorStats;
 use staging::Staging;
 pub use staging::{check_target, data_of, is_model};
-use verify::{Opened, Verification};
+use verify::{Opened, Verification, Written};
 use writer::Writer;
 
 /// Where and how to write.
@@ -32,6 +33,8 @@ pub struct Options<'a> {
     pub overwrite: bool,
     /// Whether findings of the run are failures.
     pub strict: bool,
+    /// Whether to wait until the disk has everything.
+    pub sync: bool,
 }
 
 /// What an export did.
@@ -83,21 +86,28 @@ pub fn export(
     let staging = Staging::create(options.out, &run.checkpoint.path, options.overwrite, needed)?;
 
     stage(Stage::Quantize, plan.entries.iter().map(|entry| entry.member.tensor.bytes).sum());
-    let writer = Writer::create(staging.path(), plan, run.checkpoint)?;
+    let writer = Writer::create(staging.path(), plan, run.checkpoint, options.sync)?;
     let stats = Run { sink: Some(&writer), ..*run }.execute().map_err(ExportError::from)?;
     let findings = run_findings(plan, &stats);
     if options.strict && !findings.is_empty() {
         return Err(NotExported::Findings(findings));
     }
-    writer.finish()?;
+    let pieces = writer.finish()?;
     config::write(staging.path(), plan, run.checkpoint.config.as_ref())?;
     companions.copy(run.checkpoint, staging.path(), run.resources.cancel)?;
 
     let name = options.out.file_name().filter(|_| as_file);
     let staged = name.map_or_else(|| staging.path().to_owned(), |name| staging.path().join(name));
     let opened = Opened::new(&staged, Some(run.checkpoint))?;
-    stage(Stage::Verify, opened.bytes());
-    let verification = opened.verify(&run.resources)?;
+    // An ONNX model is carried by its file, not tensor by tensor: what is in it is read in full.
+    let verification = if run.checkpoint.onnx.is_some() {
+        stage(Stage::Verify, opened.bytes());
+        opened.verify(&run.resources)?
+    } else {
+        let written = Written::new(staging.path(), plan, &pieces, &stats)?;
+        stage(Stage::Verify, opened.bytes_of(&written));
+        opened.verify_written(&run.resources, &written)?
+    };
     if !verification.passed() {
         return Err(NotExported::Refused(Box::new(verification)));
     }

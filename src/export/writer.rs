@@ -4,25 +4,50 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::ExportError;
+use super::flusher::Flusher;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::header::{self, HeaderEntry};
 use crate::engine::{EngineError, Sink};
-use crate::onnx::{Piece, Skeleton};
+use crate::onnx::{Piece as ModelPiece, Skeleton};
 use crate::plan::{Contents, Plan, PlannedFile};
 
 /// Open weight files, at their full length, with their headers written.
 #[derive(Debug)]
 pub struct Writer {
-    files: Vec<(String, File)>,
+    files: Vec<(String, Arc<File>)>,
     /// File and offset of each output of each entry; `None` for one that is in the files already.
     places: Vec<Vec<Option<(usize, u64)>>>,
+    pieces: Mutex<Vec<Piece>>,
+    flusher: Option<Flusher>,
+}
+
+/// A piece of a weight file that was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Its file, as a number among those of the plan.
+    pub file: usize,
+    /// Where in the file.
+    pub offset: u64,
+    /// How many bytes.
+    pub bytes: usize,
+    /// XXH3 of the bytes.
+    pub hash: u64,
 }
 
 impl Writer {
-    /// Creates the files of a plan in a folder.
-    pub fn create(folder: &Path, plan: &Plan, source: &Checkpoint) -> Result<Self, ExportError> {
+    /// Creates the files of a plan in a folder. With `sync` the disk gets what is written from the start,
+    /// and [`Self::finish`] waits for it.
+    pub fn create(
+        folder: &Path,
+        plan: &Plan,
+        source: &Checkpoint,
+        sync: bool,
+    ) -> Result<Self, ExportError> {
         let mut places: Vec<Vec<Option<(usize, u64)>>> =
             plan.entries.iter().map(|entry| vec![None; entry.outputs.len()]).collect();
         let mut files = Vec::new();
@@ -48,17 +73,24 @@ impl Writer {
             for (tensor, &(entry, output)) in planned.tensors.iter().zip(&planned.outputs) {
                 places[entry][output] = Some((files.len(), planned.data_start() + tensor.begin));
             }
-            files.push((planned.name.clone(), file));
+            files.push((planned.name.clone(), Arc::new(file)));
         }
-        Ok(Self { files, places })
+        let flusher = sync.then(|| Flusher::start(files.iter().map(|(_, file)| Arc::clone(file))));
+        Ok(Self { files, places, pieces: Mutex::default(), flusher })
     }
 
-    /// Waits until the disk has everything: only then may the folder get its name.
-    pub fn finish(self) -> Result<(), ExportError> {
-        for (name, file) in self.files {
-            file.sync_all().map_err(|source| ExportError::io("write", name, source))?;
+    /// Waits until the disk has everything, if it is to: only then may the folder get its name. Gives
+    /// what was written, in the order of files and places.
+    pub fn finish(self) -> Result<Vec<Piece>, ExportError> {
+        if let Some(flusher) = self.flusher {
+            flusher.finish().map_err(|(file, source)| {
+                let name = self.files.get(file).map_or("", |(name, _)| name);
+                ExportError::io("write", name, source)
+            })?;
         }
-        Ok(())
+        let mut pieces = self.pieces.into_inner().unwrap_or_else(PoisonError::into_inner);
+        pieces.sort_unstable_by_key(|piece| (piece.file, piece.offset));
+        Ok(pieces)
     }
 }
 
@@ -70,10 +102,17 @@ impl Sink for Writer {
         offset: u64,
         bytes: &[u8],
     ) -> Result<(), EngineError> {
-        let Some((file, start)) = self.places[entry][output] else { return Ok(()) };
-        let (name, file) = &self.files[file];
-        write_all_at(file, bytes, start + offset)
-            .map_err(|source| EngineError::Write { name: name.clone(), source })
+        let Some((number, start)) = self.places[entry][output] else { return Ok(()) };
+        let (name, file) = &self.files[number];
+        let offset = start + offset;
+        write_all_at(file, bytes, offset)
+            .map_err(|source| EngineError::Write { name: name.clone(), source })?;
+        if let Some(flusher) = &self.flusher {
+            flusher.wrote(number, bytes.len());
+        }
+        let piece = Piece { file: number, offset, bytes: bytes.len(), hash: xxh3_64(bytes) };
+        self.pieces.lock().unwrap_or_else(PoisonError::into_inner).push(piece);
+        Ok(())
     }
 }
 
@@ -89,9 +128,9 @@ fn write_model(
     let is_large = |tensor: &&HeaderEntry| tensor.end - tensor.begin >= LARGE_BYTES;
     for (begin, piece) in skeleton.placed() {
         match piece {
-            Piece::Bytes(bytes) => write_all_at(file, bytes, begin)?,
-            Piece::Hole(_) => {}
-            Piece::Source(range) => {
+            ModelPiece::Bytes(bytes) => write_all_at(file, bytes, begin)?,
+            ModelPiece::Hole(_) => {}
+            ModelPiece::Source(range) => {
                 let end = begin + range.len() as u64;
                 let from = |at: u64| range.start + (at - begin) as usize;
                 let mut at = begin;

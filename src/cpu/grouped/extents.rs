@@ -5,9 +5,6 @@ use super::segments::Segments;
 use crate::format::{Coder, Extent, GroupScale};
 use crate::numeric::SourceFloat;
 
-/// Lanes that the compiler turns into vector registers: as many as the smallest groups have weights.
-const LANES: usize = 32;
-
 /// The smallest and the largest key of some weights.
 type Keys<F> = [<F as SourceFloat>::Bits; 2];
 

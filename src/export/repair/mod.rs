@@ -117,7 +117,7 @@ pub fn repair(
     let needed = plan.bytes_after + companions.bytes;
     let staging = Staging::create(options.out, path, options.overwrite, needed)?;
     stage(RepairStage::Repair, plan.bytes_before);
-    let writer = Writer::create(staging.path(), &plan, checkpoint)?;
+    let writer = Writer::create(staging.path(), &plan, checkpoint, options.sync)?;
     let rescaled = write::write(&opened, &diagnosis, &plan, &writer, resources)?;
     writer.finish()?;
     let mut repairs = repairs(&opened, &diagnosis, &plan, &rescaled);

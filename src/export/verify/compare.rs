@@ -4,9 +4,11 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::scales::{LayerScales, groups, scales};
+use super::written::{self, Written};
 use super::{Check, LayerError, MIN_SQNR_DB, Opened, check};
 use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
 use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Resources, in_order, steps};
+use crate::export::writer::Piece;
 use crate::format::Format;
 use crate::quantized::{Layer, global_scale, read_chunk};
 use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
@@ -21,8 +23,12 @@ pub struct Compared {
 enum Job<'a> {
     /// Rows of a layer, as [`read_chunk`] counts them.
     Rows { layer: usize, rows: Range<u64> },
+    /// The same of a layer whose measurements are known: whether they are read as they were meant.
+    Sample { layer: usize, rows: Range<u64> },
     /// Bytes of a tensor that is stored as it was.
     Bytes { tensor: &'a Tensor, source: &'a Tensor, range: Range<u64> },
+    /// Pieces that were written.
+    Pieces(&'a [Piece]),
 }
 
 /// What was found in one layer.
@@ -44,11 +50,18 @@ impl Found {
 }
 
 /// Bytes of output that [`compare`] will go through.
-pub fn work_bytes(opened: &Opened<'_>) -> u64 {
+pub fn work_bytes(opened: &Opened<'_>, written: Option<&Written<'_>>) -> u64 {
     let layers = opened.layers.iter().filter(|layer| layer.problem.is_none());
-    let packed: u64 = layers.map(|layer| layer.lines() * layer.line_weights()).sum();
-    let kept: u64 = kept_pairs(opened).iter().map(|(tensor, _)| tensor.bytes).sum();
-    packed + kept
+    let bytes = |layer: &Layer| match written.and_then(|written| written.measured(layer)) {
+        Some(_) => windows(layer).iter().map(|rows| rows.end - rows.start).sum(),
+        None => layer.lines(),
+    } * layer.line_weights();
+    let packed: u64 = layers.map(bytes).sum();
+    packed
+        + match written {
+            Some(written) => written.pieces.iter().map(|piece| piece.bytes as u64).sum::<u64>(),
+            None => kept_pairs(opened).iter().map(|(tensor, _)| tensor.bytes).sum(),
+        }
 }
 
 /// Tensors that both checkpoints have in one form.
@@ -60,17 +73,21 @@ fn kept_pairs<'a>(opened: &'a Opened<'_>) -> Vec<(&'a Tensor, &'a Tensor)> {
     pairs.collect()
 }
 
-/// Reads and compares. Only layers without a structural problem are given.
+/// Reads and compares. Only layers without a structural problem are given. What is known of an output
+/// that was just written is not found out again.
 pub fn compare(
     resources: &Resources<'_>,
     opened: &Opened<'_>,
     layers: &[&Layer],
+    written: Option<&Written<'_>>,
 ) -> Result<Compared, EngineError> {
     let global_scales: Vec<f32> =
         layers.iter().map(|layer| scale_of(opened, layer)).collect::<Result<_, _>>()?;
-    let jobs = jobs(opened, layers);
-    let found: Mutex<Vec<Found>> = Mutex::new(layers.iter().map(|_| Found::default()).collect());
+    let jobs = jobs(opened, layers, written);
+    let nothing = || Mutex::new(layers.iter().map(|_| Found::default()).collect::<Vec<_>>());
+    let (found, sampled) = (nothing(), nothing());
     let changed: Mutex<Vec<String>> = Mutex::default();
+    let lost: Mutex<Vec<String>> = Mutex::default();
 
     in_order(
         resources,
@@ -82,6 +99,19 @@ pub fn compare(
                     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                     found[*layer].merge(&part);
                     resources.progress.add((rows.end - rows.start) * layers[*layer].line_weights());
+                }
+                Job::Sample { layer, rows } => {
+                    let part = read_rows(resources, opened, layers[*layer], rows, buffer)?;
+                    let mut sampled = sampled.lock().unwrap_or_else(PoisonError::into_inner);
+                    sampled[*layer].merge(&part);
+                    resources.progress.add((rows.end - rows.start) * layers[*layer].line_weights());
+                }
+                Job::Pieces(pieces) => {
+                    let problems = written.map(|written| written.read_back(pieces, buffer));
+                    lost.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .extend(problems.transpose()?.into_iter().flatten());
+                    resources.progress.add(pieces.iter().map(|piece| piece.bytes as u64).sum());
                 }
                 Job::Bytes { tensor, source, range } => {
                     if !equal_bytes(opened, tensor, source, range)? {
@@ -98,7 +128,20 @@ pub fn compare(
         || {},
     )?;
 
-    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let sampled = sampled.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut unread = Vec::new();
+    for ((layer, found), sample) in layers.iter().zip(&mut found).zip(&sampled) {
+        let Some(measured) = written.and_then(|written| written.measured(layer)) else { continue };
+        found.scales = measured.scales;
+        found.nan_codes = sample.nan_codes;
+        found.weights.sum_squares = measured.signal_squares;
+        found.errors = measured.errors;
+        let ratio = sample.errors.sqnr_db(sample.weights.sum_squares);
+        if ratio.is_some_and(|ratio| ratio < MIN_SQNR_DB) {
+            unread.push(format!("{} is read as something else than was written", layer.weight));
+        }
+    }
     let mut changed = changed.into_inner().unwrap_or_else(PoisonError::into_inner);
     changed.sort();
     changed.dedup();
@@ -112,6 +155,10 @@ pub fn compare(
         })
         .collect();
     let mut checks = vec![scales(&read), groups(opened, &read)];
+    if let Some(written) = written {
+        let lost = lost.into_inner().unwrap_or_else(PoisonError::into_inner);
+        checks.push(written::check_pieces(written, lost));
+    }
     let mut errors = Vec::new();
     if opened.source.is_some() {
         let kept = kept_pairs(opened).len();
@@ -123,17 +170,40 @@ pub fn compare(
             format!("{kept} equal the source byte for byte"),
         ));
         errors = layer_errors(opened, layers, &found);
-        checks.push(error_check(&errors));
+        checks.push(error_check(&errors, unread));
     }
     Ok(Compared { checks, errors })
 }
 
-fn jobs<'a>(opened: &'a Opened<'_>, layers: &[&Layer]) -> Vec<Job<'a>> {
+/// Rows of a layer that are read to see that they are what was meant: at its ends and in the middle.
+fn windows(layer: &Layer) -> Vec<Range<u64>> {
+    const WINDOW_WEIGHTS: u64 = 16 << 10;
+    let (all, step) = (layer.lines(), layer.lines_in(WINDOW_WEIGHTS));
+    let last = all.saturating_sub(1) / step * step;
+    let mut starts = vec![0, last / 2 / step * step, last];
+    starts.dedup();
+    starts.into_iter().map(|start| start..(start + step).min(all)).collect()
+}
+
+fn jobs<'a>(
+    opened: &'a Opened<'_>,
+    layers: &[&Layer],
+    written: Option<&'a Written<'_>>,
+) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();
     for (i, layer) in layers.iter().enumerate() {
+        if written.is_some_and(|written| written.measured(layer).is_some()) {
+            jobs.extend(windows(layer).into_iter().map(|rows| Job::Sample { layer: i, rows }));
+            continue;
+        }
         // A chunk of source is at most CHUNK_BYTES, whatever its type.
         let step = layer.lines_in(CHUNK_BYTES / 4);
         jobs.extend(steps(layer.lines(), step).map(|rows| Job::Rows { layer: i, rows }));
+    }
+    if let Some(written) = written {
+        // What was kept is among them, and was hashed as it came from the source.
+        jobs.extend(written.chunks(CHUNK_BYTES).map(Job::Pieces));
+        return jobs;
     }
     for (tensor, source) in kept_pairs(opened) {
         jobs.extend(steps(tensor.bytes, CHUNK_BYTES).map(|range| Job::Bytes {
@@ -238,7 +308,7 @@ fn layer_errors(opened: &Opened<'_>, layers: &[&Layer], found: &[Found]) -> Vec<
         .collect()
 }
 
-fn error_check(errors: &[LayerError]) -> Check {
+fn error_check(errors: &[LayerError], unread: Vec<String>) -> Check {
     // A layer of zeros has no ratio, and no error either.
     let sqnr = |error: &LayerError| match error.sqnr_db {
         None if error.max_abs_error == 0.0 => f64::INFINITY,
@@ -247,7 +317,8 @@ fn error_check(errors: &[LayerError]) -> Check {
     };
     let holds = |error: &&LayerError| sqnr(error) >= MIN_SQNR_DB;
     let lost = errors.iter().filter(|error| !holds(error));
-    let problems = lost.map(|e| format!("{} has only {:.1} dB", e.name, sqnr(e))).collect();
+    let mut problems = unread;
+    problems.extend(lost.map(|e| format!("{} has only {:.1} dB", e.name, sqnr(e))));
     let worst = errors.iter().min_by(|a, b| sqnr(a).total_cmp(&sqnr(b)));
     let detail = match worst {
         Some(worst) => format!("worst {:.2} dB, in {}", sqnr(worst), worst.name),

@@ -5,6 +5,7 @@ mod experts;
 mod graph;
 mod scales;
 mod structure;
+mod written;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,6 +20,7 @@ use crate::plan::Coverage;
 use crate::quantized::{self, Layer, Stated};
 use compare::Compared;
 pub(super) use structure::same_storage;
+pub use written::Written;
 
 /// A layer whose error is as large as this has lost its weights: random codes give −3 dB.
 pub const MIN_SQNR_DB: f64 = 3.0;
@@ -114,7 +116,12 @@ impl<'a> Opened<'a> {
 
     /// Bytes that verifying will read: all scales, and with a source everything in both.
     pub fn bytes(&self) -> u64 {
-        compare::work_bytes(self)
+        compare::work_bytes(self, None)
+    }
+
+    /// The same of an output that has just been written.
+    pub fn bytes_of(&self, written: &Written<'_>) -> u64 {
+        compare::work_bytes(self, Some(written))
     }
 
     /// What can be verified without reading weights.
@@ -127,10 +134,28 @@ impl<'a> Opened<'a> {
 
     /// Verifies. An error means that it could not be done; what does not hold is in the result.
     pub fn verify(&self, resources: &Resources<'_>) -> Result<Verification, ExportError> {
+        self.verify_with(resources, None)
+    }
+
+    /// Verifies what has just been written: every byte is read back, but only samples of each layer are
+    /// read as weights once more.
+    pub fn verify_written(
+        &self,
+        resources: &Resources<'_>,
+        written: &Written<'_>,
+    ) -> Result<Verification, ExportError> {
+        self.verify_with(resources, Some(written))
+    }
+
+    fn verify_with(
+        &self,
+        resources: &Resources<'_>,
+        written: Option<&Written<'_>>,
+    ) -> Result<Verification, ExportError> {
         let mut checks = self.structure()?;
         let sound: Vec<&Layer> =
             self.layers.iter().filter(|layer| layer.problem.is_none()).collect();
-        let compared: Compared = compare::compare(resources, self, &sound)?;
+        let compared: Compared = compare::compare(resources, self, &sound, written)?;
         checks.extend(compared.checks);
         Ok(Verification { checks, coverage: structure::coverage(self), errors: compared.errors })
     }

@@ -1,0 +1,120 @@
+//! What is known of an output that has just been written: checksums of every piece, and measurements of
+//! every layer, taken while its weights were there.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Check, check};
+use crate::checkpoint::{CheckpointError, read_exact_at};
+use crate::engine::{ChunkBuffer, EngineError};
+use crate::export::ExportError;
+use crate::export::writer::Piece;
+use crate::plan::Plan;
+use crate::quantized::Layer;
+use crate::stats::{QuantizedStats, TensorStats};
+use crate::units;
+
+/// An output that has just been written.
+pub struct Written<'a> {
+    plan: &'a Plan,
+    files: Vec<File>,
+    /// In the order of files and places.
+    pub pieces: &'a [Piece],
+    measured: BTreeMap<&'a str, &'a QuantizedStats>,
+}
+
+impl<'a> Written<'a> {
+    /// Opens the files of a plan in a folder, to read them back.
+    pub fn new(
+        folder: &Path,
+        plan: &'a Plan,
+        pieces: &'a [Piece],
+        stats: &'a [Option<TensorStats>],
+    ) -> Result<Self, ExportError> {
+        let open = |name: &String| {
+            let file = File::open(folder.join(name));
+            file.map_err(|source| ExportError::io("read back", name, source))
+        };
+        let files = plan.files.iter().map(|file| open(&file.name)).collect::<Result<_, _>>()?;
+        let measured = plan.entries.iter().zip(stats).filter_map(|(entry, stats)| {
+            let quantized = stats.as_ref()?.quantized.as_ref()?;
+            Some((entry.member.tensor.name.as_str(), quantized))
+        });
+        Ok(Self { plan, files, pieces, measured: measured.collect() })
+    }
+
+    /// What was measured of a layer when it was made.
+    pub fn measured(&self, layer: &Layer) -> Option<&QuantizedStats> {
+        self.measured.get(layer.weight.as_str()).copied()
+    }
+
+    /// The pieces, in groups of at most so many bytes, unless one alone has more.
+    pub fn chunks(&self, bytes: u64) -> impl Iterator<Item = &'a [Piece]> {
+        let mut rest = self.pieces;
+        std::iter::from_fn(move || {
+            let mut total = 0;
+            let fit = rest.iter().take_while(|piece| {
+                total += piece.bytes as u64;
+                total <= bytes
+            });
+            let (chunk, more) = rest.split_at_checked(fit.count().max(1))?;
+            rest = more;
+            Some(chunk)
+        })
+    }
+
+    /// Reads pieces again. Gives what is not as it was written.
+    pub fn read_back(
+        &self,
+        pieces: &[Piece],
+        buffer: &mut ChunkBuffer,
+    ) -> Result<Vec<String>, EngineError> {
+        let mut problems = Vec::new();
+        for piece in pieces {
+            let bytes = buffer.room(piece.bytes);
+            let name = &self.plan.files[piece.file].name;
+            read_exact_at(&self.files[piece.file], bytes, piece.offset)
+                .map_err(|source| CheckpointError::Io { path: name.into(), source })?;
+            if xxh3_64(bytes) != piece.hash {
+                let (from, count) = (piece.offset, piece.bytes);
+                problems.push(format!(
+                    "{count} bytes at byte {from} of {name} are not what was written"
+                ));
+            }
+        }
+        Ok(problems)
+    }
+
+    /// Places of files that were never written, or twice.
+    fn gaps(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (number, file) in self.plan.files.iter().enumerate() {
+            let mut at = file.data_start();
+            for piece in self.pieces.iter().filter(|piece| piece.file == number) {
+                if piece.offset != at {
+                    let (from, to) = (at.min(piece.offset), at.max(piece.offset));
+                    problems.push(format!(
+                        "bytes {from} to {to} of {} were not written once",
+                        file.name
+                    ));
+                }
+                at = piece.offset + piece.bytes as u64;
+            }
+            if at != file.bytes {
+                problems.push(format!("bytes from {at} on of {} were not written", file.name));
+            }
+        }
+        problems
+    }
+}
+
+/// Whether everything was written, and is read as it was written.
+pub fn check_pieces(written: &Written<'_>, mut problems: Vec<String>) -> Check {
+    problems.extend(written.gaps());
+    let bytes: u64 = written.pieces.iter().map(|piece| piece.bytes as u64).sum();
+    let detail = format!("{} read back as they were written", units::bytes(bytes));
+    check("read back", problems, detail)
+}
