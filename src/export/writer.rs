@@ -7,10 +7,10 @@ use std::path::Path;
 
 use super::ExportError;
 use crate::checkpoint::Checkpoint;
-use crate::checkpoint::header::{self, HeaderEntry};
+use crate::checkpoint::header;
 use crate::engine::{EngineError, Sink};
 use crate::onnx::{Piece, Skeleton};
-use crate::plan::{Contents, Plan, PlannedFile};
+use crate::plan::{Contents, Placed, Plan, PlannedFile};
 
 /// Open weight files, at their full length, with their headers written.
 #[derive(Debug)]
@@ -36,7 +36,8 @@ impl Writer {
             file.set_len(planned.bytes).map_err(io_error)?;
             match &planned.contents {
                 Contents::Safetensors(metadata) => {
-                    let header = header::encode(&planned.tensors, metadata);
+                    let tensors = planned.tensors.iter().map(|t| t.described(&plan.entries));
+                    let header = header::encode(tensors, metadata);
                     write_all_at(&file, &header, 0).map_err(io_error)?;
                 }
                 Contents::Onnx(skeleton) => {
@@ -45,8 +46,9 @@ impl Writer {
                 Contents::Data => {}
             }
 
-            for (tensor, &(entry, output)) in planned.tensors.iter().zip(&planned.outputs) {
-                places[entry][output] = Some((files.len(), planned.data_start() + tensor.begin));
+            let data_start = planned.data_start();
+            for Placed { entry, output, begin, .. } in &planned.tensors {
+                places[*entry][*output] = Some((files.len(), data_start + begin));
             }
             files.push((planned.name.clone(), file));
         }
@@ -86,7 +88,7 @@ fn write_model(
 ) -> io::Result<()> {
     const LARGE_BYTES: u64 = 64 << 10;
     let Some(onnx) = &source.onnx else { return Ok(()) };
-    let is_large = |tensor: &&HeaderEntry| tensor.end - tensor.begin >= LARGE_BYTES;
+    let is_large = |tensor: &&Placed| tensor.bytes() >= LARGE_BYTES;
     for (begin, piece) in skeleton.placed() {
         match piece {
             Piece::Bytes(bytes) => write_all_at(file, bytes, begin)?,
@@ -95,7 +97,7 @@ fn write_model(
                 let end = begin + range.len() as u64;
                 let from = |at: u64| range.start + (at - begin) as usize;
                 let mut at = begin;
-                let within = |tensor: &&HeaderEntry| (begin..end).contains(&tensor.begin);
+                let within = |tensor: &&Placed| (begin..end).contains(&tensor.begin);
                 for tensor in planned.tensors.iter().filter(within).filter(is_large) {
                     let bytes = onnx.document.bytes(from(at)..from(tensor.begin));
                     write_all_at(file, bytes, at)?;

@@ -29,7 +29,7 @@ pub use error::PlanError;
 pub use exclude::is_packed_lookalike;
 pub use finding::{Finding, FindingKind};
 pub use fix::{Fix, fixes};
-pub use layout::{Contents, PlannedFile, Sharding, layout};
+pub use layout::{Contents, Placed, PlannedFile, Sharding, layout};
 pub use reason::Reason;
 pub use rule_use::RuleUse;
 pub use sizes::Sizes;

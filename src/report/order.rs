@@ -28,8 +28,10 @@ pub fn order(rows: &[Row], filter: &Filter, sort: Option<(Column, bool)>) -> Vec
 }
 
 /// Rows in the order of [`order`].
-pub fn ordered(rows: &[Row], filter: &Filter, sort: Option<(Column, bool)>) -> Vec<Row> {
-    order(rows, filter, sort).into_iter().map(|place| rows[place].clone()).collect()
+pub fn ordered(rows: Vec<Row>, filter: &Filter, sort: Option<(Column, bool)>) -> Vec<Row> {
+    let order = order(&rows, filter, sort);
+    let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|place| rows[place].take()).collect()
 }
 
 /// The number without the signs of zero and NaN, which tell nothing here.

@@ -97,50 +97,65 @@ pub fn rows(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Row> {
 
 /// Puts a row for each projection before the rows of single experts of a list.
 fn with_summaries(rows: Vec<Row>) -> Vec<Row> {
-    let mut summaries: HashMap<String, Row> = HashMap::new();
-    // The names of the summaries of each list, in order, and where their list begins.
-    let mut lists: Vec<(String, usize, Vec<String>)> = Vec::new();
-    let mut list_of = HashMap::new();
+    let mut summaries: Vec<Row> = Vec::new();
+    // The row at which the list of each summary begins.
+    let mut beginnings = Vec::new();
+    let (mut places, mut lists) = (HashMap::new(), HashMap::new());
+    // The summary that each row is a part of.
+    let mut summary_of = vec![None; rows.len()];
     for (i, row) in rows.iter().enumerate() {
-        let Some((list, name)) = all_experts(row) else { continue };
-        match summaries.get_mut(&name) {
+        let Some(kin) = Kin::of(row) else { continue };
+        let place = *places.entry(kin).or_insert(summaries.len());
+        summary_of[i] = Some(place);
+        match summaries.get_mut(place) {
             Some(summary) => add(summary, row),
             None => {
-                summaries.insert(name.clone(), Row { name: name.clone(), ..row.clone() });
-                let place = *list_of.entry(list.clone()).or_insert(lists.len());
-                if place == lists.len() {
-                    lists.push((list, i, Vec::new()));
-                }
-                lists[place].2.push(name);
+                summaries.push(Row { name: kin.name(), ..row.clone() });
+                beginnings.push(*lists.entry(kin.list).or_insert(i));
             }
         }
     }
-    let mut beginnings: HashMap<usize, Vec<Row>> = HashMap::new();
-    for (_, begin, names) in lists {
-        let several = names.iter().filter_map(|name| summaries.get(name).filter(|s| s.tensors > 1));
-        beginnings.insert(begin, several.cloned().collect());
+    let mut at: HashMap<usize, Vec<usize>> = HashMap::new();
+    for (place, begin) in beginnings.into_iter().enumerate() {
+        at.entry(begin).or_default().push(place);
     }
-    let mut all = Vec::with_capacity(rows.len());
+    let several = |place: &usize| summaries.get(*place).filter(|summary| summary.tensors > 1);
+    let mut all = Vec::with_capacity(rows.len() + summaries.len());
     for (i, row) in rows.into_iter().enumerate() {
-        all.extend(beginnings.remove(&i).unwrap_or_default());
-        let summary = all_experts(&row).and_then(|(_, name)| summaries.get(&name));
-        let part_of = summary.filter(|summary| summary.tensors > 1).map(|s| s.name.clone());
+        let begin_here = at.get(&i).into_iter().flatten();
+        all.extend(begin_here.filter_map(several).cloned());
+        let part_of = summary_of[i].as_ref().and_then(several).map(|s| s.name.clone());
         all.push(Row { part_of: part_of.or(row.part_of), ..row });
     }
     all
 }
 
-/// The list of a row of a single expert, and the name of all experts of its projection: with a star
-/// where the expert's number is.
-fn all_experts(row: &Row) -> Option<(String, String)> {
-    row.expert.filter(|_| row.part_of.is_none())?;
-    if let Some((module, _)) = grouped_weight(&row.name) {
-        return Some((module.to_owned(), format!("{module}.weight*")));
+/// What a row of a single expert has in common with those of other experts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Kin<'a> {
+    /// What comes before the expert's number.
+    list: &'a str,
+    /// What comes after it.
+    projection: &'a str,
+}
+
+impl<'a> Kin<'a> {
+    fn of(row: &'a Row) -> Option<Self> {
+        row.expert.filter(|_| row.part_of.is_none())?;
+        if let Some((module, _)) = grouped_weight(&row.name) {
+            let list = &row.name[..module.len() + ".weight".len()];
+            return Some(Self { list, projection: "" });
+        }
+        let at = row.name.find("experts.")? + "experts.".len();
+        let (list, rest) = row.name.split_at(at);
+        let projection = &rest[rest.find('.')?..];
+        Some(Self { list, projection })
     }
-    let at = row.name.find("experts.")? + "experts.".len();
-    let (list, rest) = row.name.split_at(at);
-    let (_, projection) = rest.split_once('.')?;
-    Some((list.to_owned(), format!("{list}*.{projection}")))
+
+    /// The name of all experts: with a star where the number is.
+    fn name(self) -> String {
+        format!("{}*{}", self.list, self.projection)
+    }
 }
 
 /// The row of one entry of the plan.
