@@ -170,7 +170,10 @@ impl Batch<'_> {
                 write!(out, "{}", terminal::summary(&plan))?;
             }
         }
+        drop(model);
         if mode == Mode::DryRun {
+            // The plan says all that the table does.
+            drop(checkpoint);
             // The plan is what one needs to see then.
             write!(out, "{}", terminal::findings(&plan.findings))?;
             self.dry_run(&plan, out)?;

@@ -176,6 +176,10 @@ impl Checkpoint {
                 });
             }
         }
+        // All that the index lists was found: as many are the same.
+        if weight_map.len() == self.tensors.len() {
+            return Ok(());
+        }
         self.unlisted = self
             .tensors
             .iter()

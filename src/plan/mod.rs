@@ -22,6 +22,7 @@ mod sizes;
 mod tie_outcomes;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 pub use coverage::Coverage;
 pub use decide::why_not;
@@ -103,7 +104,7 @@ pub enum Decision {
         /// To this format.
         format: Format,
         /// The rule that says so.
-        rule: String,
+        rule: Arc<str>,
         /// Index of its group in [`Plan::groups`].
         group: usize,
         /// Length that its rows get with zeros at their ends, if they do not divide into blocks.
@@ -114,7 +115,7 @@ pub enum Decision {
         /// The format of the table.
         format: Format,
         /// The table.
-        table: SharedTable,
+        table: Box<SharedTable>,
     },
     /// It is in this format already.
     Stored(Format),

@@ -42,7 +42,7 @@ pub struct Row {
     pub bytes_after: u64,
     /// What was measured; `None` where nothing was, or where the tensor is no float.
     #[serde(skip)]
-    pub stats: Option<TensorStats>,
+    pub stats: Option<Box<TensorStats>>,
     /// Whether a part of the measurements is missing, and the numbers are those of the others.
     #[serde(skip)]
     pub is_partial: bool,
@@ -88,7 +88,7 @@ pub fn rows(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Row> {
             weights: row.weights / count,
             bytes_before: row.bytes_before / count,
             bytes_after: row.bytes_after / count,
-            stats: Some(stats),
+            stats: Some(Box::new(stats)),
             ..row.clone()
         }));
     }
@@ -96,7 +96,7 @@ pub fn rows(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Row> {
 }
 
 /// Puts a row for each projection before the rows of single experts of a list.
-fn with_summaries(rows: Vec<Row>) -> Vec<Row> {
+fn with_summaries(mut rows: Vec<Row>) -> Vec<Row> {
     let mut summaries: Vec<Row> = Vec::new();
     // The row at which the list of each summary begins.
     let mut beginnings = Vec::new();
@@ -115,19 +115,29 @@ fn with_summaries(rows: Vec<Row>) -> Vec<Row> {
             }
         }
     }
-    let mut at: HashMap<usize, Vec<usize>> = HashMap::new();
-    for (place, begin) in beginnings.into_iter().enumerate() {
-        at.entry(begin).or_default().push(place);
+    for (row, summary) in rows.iter_mut().zip(summary_of) {
+        let summary = summary.map(|place: usize| &summaries[place]).filter(|s| s.tensors > 1);
+        if let Some(summary) = summary {
+            row.part_of = Some(summary.name.clone());
+        }
     }
-    let several = |place: &usize| summaries.get(*place).filter(|summary| summary.tensors > 1);
-    let mut all = Vec::with_capacity(rows.len() + summaries.len());
-    for (i, row) in rows.into_iter().enumerate() {
-        let begin_here = at.get(&i).into_iter().flatten();
-        all.extend(begin_here.filter_map(several).cloned());
-        let part_of = summary_of[i].as_ref().and_then(several).map(|s| s.name.clone());
-        all.push(Row { part_of: part_of.or(row.part_of), ..row });
+    let several = beginnings.into_iter().zip(summaries).filter(|(_, row)| row.tensors > 1);
+    let mut several: Vec<(usize, Row)> = several.collect();
+    // Stable: those of one list stay in their order.
+    several.sort_by_key(|(begin, _)| *begin);
+    // From the end on, rows make room for those before them; a second list of all takes more memory.
+    let mut from = rows.len();
+    rows.resize_with(from + several.len(), Row::default);
+    let mut to = rows.len();
+    while let Some((begin, summary)) = several.pop() {
+        while from > begin {
+            (from, to) = (from - 1, to - 1);
+            rows.swap(from, to);
+        }
+        to -= 1;
+        rows[to] = summary;
     }
-    all
+    rows
 }
 
 /// What a row of a single expert has in common with those of other experts.
@@ -164,7 +174,12 @@ pub fn tensor_row(plan: &Plan, index: usize, stats: Option<&TensorStats>) -> Row
     let has_codes = matches!(entry.decision, Decision::Quantize { .. } | Decision::Stored(_));
     let is_measured = |stats: &TensorStats| !has_codes || stats.quantized.is_some();
     let is_partial = entry.member.tensor.float_kind().is_some() && !stats.is_some_and(is_measured);
-    Row { stats: stats.cloned(), is_partial, entries: vec![index], ..planned(plan, entry) }
+    Row {
+        stats: stats.cloned().map(Box::new),
+        is_partial,
+        entries: vec![index],
+        ..planned(plan, entry)
+    }
 }
 
 /// One row of several; `None` of none.
@@ -193,7 +208,7 @@ fn planned(plan: &Plan, entry: &Entry) -> Row {
         expert: entry.member.expert,
         format: entry.format().map_or(KEPT, |format| format.name()).to_owned(),
         reason: match &entry.decision {
-            Decision::Quantize { rule, .. } => rule.clone(),
+            Decision::Quantize { rule, .. } => rule.to_string(),
             Decision::Shared { table, .. } => format!("reads the codes of {}", table.name),
             Decision::Stored(_) => "stored so".to_owned(),
             Decision::Keep(reason) => reason.to_string(),

@@ -60,7 +60,7 @@ impl TextTable {
                 push_name(&mut self.text, cell.as_ref());
             }
             self.ends.push(self.text.len());
-            column.width = column.width.max(self.text[begin..].width().min(WIDEST));
+            column.width = column.width.max(width(&self.text[begin..]).min(WIDEST));
         }
     }
 
@@ -80,7 +80,7 @@ impl fmt::Display for TextTable {
             line.clear();
             for (i, column) in self.columns.iter().enumerate().filter(|(_, c)| c.says_something) {
                 let cell = self.cell(first + i);
-                let space = column.width.saturating_sub(cell.width());
+                let space = column.width.saturating_sub(width(cell));
                 let (before, after) = if column.is_text { (0, space) } else { (space, 0) };
                 line.extend(std::iter::repeat_n(' ', before));
                 line.push_str(cell);
@@ -90,6 +90,11 @@ impl fmt::Display for TextTable {
         }
         Ok(())
     }
+}
+
+/// Columns that a text without control characters takes.
+fn width(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.width() }
 }
 
 #[cfg(test)]

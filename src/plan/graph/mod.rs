@@ -106,7 +106,7 @@ impl Build<'_> {
                 if entry.outputs.is_empty() {
                     self.replace(id, Vec::new());
                 }
-                let names = Names { is_table: true, parts: table.clone() };
+                let names = Names { is_table: true, parts: (**table).clone() };
                 self.rewrite(index, &names, *format, false);
                 self.take_codes_of(id, &names);
                 self.add_blocks(&names, *format);
