@@ -385,7 +385,7 @@ fn check_formats(recipe: &Recipe, dialect: Dialect) -> Result<(), PlanError> {
 
 /// No two outputs may have one name: a tensor of the source could be called like a scale.
 fn check_names(checkpoint: &Checkpoint, entries: &[Entry]) -> Result<(), PlanError> {
-    let mut seen = HashMap::new();
+    let mut seen = HashMap::with_capacity(entries.iter().map(|entry| entry.outputs.len()).sum());
     for entry in entries {
         for output in &entry.outputs {
             let stored = &checkpoint.tensors[entry.member.index].name;
