@@ -41,9 +41,22 @@ pub fn shape(shape: &[u64]) -> String {
 
 /// A name from a file, its control characters escaped: no name may move the cursor or end a line.
 pub fn name(name: &str) -> String {
-    let escaped =
-        |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    name.chars().map(escaped).collect()
+    let mut text = String::with_capacity(name.len());
+    push_name(&mut text, name);
+    text
+}
+
+/// Adds a name to a text as [`name`] has it.
+pub fn push_name(text: &mut String, name: &str) {
+    for piece in name.split_inclusive(char::is_control) {
+        match piece.char_indices().next_back() {
+            Some((at, last)) if last.is_control() => {
+                text.push_str(&piece[..at]);
+                text.extend(last.escape_default());
+            }
+            _ => text.push_str(piece),
+        }
+    }
 }
 
 /// A number of things: `1 tensor`, `2 tensors`.

@@ -9,7 +9,7 @@ mod progress;
 mod repair;
 mod size;
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,11 +28,15 @@ use crate::model::Model;
 use crate::plan::{Finding, Plan, Sharding, second_table_bytes, tie_outcomes};
 use crate::quantized::settle_tie;
 use crate::report::{
-    GroupBy, Report, Row, check_file, formats, grouped, ordered, rows, terminal, tie_text,
+    GroupBy, Report, Row, TextTable, check_file, formats, grouped, ordered, rows, terminal,
+    tie_text,
 };
 use crate::stats::TensorStats;
 use crate::units;
 use progress::Progress;
+
+/// Bytes that are printed at once.
+const OUTPUT_BYTES: usize = 64 << 10;
 
 /// Does what the arguments say and gives the exit code. Results go to standard output, progress
 /// and errors to standard error.
@@ -166,7 +170,10 @@ impl Batch<'_> {
                 write!(out, "{}", terminal::summary(&plan))?;
             }
         }
+        drop(model);
         if mode == Mode::DryRun {
+            // The plan says all that the table does.
+            drop(checkpoint);
             // The plan is what one needs to see then.
             write!(out, "{}", terminal::findings(&plan.findings))?;
             self.dry_run(&plan, out)?;
@@ -194,8 +201,11 @@ impl Batch<'_> {
     }
 
     fn dry_run(&self, plan: &Plan, out: &mut dyn Write) -> Result<(), BatchError> {
-        self.show_table(&rows(plan, &[]), terminal::plan_table, out)?;
-        self.write_report(plan, None, &[], &plan.findings, None)
+        if self.args.quiet && self.args.report.is_none() {
+            return Ok(());
+        }
+        let rows = self.show_table(rows(plan, &[]), terminal::plan_table, out)?;
+        self.report(plan, None, &rows, &plan.findings, None)
     }
 
     fn stats(
@@ -268,29 +278,37 @@ impl Batch<'_> {
         let by = self.args.group_by.unwrap_or(default);
         let has_groups = matches!(by, GroupBy::Layer | GroupBy::Role);
         let table = |rows: &[Row]| terminal::stats_table(rows, has_groups);
-        self.show_table(&grouped(rows(plan, stats), by), table, out)
+        if !self.args.quiet {
+            self.show_table(grouped(rows(plan, stats), by), table, out)?;
+        }
+        Ok(())
     }
 
-    /// Prints a table of the chosen rows, and with a filter how many these are.
+    /// Prints a table of the chosen rows, and with a filter how many these are; gives these rows.
     fn show_table(
         &self,
-        rows: &[Row],
-        table: impl Fn(&[Row]) -> String,
+        rows: Vec<Row>,
+        table: impl Fn(&[Row]) -> TextTable,
         out: &mut dyn Write,
-    ) -> Result<(), BatchError> {
-        if self.args.quiet {
-            return Ok(());
-        }
+    ) -> Result<Vec<Row>, BatchError> {
+        let all = rows.len() as u64;
         let chosen = self.chosen(rows);
+        if self.args.quiet {
+            return Ok(chosen);
+        }
         if let Some(filter) = &self.args.filter {
-            let (all, filter) = (units::count(rows.len() as u64, "row"), filter.to_string());
+            let (all, filter) = (units::count(all, "row"), filter.to_string());
             writeln!(out, "filter    {} of {all}: {}", chosen.len(), units::name(&filter))?;
         }
-        Ok(writeln!(out, "\n{}", table(&chosen))?)
+        // A terminal's output is flushed at every end of a line.
+        let mut out = BufWriter::with_capacity(OUTPUT_BYTES, out);
+        writeln!(out, "\n{}", table(&chosen))?;
+        out.flush()?;
+        Ok(chosen)
     }
 
     /// The rows that --filter leaves, as --sort has them.
-    fn chosen(&self, rows: &[Row]) -> Vec<Row> {
+    fn chosen(&self, rows: Vec<Row>) -> Vec<Row> {
         ordered(rows, &self.args.filter.clone().unwrap_or_default(), self.args.sort)
     }
 
@@ -302,12 +320,27 @@ impl Batch<'_> {
         findings: &[Finding],
         verification: Option<&Verification>,
     ) -> Result<(), BatchError> {
+        if self.args.report.is_none() {
+            return Ok(());
+        }
+        self.report(plan, device, &self.chosen(rows(plan, stats)), findings, verification)
+    }
+
+    /// Writes a report of the chosen rows, if one is wanted.
+    fn report(
+        &self,
+        plan: &Plan,
+        device: Option<&str>,
+        rows: &[Row],
+        findings: &[Finding],
+        verification: Option<&Verification>,
+    ) -> Result<(), BatchError> {
         let Some(file) = &self.args.report else { return Ok(()) };
         let report = Report {
             checkpoint: self.args.checkpoint().display().to_string(),
             plan,
             device: device.map(str::to_owned),
-            rows: &self.chosen(&rows(plan, stats)),
+            rows,
             findings,
             verification,
         };

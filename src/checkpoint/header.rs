@@ -4,11 +4,12 @@
 //! Reads what the `safetensors` crate accepts and nothing else, but says which tensor is wrong and
 //! keeps the order of names; it needs the header's bytes only, never the data.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use safetensors::Dtype;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::error::HeaderProblem;
@@ -39,6 +40,25 @@ pub struct HeaderEntry {
     pub end: u64,
 }
 
+/// What a header is to say of one tensor.
+#[derive(Debug, Clone, Copy)]
+pub struct Described<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Type of its elements.
+    pub dtype: Dtype,
+    /// Its dimensions, outermost first.
+    pub shape: &'a [u64],
+    /// Its bytes, from the end of the header: start and end.
+    pub data_offsets: [u64; 2],
+}
+
+impl<'a> From<&'a HeaderEntry> for Described<'a> {
+    fn from(HeaderEntry { name, dtype, shape, begin, end }: &'a HeaderEntry) -> Self {
+        Self { name, dtype: *dtype, shape, data_offsets: [*begin, *end] }
+    }
+}
+
 /// Reads the length field and checks it against the file and the format's limit.
 pub fn header_bytes(first_bytes: &[u8], file_bytes: u64) -> Result<u64, HeaderProblem> {
     let Some(length) = first_bytes.first_chunk::<8>() else {
@@ -64,13 +84,13 @@ pub fn parse(
     if header.first() != Some(&b'{') {
         return Err(not_json("it does not start with {".to_owned()));
     }
-    let raw: RawHeader = serde_json::from_slice(header).map_err(|e| not_json(e.to_string()))?;
+    let raw: RawHeader<'_> = serde_json::from_slice(header).map_err(|e| not_json(e.to_string()))?;
 
-    let mut names = HashSet::new();
+    let mut names = HashSet::with_capacity(raw.tensors.len());
     let mut entries = Vec::with_capacity(raw.tensors.len());
-    for (name, tensor) in raw.tensors {
-        if !names.insert(name.clone()) {
-            return Err(HeaderProblem::DuplicateName { tensor: name });
+    for (name, tensor) in &raw.tensors {
+        if !names.insert(&**name) {
+            return Err(HeaderProblem::DuplicateName { tensor: name.to_string() });
         }
         entries.push(check(name, tensor, data_bytes)?);
     }
@@ -79,17 +99,19 @@ pub fn parse(
     Ok((entries, raw.metadata))
 }
 
-fn check(tensor: String, raw: RawTensor, data_bytes: u64) -> Result<HeaderEntry, HeaderProblem> {
-    let quoted = serde_json::Value::String(raw.dtype.clone());
-    let Ok(dtype) = Dtype::deserialize(quoted) else {
-        return Err(HeaderProblem::UnknownDtype { tensor, dtype: raw.dtype });
+fn check(name: &str, raw: &RawTensor<'_>, data_bytes: u64) -> Result<HeaderEntry, HeaderProblem> {
+    let (tensor, shape) = (name.to_owned(), raw.shape.clone());
+    let named: Result<Dtype, serde::de::value::Error> =
+        Dtype::deserialize((&*raw.dtype).into_deserializer());
+    let Ok(dtype) = named else {
+        return Err(HeaderProblem::UnknownDtype { tensor, dtype: raw.dtype.to_string() });
     };
-    let bits = raw.shape.iter().try_fold(dtype.bitsize() as u64, |bits, &n| bits.checked_mul(n));
+    let bits = shape.iter().try_fold(dtype.bitsize() as u64, |bits, &n| bits.checked_mul(n));
     let Some(bits) = bits else {
-        return Err(HeaderProblem::ShapeOverflow { tensor, shape: raw.shape });
+        return Err(HeaderProblem::ShapeOverflow { tensor, shape });
     };
     if bits % 8 != 0 {
-        return Err(HeaderProblem::PartialByte { tensor, dtype: raw.dtype, shape: raw.shape });
+        return Err(HeaderProblem::PartialByte { tensor, dtype: raw.dtype.to_string(), shape });
     }
     let [begin, end] = raw.data_offsets;
     if end.checked_sub(begin) != Some(bits / 8) {
@@ -98,7 +120,7 @@ fn check(tensor: String, raw: RawTensor, data_bytes: u64) -> Result<HeaderEntry,
     if end > data_bytes {
         return Err(HeaderProblem::OutOfRange { tensor, end, data_bytes });
     }
-    Ok(HeaderEntry { name: tensor, dtype, shape: raw.shape, begin, end })
+    Ok(HeaderEntry { name: tensor, dtype, shape, begin, end })
 }
 
 fn check_layout(entries: &[HeaderEntry], data_bytes: u64) -> Result<(), HeaderProblem> {
@@ -127,60 +149,97 @@ fn check_layout(entries: &[HeaderEntry], data_bytes: u64) -> Result<(), HeaderPr
 /// The length field and header for `tensors`, which are in the order of their data, and for what else it is
 /// to say. Written as the `safetensors` library writes it, down to the padding: space up to a multiple of
 /// 8 bytes.
-pub fn encode(tensors: &[HeaderEntry], metadata: &Metadata) -> Vec<u8> {
-    let quoted = |text: &str| serde_json::Value::String(text.to_owned()).to_string();
-    let mut json = String::from(r#"{"__metadata__":{"format":"pt""#);
-    for (key, value) in metadata {
-        json.push_str(&format!(",{}:{}", quoted(key), quoted(value)));
-    }
-    json.push('}');
-    for tensor in tensors {
-        let raw = RawTensor {
-            dtype: tensor.dtype.to_string(),
-            shape: tensor.shape.clone(),
-            data_offsets: [tensor.begin, tensor.end],
-        };
-        json.push(',');
-        json.push_str(&quoted(&tensor.name));
-        json.push(':');
-        json.push_str(&serde_json::to_string(&raw).expect("strings and numbers are always JSON"));
-    }
-    json.push('}');
-    let padded = json.len().next_multiple_of(8);
-    json.extend(std::iter::repeat_n(' ', padded - json.len()));
-
-    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
-    bytes.extend(json.into_bytes());
+pub fn encode<'a, T: Into<Described<'a>>>(
+    tensors: impl IntoIterator<Item = T>,
+    metadata: &Metadata,
+) -> Vec<u8> {
+    let mut bytes = vec![0; LENGTH_BYTES as usize];
+    for_each_piece(tensors, metadata, |piece| bytes.extend(piece));
+    bytes.resize(bytes.len().next_multiple_of(8), b' ');
+    let length = bytes.len() as u64 - LENGTH_BYTES;
+    bytes[..LENGTH_BYTES as usize].copy_from_slice(&length.to_le_bytes());
     bytes
 }
 
-#[derive(Serialize, Deserialize)]
-struct RawTensor {
-    dtype: String,
+/// How many bytes [`encode`] gives, which takes no memory for them.
+pub fn encoded_bytes<'a, T: Into<Described<'a>>>(
+    tensors: impl IntoIterator<Item = T>,
+    metadata: &Metadata,
+) -> u64 {
+    let mut bytes = LENGTH_BYTES;
+    for_each_piece(tensors, metadata, |piece| bytes += piece.len() as u64);
+    bytes.next_multiple_of(8)
+}
+
+/// The JSON of a header, a piece for each tensor.
+fn for_each_piece<'a, T: Into<Described<'a>>>(
+    tensors: impl IntoIterator<Item = T>,
+    metadata: &Metadata,
+    mut take: impl FnMut(&[u8]),
+) {
+    fn push(piece: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+        serde_json::to_writer(piece, value).expect("strings and numbers are always JSON");
+    }
+    let mut piece = br#"{"__metadata__":{"format":"pt""#.to_vec();
+    for (key, value) in metadata {
+        piece.push(b',');
+        push(&mut piece, key);
+        piece.push(b':');
+        push(&mut piece, value);
+    }
+    piece.push(b'}');
+    for tensor in tensors {
+        take(&piece);
+        piece.clear();
+        let Described { name, dtype, shape, data_offsets } = tensor.into();
+        piece.push(b',');
+        push(&mut piece, name);
+        piece.push(b':');
+        push(&mut piece, &WrittenTensor { dtype, shape, data_offsets });
+    }
+    piece.push(b'}');
+    take(&piece);
+}
+
+#[derive(Serialize)]
+struct WrittenTensor<'a> {
+    dtype: Dtype,
+    shape: &'a [u64],
+    data_offsets: [u64; 2],
+}
+
+#[derive(Deserialize)]
+struct RawTensor<'a> {
+    #[serde(borrow)]
+    dtype: Cow<'a, str>,
     shape: Vec<u64>,
     data_offsets: [u64; 2],
 }
 
+/// The text of a JSON string, of the JSON itself where nothing is escaped in it.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// The JSON object with repeated names kept, so that they can be refused.
-struct RawHeader {
-    tensors: Vec<(String, RawTensor)>,
+struct RawHeader<'a> {
+    tensors: Vec<(Cow<'a, str>, RawTensor<'a>)>,
     metadata: Metadata,
 }
 
-impl<'de> Deserialize<'de> for RawHeader {
+impl<'de: 'a, 'a> Deserialize<'de> for RawHeader<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Entries;
         impl<'de> Visitor<'de> for Entries {
-            type Value = RawHeader;
+            type Value = RawHeader<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of tensors")
             }
 
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<RawHeader, M::Error> {
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<RawHeader<'de>, M::Error> {
                 let mut entries = Vec::new();
                 let mut metadata: Option<Metadata> = None;
-                while let Some(name) = map.next_key::<String>()? {
+                while let Some(Text(name)) = map.next_key()? {
                     if name == METADATA {
                         if metadata.replace(map.next_value()?).is_some() {
                             return Err(serde::de::Error::duplicate_field(METADATA));

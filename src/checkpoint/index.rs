@@ -1,10 +1,11 @@
 //! `model.safetensors.index.json`: which shard holds which tensor.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 
 use super::error::IndexProblem;
 
@@ -24,20 +25,19 @@ pub fn parse(json: &[u8]) -> Result<WeightMap, IndexProblem> {
         if !stays_below(&shard) {
             return Err(IndexProblem::OutsideFolder { shard });
         }
-        if map.contains_key(&tensor) {
-            return Err(IndexProblem::DuplicateName { tensor });
-        }
-        map.insert(tensor, shard);
+        match map.entry(tensor) {
+            Entry::Vacant(place) => place.insert(shard),
+            Entry::Occupied(place) => {
+                return Err(IndexProblem::DuplicateName { tensor: place.key().clone() });
+            }
+        };
     }
     Ok(map)
 }
 
 /// The text of an index, as `save_pretrained` writes it: names sorted, two spaces of indent.
 pub fn encode(weight_map: &WeightMap, data_bytes: u64) -> String {
-    let index = serde_json::json!({
-        "metadata": { "total_size": data_bytes },
-        "weight_map": weight_map,
-    });
+    let index = WrittenIndex { metadata: Total { total_size: data_bytes }, weight_map };
     let mut text = serde_json::to_string_pretty(&index).expect("strings are always JSON");
     text.push('\n');
     text
@@ -48,6 +48,17 @@ fn stays_below(shard: &str) -> bool {
     !shard.is_empty()
         && !shard.contains(['\\', ':', '\0'])
         && shard.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+#[derive(Serialize)]
+struct WrittenIndex<'a> {
+    metadata: Total,
+    weight_map: &'a WeightMap,
+}
+
+#[derive(Serialize)]
+struct Total {
+    total_size: u64,
 }
 
 #[derive(Deserialize)]

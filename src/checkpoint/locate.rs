@@ -68,6 +68,7 @@ fn sharded(folder: &Path, index_path: &Path) -> Result<Sources, CheckpointError>
         .map_err(|source| CheckpointError::Io { path: index_path.to_owned(), source })?;
     let weight_map = index::parse(json.as_bytes()).map_err(problem)?;
 
+    let home = Home::of(folder);
     let mut files = BTreeMap::new();
     for (tensor, shard) in &weight_map {
         if files.contains_key(shard) {
@@ -81,7 +82,7 @@ fn sharded(folder: &Path, index_path: &Path) -> Result<Sources, CheckpointError>
                 example: tensor.clone(),
             }));
         }
-        if !lies_within(folder, &path) {
+        if !home.as_ref().is_some_and(|home| home.has(&path)) {
             return Err(problem(IndexProblem::OutsideFolder { shard: shard.clone() }));
         }
         files.insert(shard.clone(), path);
@@ -94,13 +95,31 @@ fn sharded(folder: &Path, index_path: &Path) -> Result<Sources, CheckpointError>
 /// Whether a file, links followed, is in the folder, or in the store of a Hugging Face hub cache
 /// whose snapshot the folder is: there every file is a link to `../../blobs/`.
 pub fn lies_within(folder: &Path, path: &Path) -> bool {
-    let (Ok(folder), Ok(path)) = (folder.canonicalize(), path.canonicalize()) else {
-        return false;
-    };
-    // Models are often in a folder of a snapshot.
-    let snapshots = folder.ancestors().find(|p| p.file_name().is_some_and(|n| n == "snapshots"));
-    let blobs = snapshots.and_then(Path::parent).map(|repo| repo.join("blobs"));
-    path.starts_with(&folder) || blobs.is_some_and(|blobs| path.starts_with(blobs))
+    Home::of(folder).is_some_and(|home| home.has(path))
+}
+
+/// Where the files of a checkpoint may be, links followed.
+struct Home {
+    folder: PathBuf,
+    blobs: Option<PathBuf>,
+}
+
+impl Home {
+    /// That of a checkpoint in a folder; `None` if there is no such folder.
+    fn of(folder: &Path) -> Option<Self> {
+        let folder = folder.canonicalize().ok()?;
+        // Models are often in a folder of a snapshot.
+        let mut above = folder.ancestors();
+        let snapshots = above.find(|p| p.file_name().is_some_and(|n| n == "snapshots"));
+        let blobs = snapshots.and_then(Path::parent).map(|repo| repo.join("blobs"));
+        Some(Self { folder, blobs })
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        let Ok(path) = path.canonicalize() else { return false };
+        path.starts_with(&self.folder)
+            || self.blobs.as_ref().is_some_and(|blobs| path.starts_with(blobs))
+    }
 }
 
 fn safetensors_files(folder: &Path) -> Result<Vec<String>, CheckpointError> {

@@ -141,6 +141,8 @@ impl Checkpoint {
             file.metadata = Arc::clone(&last.metadata);
         }
         let index = self.files.len();
+        self.tensors.reserve(entries.len());
+        self.by_name.reserve(entries.len());
         for entry in entries {
             if let Some(first) = self.by_name.insert(entry.name.clone(), self.tensors.len()) {
                 return Err(CheckpointError::StoredTwice {
@@ -175,6 +177,10 @@ impl Checkpoint {
                     },
                 });
             }
+        }
+        // All that the index lists was found: as many are the same.
+        if weight_map.len() == self.tensors.len() {
+            return Ok(());
         }
         self.unlisted = self
             .tensors

@@ -11,7 +11,7 @@
 //!
 //! `quantization_config` in `config.json` has one config group a format.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -134,22 +134,24 @@ pub fn outputs(weight: &Tensor, format: Format) -> Vec<Output> {
 
 /// What the config lists as not quantized: linear layers by their exact names, and always the head.
 /// Embeddings are no linear layers, and only listed where another one is quantized.
-pub fn exclude(kept: &[(String, Role)], quantized: &[String]) -> Vec<String> {
-    let embeddings = quantizes(Role::Embedding, quantized);
+pub fn exclude(kept: &[(String, Role)], quantized: &[&str]) -> Vec<String> {
+    let roles = roles(quantized.iter().copied());
+    let embeddings = roles.contains(&Role::Embedding);
     let listed = kept.iter().filter(|(_, role)| match role {
         Role::Embedding | Role::Position => embeddings,
         Role::Convolution | Role::Norm | Role::Bias => false,
         _ => true,
     });
     let mut names: BTreeSet<String> = listed.map(|(module, _)| module.clone()).collect();
-    if !quantizes(Role::Head, quantized) {
+    if !roles.contains(&Role::Head) {
         names.insert(HEAD.to_owned());
     }
     names.into_iter().collect()
 }
 
-fn quantizes(role: Role, modules: &[String]) -> bool {
-    modules.iter().any(|module| role_of(&format!("{module}.weight"), &[1, 1]) == role)
+/// What modules are.
+fn roles<'a>(modules: impl Iterator<Item = &'a str>) -> HashSet<Role> {
+    modules.map(|module| role_of(&format!("{module}.weight"), &[1, 1])).collect()
 }
 
 /// The value of `quantization_config` in `config.json`. `layers` are the quantized modules.
@@ -188,10 +190,11 @@ pub fn quantization_config(layers: &[(String, Format)], ignore: &[String]) -> Va
 /// layers everywhere.
 fn classes(modules: &[String]) -> Vec<String> {
     let mut targets = vec!["Linear".to_owned()];
-    if quantizes(Role::Embedding, modules) {
+    let roles = roles(modules.iter().map(String::as_str));
+    if roles.contains(&Role::Embedding) {
         targets.push("Embedding".to_owned());
     }
-    if quantizes(Role::Head, modules) {
+    if roles.contains(&Role::Head) {
         targets.push(format!("re:.*{HEAD}$"));
     }
     targets
@@ -284,9 +287,8 @@ mod tests {
             ("model.embed_tokens".to_owned(), Role::Embedding),
             ("m.mlp.gate".to_owned(), Role::Router),
         ];
-        let q = "m.q_proj".to_owned();
-        assert_eq!(exclude(&kept, std::slice::from_ref(&q)), ["lm_head", "m.mlp.gate"]);
-        let other = "model.embed_tokens_per_layer".to_owned();
+        let (q, other) = ("m.q_proj", "model.embed_tokens_per_layer");
+        assert_eq!(exclude(&kept, &[q]), ["lm_head", "m.mlp.gate"]);
         assert_eq!(exclude(&kept, &[q, other]), ["lm_head", "m.mlp.gate", "model.embed_tokens"]);
     }
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 
 /// Patterns for `kept` modules that match no `quantized` one: for each the shortest `prefix*` that
 /// ends where a part of the name ends, else `prefix.*`, else the name itself. Sorted.
-pub fn shortest_patterns(kept: &[String], quantized: &[String]) -> Vec<String> {
+pub fn shortest_patterns(kept: &[String], quantized: &[&str]) -> Vec<String> {
     // Sorted names make "does any start with this" one lookup.
-    let quantized: BTreeSet<&str> = quantized.iter().map(String::as_str).collect();
+    let quantized: BTreeSet<&str> = quantized.iter().copied().collect();
     let any_starts_with = |prefix: &str| {
         quantized.range(prefix..).next().is_some_and(|name| name.starts_with(prefix))
     };
@@ -60,7 +60,7 @@ mod tests {
 
     fn patterns(kept: &[&str], quantized: &[&str]) -> Vec<String> {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-        let patterns = shortest_patterns(&owned(kept), &owned(quantized));
+        let patterns = shortest_patterns(&owned(kept), quantized);
         let list = ExcludeList::new(&patterns);
         assert!(kept.iter().all(|name| list.contains(name)), "{patterns:?}");
         assert!(!quantized.iter().any(|name| list.contains(name)), "{patterns:?}");

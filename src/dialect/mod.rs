@@ -255,7 +255,7 @@ impl Dialect {
     }
 
     /// What its config lists as not quantized. `kept` are modules that hold a float matrix.
-    pub fn exclude(self, kept: &[(String, Role)], quantized: &[String]) -> Vec<String> {
+    pub fn exclude(self, kept: &[(String, Role)], quantized: &[&str]) -> Vec<String> {
         match self {
             Self::Modelopt => {
                 let kept: Vec<String> = kept.iter().map(|(module, _)| module.clone()).collect();
@@ -354,9 +354,9 @@ pub enum Part {
 /// `X_weight_scale`.
 fn part_name(weight: &str, part: &str) -> String {
     match (weight.strip_suffix("weight"), part.strip_prefix("weight")) {
-        (Some(module), _) => format!("{module}{part}"),
-        (None, Some(ending)) if grouped_weight(weight).is_some() => format!("{weight}{ending}"),
-        _ => format!("{weight}_{part}"),
+        (Some(module), _) => [module, part].concat(),
+        (None, Some(ending)) if grouped_weight(weight).is_some() => [weight, ending].concat(),
+        _ => [weight, "_", part].concat(),
     }
 }
 

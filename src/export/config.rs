@@ -11,7 +11,7 @@ use crate::checkpoint::{CONFIG_FILE, Config, QUANTIZATION, SINGLE_FILE, python_j
 use crate::dialect::modelopt::{self, QUANT_CONFIG_FILE};
 use crate::dialect::q4gsw::{self, MANIFEST_FILE};
 use crate::dialect::{Dialect, compressed_tensors, executorch};
-use crate::plan::Plan;
+use crate::plan::{Placed, Plan};
 
 /// The key that says whether embedding and head are one.
 const TIE: &str = "tie_word_embeddings";
@@ -59,7 +59,8 @@ pub(super) fn index_file(plan: &Plan) -> Option<(&'static str, String)> {
     let needs_one = plan.files.iter().any(|file| file.name != SINGLE_FILE);
     needs_one.then(|| {
         let names = plan.files.iter().flat_map(|file| {
-            file.tensors.iter().map(|tensor| (tensor.name.clone(), file.name.clone()))
+            let name = |tensor: &Placed| tensor.of(&plan.entries).name.clone();
+            file.tensors.iter().map(move |tensor| (name(tensor), file.name.clone()))
         });
         let data_bytes = plan.files.iter().map(|file| file.data_bytes()).sum();
         (INDEX_FILE, index::encode(&names.collect(), data_bytes))

@@ -11,19 +11,28 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::ExportError;
 use super::flusher::Flusher;
 use crate::checkpoint::Checkpoint;
-use crate::checkpoint::header::{self, HeaderEntry};
+use crate::checkpoint::header;
 use crate::engine::{EngineError, Sink};
 use crate::onnx::{Piece as ModelPiece, Skeleton};
-use crate::plan::{Contents, Plan, PlannedFile};
+use crate::plan::{Contents, Placed, Plan, PlannedFile};
 
 /// Open weight files, at their full length, with their headers written.
 #[derive(Debug)]
 pub struct Writer {
-    files: Vec<(String, Arc<File>)>,
+    files: Vec<OpenFile>,
     /// File and offset of each output of each entry; `None` for one that is in the files already.
     places: Vec<Vec<Option<(usize, u64)>>>,
     pieces: Mutex<Vec<Piece>>,
     flusher: Option<Flusher>,
+}
+
+/// A weight file that is being written.
+#[derive(Debug)]
+struct OpenFile {
+    name: String,
+    file: Arc<File>,
+    /// Systems let one thread at a time write to a file; those that wait here do not spin meanwhile.
+    turn: Mutex<()>,
 }
 
 /// A piece of a weight file that was written.
@@ -61,7 +70,8 @@ impl Writer {
             file.set_len(planned.bytes).map_err(io_error)?;
             match &planned.contents {
                 Contents::Safetensors(metadata) => {
-                    let header = header::encode(&planned.tensors, metadata);
+                    let tensors = planned.tensors.iter().map(|t| t.described(&plan.entries));
+                    let header = header::encode(tensors, metadata);
                     write_all_at(&file, &header, 0).map_err(io_error)?;
                 }
                 Contents::Onnx(skeleton) => {
@@ -70,12 +80,14 @@ impl Writer {
                 Contents::Data => {}
             }
 
-            for (tensor, &(entry, output)) in planned.tensors.iter().zip(&planned.outputs) {
-                places[entry][output] = Some((files.len(), planned.data_start() + tensor.begin));
+            let data_start = planned.data_start();
+            for Placed { entry, output, begin, .. } in &planned.tensors {
+                places[*entry][*output] = Some((files.len(), data_start + begin));
             }
-            files.push((planned.name.clone(), Arc::new(file)));
+            let (name, file) = (planned.name.clone(), Arc::new(file));
+            files.push(OpenFile { name, file, turn: Mutex::default() });
         }
-        let flusher = sync.then(|| Flusher::start(files.iter().map(|(_, file)| Arc::clone(file))));
+        let flusher = sync.then(|| Flusher::start(files.iter().map(|open| Arc::clone(&open.file))));
         Ok(Self { files, places, pieces: Mutex::default(), flusher })
     }
 
@@ -84,7 +96,7 @@ impl Writer {
     pub fn finish(self) -> Result<Vec<Piece>, ExportError> {
         if let Some(flusher) = self.flusher {
             flusher.finish().map_err(|(file, source)| {
-                let name = self.files.get(file).map_or("", |(name, _)| name);
+                let name = self.files.get(file).map_or("", |open| &open.name);
                 ExportError::io("write", name, source)
             })?;
         }
@@ -103,10 +115,13 @@ impl Sink for Writer {
         bytes: &[u8],
     ) -> Result<(), EngineError> {
         let Some((number, start)) = self.places[entry][output] else { return Ok(()) };
-        let (name, file) = &self.files[number];
+        let OpenFile { name, file, turn } = &self.files[number];
         let offset = start + offset;
-        write_all_at(file, bytes, offset)
-            .map_err(|source| EngineError::Write { name: name.clone(), source })?;
+        let written = {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            write_all_at(file, bytes, offset)
+        };
+        written.map_err(|source| EngineError::Write { name: name.clone(), source })?;
         if let Some(flusher) = &self.flusher {
             flusher.wrote(number, bytes.len());
         }
@@ -125,7 +140,7 @@ fn write_model(
 ) -> io::Result<()> {
     const LARGE_BYTES: u64 = 64 << 10;
     let Some(onnx) = &source.onnx else { return Ok(()) };
-    let is_large = |tensor: &&HeaderEntry| tensor.end - tensor.begin >= LARGE_BYTES;
+    let is_large = |tensor: &&Placed| tensor.bytes() >= LARGE_BYTES;
     for (begin, piece) in skeleton.placed() {
         match piece {
             ModelPiece::Bytes(bytes) => write_all_at(file, bytes, begin)?,
@@ -134,7 +149,7 @@ fn write_model(
                 let end = begin + range.len() as u64;
                 let from = |at: u64| range.start + (at - begin) as usize;
                 let mut at = begin;
-                let within = |tensor: &&HeaderEntry| (begin..end).contains(&tensor.begin);
+                let within = |tensor: &&Placed| (begin..end).contains(&tensor.begin);
                 for tensor in planned.tensors.iter().filter(within).filter(is_large) {
                     let bytes = onnx.document.bytes(from(at)..from(tensor.begin));
                     write_all_at(file, bytes, at)?;

@@ -1,12 +1,14 @@
 //! Projections that a runtime runs as one matrix, and that therefore share a global scale.
 
+use std::borrow::Cow;
+
 use super::{grouped_weight, module_of};
 
 /// What identifies a scale group: the modules of one are equal in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ScaleGroup {
+pub struct ScaleGroup<'a> {
     /// The module that holds the members.
-    pub parent: String,
+    pub parent: Cow<'a, str>,
     /// Names of the projections that may be in it.
     pub projections: &'static [&'static str],
 }
@@ -23,12 +25,12 @@ const FUSED: &[&[&str]] = &[
 
 /// The scale group of a weight, or of a module; `None` if it stands alone. Weights of grouped experts
 /// are in one with those of the same number.
-pub fn scale_group(name: &str) -> Option<ScaleGroup> {
+pub fn scale_group(name: &str) -> Option<ScaleGroup<'_>> {
     let (parent, projection) = module_of(name).rsplit_once('.')?;
     let projections = FUSED.iter().copied().find(|names| names.contains(&projection))?;
     let parent = match grouped_weight(name) {
-        Some((_, expert)) => format!("{parent}.{expert}"),
-        None => parent.to_owned(),
+        Some((_, expert)) => Cow::Owned(format!("{parent}.{expert}")),
+        None => Cow::Borrowed(parent),
     };
     Some(ScaleGroup { parent, projections })
 }
@@ -39,7 +41,7 @@ mod tests {
 
     #[test]
     fn siblings_group_by_parent() {
-        let group = |module| scale_group(module);
+        let group = scale_group;
         assert_eq!(group("m.0.self_attn.q_proj"), group("m.0.self_attn.v_proj"));
         assert_ne!(group("m.0.self_attn.q_proj"), group("m.1.self_attn.q_proj"));
         assert_eq!(group("m.0.mlp.experts.1.gate_proj"), group("m.0.mlp.experts.1.up_proj"));

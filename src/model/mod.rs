@@ -137,10 +137,8 @@ fn mark_layers_past_the_last(checkpoint: &Checkpoint, members: &mut [Member]) {
 
 /// The number that follows the first part of a name that is one of `lists`.
 fn number_after(name: &str, lists: &[&str]) -> Option<u32> {
-    let parts: Vec<&str> = name.split('.').collect();
-    parts
-        .windows(2)
-        .find_map(|pair| if lists.contains(&pair[0]) { pair[1].parse().ok() } else { None })
+    let mut pairs = name.split('.').zip(name.split('.').skip(1));
+    pairs.find_map(|(list, number)| lists.contains(&list).then(|| number.parse().ok())?)
 }
 
 /// Whether a tensor is a matrix of floats that is no norm or bias: what coverage counts, and what a

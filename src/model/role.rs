@@ -89,26 +89,8 @@ const POSITIONS: &[&str] = &[
     "relative_attention_bias",
 ];
 const ROUTERS: &[&str] = &["router", "shared_expert_gate", "gate", "gating"];
-/// Parts of names that only towers and their connectors have.
-const TOWERS: &[&str] = &[
-    "vision",
-    "visual",
-    "image",
-    "audio",
-    "speech",
-    "sound",
-    "video",
-    "vpm",
-    "apm",
-    "resampler",
-    "projector",
-    "aligner",
-    "patch_embed",
-    "token2wav",
-    "embed_tokens_extend",
-    "connector",
-    "vit",
-];
+/// Parts of names that only towers and their connectors have, when several words are joined in them.
+const JOINED_TOWERS: &[&str] = &["patch_embed", "embed_tokens_extend"];
 const EXPERT_LISTS: &[&str] = &["experts", "local_experts"];
 const ATTENTION: &[&str] = &[
     "q_proj",
@@ -219,9 +201,30 @@ pub fn role_of(name: &str, shape: &[u64]) -> Role {
 
 /// Whether a part of a name is one of a tower's, alone or joined with others by underscores.
 fn is_tower(part: &str) -> bool {
-    let is_stem = |word: &str| TOWERS.contains(&word);
-    let joined = || TOWERS.iter().filter(|stem| stem.contains('_')).any(|stem| part.contains(stem));
-    is_stem(part) || part.split('_').any(is_stem) || joined()
+    part.split('_').any(is_tower_word) || JOINED_TOWERS.iter().any(|stem| part.contains(stem))
+}
+
+/// Whether a word is one that only towers and their connectors have. Every name is asked for all of
+/// its words, and a match finds one by its length.
+fn is_tower_word(word: &str) -> bool {
+    matches!(
+        word,
+        "vision"
+            | "visual"
+            | "image"
+            | "audio"
+            | "speech"
+            | "sound"
+            | "video"
+            | "vpm"
+            | "apm"
+            | "resampler"
+            | "projector"
+            | "aligner"
+            | "token2wav"
+            | "connector"
+            | "vit"
+    )
 }
 
 fn is_norm(part: &str) -> bool {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fused::fused_groups;
 use super::{Entry, Finding, FindingKind, RuleUse};
-use crate::checkpoint::{Checkpoint, Config};
+use crate::checkpoint::{Checkpoint, Config, Tensor};
 use crate::format::Format;
 use crate::format::fp8::TILE_LEN;
 use crate::model::{MAX_EXPERTS, Model, Role};
@@ -34,28 +34,26 @@ pub fn about_checkpoint(checkpoint: &Checkpoint) -> Vec<Finding> {
 pub fn about_experts(model: &Model<'_>) -> Vec<Finding> {
     let config = model.checkpoint.config.as_ref();
     let Some(expected) = config.and_then(Config::expert_count) else { return Vec::new() };
-    let mut layers: BTreeMap<u32, (BTreeSet<u32>, Finding)> = BTreeMap::new();
+    let mut layers: BTreeMap<u32, (BTreeSet<u32>, Vec<&Tensor>)> = BTreeMap::new();
     for member in &model.members {
         let tensor = &member.tensor;
         let stored = match (member.expert, &tensor.shape[..], member.role, member.input_axis) {
-            (Some(expert), ..) => vec![expert],
+            (Some(expert), ..) => expert..expert.saturating_add(1),
             (None, [experts, _, _], Role::Expert, Some(_)) => {
-                (0..u32::try_from(*experts).unwrap_or(0).min(MAX_EXPERTS)).collect()
+                0..u32::try_from(*experts).unwrap_or(0).min(MAX_EXPERTS)
             }
             _ => continue,
         };
         let Some(layer) = member.layer else { continue };
-        let none =
-            || (BTreeSet::new(), Finding::general(FindingKind::ExpertCount { expected, found: 0 }));
-        let (experts, finding) = layers.entry(layer).or_insert_with(none);
+        let (experts, tensors) = layers.entry(layer).or_default();
         experts.extend(stored);
-        finding.tensors.push(tensor.name.clone());
-        finding.bytes += tensor.bytes;
+        tensors.push(tensor);
     }
     let odd = layers.into_values().filter(|(experts, _)| experts.len() as u64 != expected);
-    let counted = odd.map(|(experts, finding)| Finding {
+    let counted = odd.map(|(experts, tensors)| Finding {
         kind: FindingKind::ExpertCount { expected, found: experts.len() as u64 },
-        ..finding
+        bytes: tensors.iter().map(|tensor| tensor.bytes).sum(),
+        tensors: tensors.into_iter().map(|tensor| tensor.name.clone()).collect(),
     });
     Finding::merged(counted.collect())
 }

@@ -1,6 +1,7 @@
 //! The decision about each tensor.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::share::share;
 use super::{Decision, Entry, Finding, FindingKind, Reason};
@@ -22,24 +23,19 @@ pub struct Decided {
 }
 
 pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dialect) -> Decided {
-    let (entries, findings) = (Vec::new(), Vec::new());
-    let mut decided = Decided { entries, findings, untied: false, tie_is_open: false };
+    let by_rules = |member| by_rules(model, member, recipe, rules, dialect);
+    let mut entries = whole_where_kept(model, model.members.iter().map(by_rules).collect());
+    let (mut findings, mut is_untied) = (Vec::new(), false);
     let outputs_of =
         |tensor: &Tensor, role, format| stored(dialect, tensor, role, format, recipe.scale_dtype);
-    let by_rules = |member| by_rules(model, member, recipe, rules, dialect);
-    let decisions = model.members.iter().map(by_rules);
-    for (member, mut decision) in whole_where_kept(model, decisions.collect()) {
+    for Entry { member, decision, outputs } in &mut entries {
         let tensor = &member.tensor;
-        let mut outputs = Vec::new();
-
-        if let Decision::Quantize { format, padded_columns, .. } = decision {
-            let mut note = |kind| {
-                decided.findings.push(Finding::about(kind, &tensor.name, tensor.bytes));
-            };
+        if let Decision::Quantize { format, padded_columns, .. } = *decision {
+            let mut note = |kind| findings.push(Finding::about(kind, &tensor.name, tensor.bytes));
             if let (Some(padded), [_, columns]) = (padded_columns, &tensor.shape[..]) {
                 note(FindingKind::Padded { columns: *columns, padded });
             }
-            match tie_of(model, &member, recipe, dialect) {
+            match tie_of(model, member, recipe, dialect) {
                 TieEffect::None => {}
                 TieEffect::Compare => {
                     let shares = recipe.tied_in(dialect) == TiedOutcome::Share;
@@ -60,10 +56,10 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
                     let one_for_both = packed + head_scales.map_or(0, |scales| scales.bytes());
                     let shared = dialect.shares_tables().then_some(one_for_both);
                     note(FindingKind::TiedKept { kept, untied, shared });
-                    decision = Decision::Keep(Reason::Tied);
+                    *decision = Decision::Keep(Reason::Tied);
                 }
                 TieEffect::Untie { head } => {
-                    decided.untied = true;
+                    is_untied = true;
                     if let Tie::HeadStored { differs: true, .. } = model.tie {
                         note(FindingKind::HeadDiffers);
                     }
@@ -72,13 +68,14 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
                 TieEffect::FloatHead => outputs.push(Output::verbatim(tensor)),
             }
         }
-        match &decision {
+        match decision {
             Decision::Quantize { format, padded_columns, .. } => {
-                let stored = match padded_columns {
+                let mut stored = match padded_columns {
                     Some(columns) => outputs_of(&padded(tensor, *columns), member.role, *format),
                     None => outputs_of(tensor, member.role, *format),
                 };
-                outputs.splice(0..0, stored);
+                stored.append(outputs);
+                *outputs = stored;
             }
             Decision::Stored(_) | Decision::Shared { .. } => {}
             Decision::Keep(reason) => {
@@ -86,49 +83,53 @@ pub fn decide(model: &Model<'_>, recipe: &Recipe, rules: &RuleSet, dialect: Dial
                 let is_layer = member.is_weight || !dialect.is_onnx();
                 let finding = finding_about(reason, tensor)
                     .filter(|kind| is_layer || *kind != FindingKind::NoRule);
-                decided
-                    .findings
-                    .extend(finding.map(|k| Finding::about(k, &tensor.name, tensor.bytes)));
-                let stored = &model.checkpoint.tensors[member.index];
-                let whole = if stored.name == tensor.name { stored } else { tensor };
-                outputs.insert(0, Output::verbatim(whole));
+                findings.extend(finding.map(|k| Finding::about(k, &tensor.name, tensor.bytes)));
+                // It stays as it is stored, whatever way layers take it.
+                let whole = &model.checkpoint.tensors[member.index];
+                if whole.name == tensor.name {
+                    member.tensor = whole.clone();
+                }
+                let mut stored = vec![Output::verbatim(&member.tensor)];
+                stored.append(outputs);
+                *outputs = stored;
             }
         }
-        let member = match &decision {
-            // It stays as it is stored, whatever way layers take it.
-            Decision::Keep(_) => as_stored(model, member),
-            _ => member,
-        };
-        decided.entries.push(Entry { member, decision, outputs });
     }
+    let mut decided = Decided { entries, findings, untied: is_untied, tie_is_open: false };
     share(model, recipe, dialect, &mut decided);
     decided.findings = Finding::merged(decided.findings);
     decided
 }
 
-/// Members with their decisions. Parts of tensors are the whole again, which stays as it is stored,
+/// Members with their decisions, and without outputs yet. Parts of tensors are the whole again, which stays as it is stored,
 /// unless some of their list is quantized: then all of the list are tensors of their own, as a loader
 /// expects them.
-fn whole_where_kept(model: &Model<'_>, decisions: Vec<Decision>) -> Vec<(Member, Decision)> {
+fn whole_where_kept(model: &Model<'_>, decisions: Vec<Decision>) -> Vec<Entry> {
     let stored_name = |member: &Member| model.checkpoint.tensors[member.index].name.as_str();
     let is_part = |member: &Member| member.tensor.name != stored_name(member);
     let list = |member: &Member| stored_name(member).rsplit_once('.').map_or("", |(list, _)| list);
-    let decided = || model.members.iter().zip(&decisions);
-    let quantized = decided().filter(|(member, decision)| {
+    let decided = model.members.iter().zip(&decisions);
+    let quantized = decided.filter(|(member, decision)| {
         is_part(member) && matches!(decision, Decision::Quantize { .. })
     });
     let split: HashSet<&str> = quantized.map(|(member, _)| list(member)).collect();
     let mut seen = HashSet::new();
-    let mut result = Vec::new();
-    for (member, decision) in decided() {
+    let undecided = |member, decision| Entry { member, decision, outputs: Vec::new() };
+    let mut result = Vec::with_capacity(decisions.len());
+    for (member, decision) in model.members.iter().zip(decisions) {
         if !is_part(member) || split.contains(list(member)) {
-            result.push((member.clone(), decision.clone()));
+            result.push(undecided(member.clone(), decision));
         } else if seen.insert(member.index) {
             let whole = Member::whole(model.checkpoint, member.index);
-            result.push((Member { role: member.role, ..whole }, decision.clone()));
+            result.push(undecided(Member { role: member.role, ..whole }, decision));
         }
     }
-    result.sort_by(|(a, _), (b, _)| natural_order(&a.tensor.name, &b.tensor.name));
+    let in_order =
+        |a: &Entry, b: &Entry| natural_order(&a.member.tensor.name, &b.member.tensor.name);
+    // Sorting takes memory, and only wholes may be out of order.
+    if !result.is_sorted_by(|a, b| in_order(a, b).is_le()) {
+        result.sort_by(in_order);
+    }
     result
 }
 
@@ -147,7 +148,7 @@ fn by_rules(
         return Decision::Keep(Reason::Default(member.role));
     };
     let format = match rule.rule.action {
-        Action::Keep => return Decision::Keep(Reason::Rule(rule.source.clone())),
+        Action::Keep => return Decision::Keep(Reason::Rule(rule.source.to_string())),
         Action::Quantize => recipe.format,
         Action::Format(format) => Some(format),
     };
@@ -158,16 +159,16 @@ fn by_rules(
     {
         return Decision::Keep(Reason::OtherUse(other));
     }
-    let quantize = |format, padded_columns, rule: String| Decision::Quantize {
+    let quantize = |format, padded_columns, rule: Arc<str>| Decision::Quantize {
         format,
         rule,
         group: 0,
         padded_columns,
     };
     match why_not(tensor, member, format, dialect) {
-        None => quantize(format, None, rule.source.clone()),
+        None => quantize(format, None, Arc::clone(&rule.source)),
         Some(reason @ Reason::Indivisible { columns, block }) => {
-            let why = format!("{}, where {reason}", rule.source);
+            let why = format!("{}, where {reason}", rule.source).into();
             let fits = |other: &Format| {
                 dialect.packing(*other).is_some()
                     && why_not(tensor, member, *other, dialect).is_none()
@@ -355,14 +356,5 @@ fn tie_of(model: &Model<'_>, member: &Member, recipe: &Recipe, dialect: Dialect)
         // The plan is refused before where nobody can share.
         TiedOutcome::Keep | TiedOutcome::Share => TieEffect::Keep,
         TiedOutcome::Untie => TieEffect::Untie { head },
-    }
-}
-
-/// A member as its tensor is stored, if it is that tensor and not a part of it.
-fn as_stored(model: &Model<'_>, member: Member) -> Member {
-    let stored = &model.checkpoint.tensors[member.index];
-    match stored.name == member.tensor.name {
-        true => Member { tensor: stored.clone(), ..member },
-        false => member,
     }
 }

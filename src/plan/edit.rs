@@ -100,7 +100,7 @@ impl<'a> Edit<'a> {
     fn matched(&self, globs: &[String], sources: &[String]) -> Vec<Vec<&'a Entry>> {
         let rule = |(glob, source): (&String, &String)| SourcedRule {
             rule: Rule::about(glob.clone(), Action::Keep),
-            source: source.clone(),
+            source: source.as_str().into(),
             optional: false,
         };
         let mut matched = vec![Vec::new(); globs.len()];
@@ -114,9 +114,9 @@ impl<'a> Edit<'a> {
             let by_name = rules.matching([name(entry); 2], entry.member.role);
             let decider = match &entry.decision {
                 // What follows says why it is not the format that the rule asks for.
-                Decision::Quantize { rule, .. } => Some(
-                    rule.split_once(", where rows of ").map_or(rule.as_str(), |(rule, _)| rule),
-                ),
+                Decision::Quantize { rule, .. } => {
+                    Some(rule.split_once(", where rows of ").map_or(&**rule, |(rule, _)| rule))
+                }
                 Decision::Keep(Reason::Rule(rule)) => Some(rule.as_str()),
                 Decision::Shared { .. } | Decision::Stored(_) | Decision::Keep(_) => None,
             };

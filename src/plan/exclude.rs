@@ -11,7 +11,7 @@ pub fn exclude(entries: &[Entry], tie: &Tie, dialect: Dialect) -> Vec<String> {
     let (mut kept, mut quantized) = (Vec::new(), Vec::new());
     for entry in entries {
         if entry.format().is_some() {
-            quantized.push(module_of(&entry.member.tensor.name).to_owned());
+            quantized.push(module_of(&entry.member.tensor.name));
         }
         // A matrix of whole numbers must not be taken for packed codes either.
         let is_packed_lookalike = is_packed_lookalike(

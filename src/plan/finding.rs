@@ -1,5 +1,6 @@
 //! What the user should look at. Findings are values; window and terminal show the same ones.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::checkpoint::Dtype;
@@ -146,8 +147,13 @@ impl Finding {
     /// One finding a kind, in order of first appearance.
     pub fn merged(findings: Vec<Self>) -> Vec<Self> {
         let mut merged: Vec<Self> = Vec::new();
+        // Every tensor may have a kind of its own: by their texts they are found at once.
+        let (mut places, mut last) = (HashMap::new(), 0);
         for finding in findings {
-            match merged.iter_mut().find(|other| other.kind == finding.kind) {
+            if merged.get(last).is_none_or(|other| other.kind != finding.kind) {
+                last = *places.entry(finding.kind.to_string()).or_insert(merged.len());
+            }
+            match merged.get_mut(last) {
                 Some(other) => {
                     other.tensors.extend(finding.tensors);
                     other.bytes += finding.bytes;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Entry;
 use crate::checkpoint::Metadata;
-use crate::checkpoint::header::{self, HeaderEntry};
+use crate::checkpoint::header::{self, Described};
 use crate::checkpoint::{Checkpoint, SINGLE_FILE};
 use crate::dialect::Output;
 use crate::onnx::Skeleton;
@@ -27,13 +27,42 @@ pub struct PlannedFile {
     /// Its name.
     pub name: String,
     /// Its tensors in the order of their data.
-    pub tensors: Vec<HeaderEntry>,
-    /// For each of them, which output it is: index of an entry, and of an output of that entry.
-    pub outputs: Vec<(usize, usize)>,
+    pub tensors: Vec<Placed>,
     /// What else is in it.
     pub contents: Contents,
     /// Bytes of the whole file.
     pub bytes: u64,
+}
+
+/// A tensor of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The entry that it is stored for, an index in [`super::Plan::entries`].
+    pub entry: usize,
+    /// Which of its outputs it is.
+    pub output: usize,
+    /// Where its bytes start, from [`PlannedFile::data_start`].
+    pub begin: u64,
+    /// Where they end.
+    pub end: u64,
+}
+
+impl Placed {
+    /// What is stored, and what a header says of it.
+    pub fn of(self, entries: &[Entry]) -> &Output {
+        &entries[self.entry].outputs[self.output]
+    }
+
+    /// What a header says of it.
+    pub fn described(self, entries: &[Entry]) -> Described<'_> {
+        let Output { name, dtype, shape, .. } = self.of(entries);
+        Described { name, dtype: *dtype, shape, data_offsets: [self.begin, self.end] }
+    }
+
+    /// Its bytes.
+    pub const fn bytes(self) -> u64 {
+        self.end - self.begin
+    }
 }
 
 /// What a file has besides the data of tensors.
@@ -48,20 +77,9 @@ pub enum Contents {
 }
 
 impl PlannedFile {
-    /// A file of so many bytes, with its tensors and the outputs that they are.
-    pub const fn new(
-        name: String,
-        contents: Contents,
-        tensors: Vec<HeaderEntry>,
-        outputs: Vec<(usize, usize)>,
-        bytes: u64,
-    ) -> Self {
-        Self { name, tensors, outputs, contents, bytes }
-    }
-
     /// Bytes of the data.
     pub fn data_bytes(&self) -> u64 {
-        self.tensors.iter().map(|tensor| tensor.end - tensor.begin).sum()
+        self.tensors.iter().map(|tensor| tensor.bytes()).sum()
     }
 
     /// All other bytes: of headers and graphs.
@@ -120,8 +138,9 @@ pub fn layout(
 
 /// Fills shards in order, starting a new one where the next entry would exceed the limit.
 fn fill(entries: &[Entry], limit: u64, metadata: &Metadata) -> Vec<Vec<usize>> {
-    let empty = header::encode(&[], metadata).len() as u64;
-    let alone = header::encode(&[], &Metadata::new()).len() as u64;
+    let none = std::iter::empty::<Described<'_>>;
+    let empty = header::encoded_bytes(none(), metadata);
+    let alone = header::encoded_bytes(none(), &Metadata::new());
     let mut shards: Vec<Vec<usize>> = Vec::new();
     let mut filled = 0;
     for (i, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.outputs.is_empty()) {
@@ -142,15 +161,13 @@ fn fill(entries: &[Entry], limit: u64, metadata: &Metadata) -> Vec<Vec<usize>> {
 /// headers are padded.
 fn header_share(entry: &Entry, limit: u64) -> u64 {
     const PADDING: u64 = 16;
-    let largest = |output: &Output| HeaderEntry {
-        name: output.name.clone(),
-        dtype: output.dtype,
-        shape: output.shape.clone(),
-        begin: limit,
-        end: limit,
-    };
-    let tensors: Vec<HeaderEntry> = entry.outputs.iter().map(largest).collect();
-    header::encode(&tensors, &Metadata::new()).len() as u64 + PADDING
+    let tensors = entry.outputs.iter().map(|Output { name, dtype, shape, .. }| Described {
+        name,
+        dtype: *dtype,
+        shape,
+        data_offsets: [limit; 2],
+    });
+    header::encoded_bytes(tensors, &Metadata::new()) + PADDING
 }
 
 /// Orders the outputs of a file as the `safetensors` library does, widest type first and then by
@@ -172,21 +189,13 @@ fn file_of(
     });
 
     let mut end = 0;
-    let tensors: Vec<HeaderEntry> = outputs
-        .iter()
-        .map(|id| {
-            let output = output(id);
-            let begin = end;
-            end += output.bytes();
-            HeaderEntry {
-                name: output.name.clone(),
-                dtype: output.dtype,
-                shape: output.shape.clone(),
-                begin,
-                end,
-            }
-        })
-        .collect();
-    let bytes = header::encode(&tensors, metadata).len() as u64 + end;
-    PlannedFile::new(name, Contents::Safetensors(Arc::clone(metadata)), tensors, outputs, bytes)
+    let placed = |id: &(usize, usize)| {
+        let begin = end;
+        end += output(id).bytes();
+        Placed { entry: id.0, output: id.1, begin, end }
+    };
+    let tensors: Vec<Placed> = outputs.iter().map(placed).collect();
+    let described = tensors.iter().map(|tensor| tensor.described(entries));
+    let bytes = header::encoded_bytes(described, metadata) + end;
+    PlannedFile { name, tensors, contents: Contents::Safetensors(Arc::clone(metadata)), bytes }
 }

@@ -22,6 +22,7 @@ mod sizes;
 mod tie_outcomes;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 pub use coverage::Coverage;
 pub use decide::why_not;
@@ -29,7 +30,7 @@ pub use error::PlanError;
 pub use exclude::is_packed_lookalike;
 pub use finding::{Finding, FindingKind};
 pub use fix::{Fix, fixes};
-pub use layout::{Contents, PlannedFile, Sharding, layout};
+pub use layout::{Contents, Placed, PlannedFile, Sharding, layout};
 pub use reason::Reason;
 pub use rule_use::RuleUse;
 pub use sizes::Sizes;
@@ -103,7 +104,7 @@ pub enum Decision {
         /// To this format.
         format: Format,
         /// The rule that says so.
-        rule: String,
+        rule: Arc<str>,
         /// Index of its group in [`Plan::groups`].
         group: usize,
         /// Length that its rows get with zeros at their ends, if they do not divide into blocks.
@@ -114,7 +115,7 @@ pub enum Decision {
         /// The format of the table.
         format: Format,
         /// The table.
-        table: SharedTable,
+        table: Box<SharedTable>,
     },
     /// It is in this format already.
     Stored(Format),
@@ -384,7 +385,7 @@ fn check_formats(recipe: &Recipe, dialect: Dialect) -> Result<(), PlanError> {
 
 /// No two outputs may have one name: a tensor of the source could be called like a scale.
 fn check_names(checkpoint: &Checkpoint, entries: &[Entry]) -> Result<(), PlanError> {
-    let mut seen = HashMap::new();
+    let mut seen = HashMap::with_capacity(entries.iter().map(|entry| entry.outputs.len()).sum());
     for entry in entries {
         for output in &entry.outputs {
             let stored = &checkpoint.tensors[entry.member.index].name;

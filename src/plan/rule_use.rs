@@ -34,7 +34,7 @@ impl RuleUse {
 /// Every rule in order, counted in one pass over the model.
 pub fn rule_uses(rules: &RuleSet, model: &Model<'_>) -> Vec<RuleUse> {
     let unused = |SourcedRule { rule, source, optional }: &SourcedRule| RuleUse {
-        source: source.clone(),
+        source: source.to_string(),
         rule: rule.clone(),
         optional: *optional,
         matched: 0,

@@ -131,7 +131,7 @@ fn share_packed(model: &Model<'_>, decided: &mut Decided) {
                 return;
             }
             entry.outputs.clear();
-            entry.decision = Decision::Shared { format, table };
+            entry.decision = Decision::Shared { format, table: Box::new(table) };
             entry.member.tensor.name.clone()
         }
     };
@@ -180,7 +180,7 @@ fn share_codes(
     if !other_use {
         entry.member.tensor = model.tensor(head).clone();
     }
-    entry.decision = Decision::Shared { format, table };
+    entry.decision = Decision::Shared { format, table: Box::new(table) };
 }
 
 /// Makes a kept tensor no more than another name for one that it equals.

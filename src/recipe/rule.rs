@@ -1,5 +1,7 @@
 //! One rule: which tensors, and what becomes of them.
 
+use std::sync::Arc;
+
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -70,7 +72,7 @@ pub struct SourcedRule {
     /// The rule.
     pub rule: Rule,
     /// Where it comes from, as the reason of a decision.
-    pub source: String,
+    pub source: Arc<str>,
     /// Whether it may match nothing without being worth a word: part of a preset.
     pub optional: bool,
 }
@@ -96,7 +98,7 @@ impl RuleSet {
                     rule_of.push(i);
                 }
                 None if rule.roles.is_empty() => {
-                    return Err(RecipeError::EmptyRule { source_name: source.clone() });
+                    return Err(RecipeError::EmptyRule { source_name: source.to_string() });
                 }
                 None => {}
             }

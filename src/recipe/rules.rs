@@ -13,10 +13,14 @@ impl Recipe {
         let preset = self.preset.unwrap_or_default();
         let of_preset = preset.rules().into_iter().map(|rule| SourcedRule {
             rule,
-            source: format!("preset {preset}"),
+            source: format!("preset {preset}").into(),
             optional: true,
         });
-        let sourced = |(source, rule)| SourcedRule { rule, source, optional: false };
+        let sourced = |(source, rule): (String, _)| SourcedRule {
+            rule,
+            source: source.into(),
+            optional: false,
+        };
         let embeddings =
             Rule { pattern: None, roles: vec![Role::Embedding], action: Action::Quantize };
         let embeddings = self.quantize_embeddings.then(|| (EMBEDDINGS.to_owned(), embeddings));
@@ -84,7 +88,7 @@ mod tests {
         };
         let set = full.rule_set().unwrap();
         let own: Vec<&str> =
-            set.iter().filter(|rule| !rule.optional).map(|rule| rule.source.as_str()).collect();
+            set.iter().filter(|rule| !rule.optional).map(|rule| &*rule.source).collect();
         assert_eq!(own.len(), 6);
         for source in own {
             let less = full.without(source).rule_set().unwrap();

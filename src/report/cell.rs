@@ -189,7 +189,7 @@ mod tests {
             layer: Some(3),
             bytes_before: 2048,
             bytes_after: 9,
-            stats: Some(stats),
+            stats: Some(Box::new(stats)),
             ..Row::default()
         }
     }

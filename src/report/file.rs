@@ -1,15 +1,16 @@
 //! Reports as files: JSON, CSV, Markdown or HTML, by the ending of the name.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 
 use super::flat::{Flat, table_text};
 use super::html::html;
 use super::row::Row;
+use crate::dialect::Dialect;
 use crate::export::verify::Verification;
-use crate::plan::{Finding, Plan};
+use crate::plan::{Coverage, Finding, Plan};
 
 /// Everything that a report says.
 #[derive(Debug, Clone)]
@@ -115,57 +116,102 @@ pub fn check_file(file: &Path, input: &Path) -> Result<(), ReportError> {
 
 /// Writes a file whole, or not at all: beside its place, then renamed.
 pub fn write_file(file: &Path, contents: &[u8]) -> io::Result<()> {
+    write_with(file, |out| out.write_all(contents))
+}
+
+/// The same with what writes the contents.
+fn write_with(file: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut builder = tempfile::Builder::new();
     // The rights of any new file, where temporary ones are private.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut partial = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
-    partial.write_all(contents)?;
+    let mut out = BufWriter::new(&mut partial);
+    write(&mut out)?;
+    out.flush()?;
+    drop(out);
     partial.persist(file)?;
     Ok(())
+}
+
+/// A report as JSON has it.
+#[derive(Serialize)]
+struct Json<'a> {
+    checkpoint: &'a str,
+    device: Option<&'a str>,
+    dialect: Dialect,
+    coverage: Coverage,
+    bytes_before: u64,
+    bytes_after: u64,
+    bits_per_quantized_weight: Option<f64>,
+    findings: Vec<Found<'a>>,
+    verification: Option<&'a Verification>,
+    tensors: Flats<'a>,
+}
+
+/// A finding as JSON has it.
+#[derive(Serialize)]
+struct Found<'a> {
+    message: String,
+    tensors: &'a [String],
+    bytes: u64,
+}
+
+/// Rows, each made flat when it is written.
+struct Flats<'a>(&'a [Row]);
+
+impl Serialize for Flats<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Flat::of))
+    }
 }
 
 impl Report<'_> {
     /// Writes the report; the form follows from the name's ending.
     pub fn write(&self, file: &Path) -> Result<(), ReportError> {
-        let text = self.text(ReportFormat::of(file)?);
-        let io_error = |source| ReportError::Io { file: file.to_owned(), source };
-        write_file(file, text.as_bytes()).map_err(io_error)
+        let written = match ReportFormat::of(file)? {
+            // The text would be larger than all that it is made of.
+            ReportFormat::Json => write_with(file, |out| self.write_json(out)),
+            format => write_file(file, self.text(format).as_bytes()),
+        };
+        written.map_err(|source| ReportError::Io { file: file.to_owned(), source })
     }
 
     /// The report's text.
     pub fn text(&self, format: ReportFormat) -> String {
         match format {
-            ReportFormat::Json => self.json(),
+            ReportFormat::Json => {
+                let mut bytes = Vec::new();
+                self.write_json(&mut bytes).expect("report values are always JSON");
+                String::from_utf8(bytes).expect("JSON is text")
+            }
             ReportFormat::Csv => table_text(self.rows, format),
             ReportFormat::Markdown => self.markdown(),
             ReportFormat::Html => html(self),
         }
     }
 
-    fn json(&self) -> String {
-        let findings: Vec<Value> = self
-            .findings
-            .iter()
-            .map(|f| json!({ "message": f.kind.to_string(), "tensors": f.tensors, "bytes": f.bytes }))
-            .collect();
-        let report = json!({
-            "checkpoint": self.checkpoint,
-            "device": self.device,
-            "dialect": self.plan.dialect,
-            "coverage": self.plan.coverage(),
-            "bytes_before": self.plan.bytes_before,
-            "bytes_after": self.plan.bytes_after,
-            "bits_per_quantized_weight": self.plan.bits_per_quantized_weight(),
-            "findings": findings,
-            "verification": self.verification,
-            "tensors": self.rows.iter().map(Flat::of).collect::<Vec<_>>(),
+    fn write_json(&self, mut out: &mut dyn Write) -> io::Result<()> {
+        let findings = self.findings.iter().map(|finding| Found {
+            message: finding.kind.to_string(),
+            tensors: &finding.tensors,
+            bytes: finding.bytes,
         });
-        let mut text =
-            serde_json::to_string_pretty(&report).expect("report values are always JSON");
-        text.push('\n');
-        text
+        let report = Json {
+            checkpoint: &self.checkpoint,
+            device: self.device.as_deref(),
+            dialect: self.plan.dialect,
+            coverage: self.plan.coverage(),
+            bytes_before: self.plan.bytes_before,
+            bytes_after: self.plan.bytes_after,
+            bits_per_quantized_weight: self.plan.bits_per_quantized_weight(),
+            findings: findings.collect(),
+            verification: self.verification,
+            tensors: Flats(self.rows),
+        };
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        out.write_all(b"\n")
     }
 
     fn markdown(&self) -> String {

@@ -123,7 +123,7 @@ mod tests {
             format: "kept".to_owned(),
             reason: "preset linear".to_owned(),
             bytes_before: 2050,
-            stats: Some(TensorStats { amax: 3.0, weights, ..Default::default() }),
+            stats: Some(Box::new(TensorStats { amax: 3.0, weights, ..Default::default() })),
             ..Row::default()
         }
     }
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn nan_is_found_by_its_name_only() {
         let stats = TensorStats { amax: f32::NAN, ..Default::default() };
-        let row = Row { stats: Some(stats), ..row() };
+        let row = Row { stats: Some(Box::new(stats)), ..row() };
         for wanted in ["amax=nan", "amax=NaN", "amax!=2"] {
             check(&row, wanted, true);
         }

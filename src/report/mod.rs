@@ -17,6 +17,7 @@ mod summary;
 pub mod svg;
 mod term;
 pub mod terminal;
+mod text_table;
 mod tie;
 mod value;
 
@@ -32,5 +33,6 @@ pub use repair::repaired;
 pub use row::{GroupBy, Row, grouped, rows, tensor_row, together};
 pub use scale::{Scale, Spread, linear_ticks, log_ticks, tick_text};
 pub use summary::Summary;
+pub use text_table::TextTable;
 pub use tie::tie_text;
 pub use value::Value;

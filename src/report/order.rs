@@ -28,8 +28,13 @@ pub fn order(rows: &[Row], filter: &Filter, sort: Option<(Column, bool)>) -> Vec
 }
 
 /// Rows in the order of [`order`].
-pub fn ordered(rows: &[Row], filter: &Filter, sort: Option<(Column, bool)>) -> Vec<Row> {
-    order(rows, filter, sort).into_iter().map(|place| rows[place].clone()).collect()
+pub fn ordered(rows: Vec<Row>, filter: &Filter, sort: Option<(Column, bool)>) -> Vec<Row> {
+    if filter.is_empty() && sort.is_none() {
+        return rows;
+    }
+    let order = order(&rows, filter, sort);
+    let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|place| rows[place].take()).collect()
 }
 
 /// The number without the signs of zero and NaN, which tell nothing here.
@@ -62,7 +67,7 @@ mod tests {
         let row = |&(name, amax): &(&str, Option<f32>)| Row {
             name: name.to_owned(),
             role: name.contains("norm").then_some(Role::Norm),
-            stats: amax.map(|amax| TensorStats { amax, ..Default::default() }),
+            stats: amax.map(|amax| Box::new(TensorStats { amax, ..Default::default() })),
             ..Row::default()
         };
         all.iter().map(row).collect()

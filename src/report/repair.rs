@@ -15,7 +15,7 @@ pub fn repaired(repaired: &Repaired) -> String {
             let (before, after) = (format!("{:e}", layer.before), format!("{:e}", layer.after));
             vec![layer.module.clone(), before, after, sqnr]
         });
-        text += &table(&["tensor", "global scale", "now", "SQNR dB to before"], rows);
+        text += &table(&["tensor", "global scale", "now", "SQNR dB to before"], rows).to_string();
         text.push('\n');
     }
     text

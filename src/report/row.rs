@@ -42,7 +42,7 @@ pub struct Row {
     pub bytes_after: u64,
     /// What was measured; `None` where nothing was, or where the tensor is no float.
     #[serde(skip)]
-    pub stats: Option<TensorStats>,
+    pub stats: Option<Box<TensorStats>>,
     /// Whether a part of the measurements is missing, and the numbers are those of the others.
     #[serde(skip)]
     pub is_partial: bool,
@@ -88,7 +88,7 @@ pub fn rows(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Row> {
             weights: row.weights / count,
             bytes_before: row.bytes_before / count,
             bytes_after: row.bytes_after / count,
-            stats: Some(stats),
+            stats: Some(Box::new(stats)),
             ..row.clone()
         }));
     }
@@ -96,51 +96,76 @@ pub fn rows(plan: &Plan, stats: &[Option<TensorStats>]) -> Vec<Row> {
 }
 
 /// Puts a row for each projection before the rows of single experts of a list.
-fn with_summaries(rows: Vec<Row>) -> Vec<Row> {
-    let mut summaries: HashMap<String, Row> = HashMap::new();
-    // The names of the summaries of each list, in order, and where their list begins.
-    let mut lists: Vec<(String, usize, Vec<String>)> = Vec::new();
-    let mut list_of = HashMap::new();
+fn with_summaries(mut rows: Vec<Row>) -> Vec<Row> {
+    let mut summaries: Vec<Row> = Vec::new();
+    // The row at which the list of each summary begins.
+    let mut beginnings = Vec::new();
+    let (mut places, mut lists) = (HashMap::new(), HashMap::new());
+    // The summary that each row is a part of.
+    let mut summary_of = vec![None; rows.len()];
     for (i, row) in rows.iter().enumerate() {
-        let Some((list, name)) = all_experts(row) else { continue };
-        match summaries.get_mut(&name) {
+        let Some(kin) = Kin::of(row) else { continue };
+        let place = *places.entry(kin).or_insert(summaries.len());
+        summary_of[i] = Some(place);
+        match summaries.get_mut(place) {
             Some(summary) => add(summary, row),
             None => {
-                summaries.insert(name.clone(), Row { name: name.clone(), ..row.clone() });
-                let place = *list_of.entry(list.clone()).or_insert(lists.len());
-                if place == lists.len() {
-                    lists.push((list, i, Vec::new()));
-                }
-                lists[place].2.push(name);
+                summaries.push(Row { name: kin.name(), ..row.clone() });
+                beginnings.push(*lists.entry(kin.list).or_insert(i));
             }
         }
     }
-    let mut beginnings: HashMap<usize, Vec<Row>> = HashMap::new();
-    for (_, begin, names) in lists {
-        let several = names.iter().filter_map(|name| summaries.get(name).filter(|s| s.tensors > 1));
-        beginnings.insert(begin, several.cloned().collect());
+    for (row, summary) in rows.iter_mut().zip(summary_of) {
+        let summary = summary.map(|place: usize| &summaries[place]).filter(|s| s.tensors > 1);
+        if let Some(summary) = summary {
+            row.part_of = Some(summary.name.clone());
+        }
     }
-    let mut all = Vec::with_capacity(rows.len());
-    for (i, row) in rows.into_iter().enumerate() {
-        all.extend(beginnings.remove(&i).unwrap_or_default());
-        let summary = all_experts(&row).and_then(|(_, name)| summaries.get(&name));
-        let part_of = summary.filter(|summary| summary.tensors > 1).map(|s| s.name.clone());
-        all.push(Row { part_of: part_of.or(row.part_of), ..row });
+    let several = beginnings.into_iter().zip(summaries).filter(|(_, row)| row.tensors > 1);
+    let mut several: Vec<(usize, Row)> = several.collect();
+    // Stable: those of one list stay in their order.
+    several.sort_by_key(|(begin, _)| *begin);
+    // From the end on, rows make room for those before them; a second list of all takes more memory.
+    let mut from = rows.len();
+    rows.resize_with(from + several.len(), Row::default);
+    let mut to = rows.len();
+    while let Some((begin, summary)) = several.pop() {
+        while from > begin {
+            (from, to) = (from - 1, to - 1);
+            rows.swap(from, to);
+        }
+        to -= 1;
+        rows[to] = summary;
     }
-    all
+    rows
 }
 
-/// The list of a row of a single expert, and the name of all experts of its projection: with a star
-/// where the expert's number is.
-fn all_experts(row: &Row) -> Option<(String, String)> {
-    row.expert.filter(|_| row.part_of.is_none())?;
-    if let Some((module, _)) = grouped_weight(&row.name) {
-        return Some((module.to_owned(), format!("{module}.weight*")));
+/// What a row of a single expert has in common with those of other experts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Kin<'a> {
+    /// What comes before the expert's number.
+    list: &'a str,
+    /// What comes after it.
+    projection: &'a str,
+}
+
+impl<'a> Kin<'a> {
+    fn of(row: &'a Row) -> Option<Self> {
+        row.expert.filter(|_| row.part_of.is_none())?;
+        if let Some((module, _)) = grouped_weight(&row.name) {
+            let list = &row.name[..module.len() + ".weight".len()];
+            return Some(Self { list, projection: "" });
+        }
+        let at = row.name.find("experts.")? + "experts.".len();
+        let (list, rest) = row.name.split_at(at);
+        let projection = &rest[rest.find('.')?..];
+        Some(Self { list, projection })
     }
-    let at = row.name.find("experts.")? + "experts.".len();
-    let (list, rest) = row.name.split_at(at);
-    let (_, projection) = rest.split_once('.')?;
-    Some((list.to_owned(), format!("{list}*.{projection}")))
+
+    /// The name of all experts: with a star where the number is.
+    fn name(self) -> String {
+        format!("{}*{}", self.list, self.projection)
+    }
 }
 
 /// The row of one entry of the plan.
@@ -149,7 +174,12 @@ pub fn tensor_row(plan: &Plan, index: usize, stats: Option<&TensorStats>) -> Row
     let has_codes = matches!(entry.decision, Decision::Quantize { .. } | Decision::Stored(_));
     let is_measured = |stats: &TensorStats| !has_codes || stats.quantized.is_some();
     let is_partial = entry.member.tensor.float_kind().is_some() && !stats.is_some_and(is_measured);
-    Row { stats: stats.cloned(), is_partial, entries: vec![index], ..planned(plan, entry) }
+    Row {
+        stats: stats.cloned().map(Box::new),
+        is_partial,
+        entries: vec![index],
+        ..planned(plan, entry)
+    }
 }
 
 /// One row of several; `None` of none.
@@ -178,7 +208,7 @@ fn planned(plan: &Plan, entry: &Entry) -> Row {
         expert: entry.member.expert,
         format: entry.format().map_or(KEPT, |format| format.name()).to_owned(),
         reason: match &entry.decision {
-            Decision::Quantize { rule, .. } => rule.clone(),
+            Decision::Quantize { rule, .. } => rule.to_string(),
             Decision::Shared { table, .. } => format!("reads the codes of {}", table.name),
             Decision::Stored(_) => "stored so".to_owned(),
             Decision::Keep(reason) => reason.to_string(),

@@ -100,7 +100,7 @@ mod tests {
             name: name.to_owned(),
             tensors: 1,
             is_partial: amax.is_none(),
-            stats: amax.map(|amax| TensorStats { amax, ..TensorStats::default() }),
+            stats: amax.map(|amax| Box::new(TensorStats { amax, ..TensorStats::default() })),
             ..Row::default()
         }
     }

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-
 use super::cell::NOTHING;
 use super::column::Column;
 use super::row::Row;
+use super::text_table::TextTable;
 use crate::export::Companions;
 use crate::export::verify::Verification;
 use crate::model::Model;
@@ -31,24 +30,14 @@ const TEXT_COLUMNS: [&str; 11] = [
 ];
 
 /// Columns side by side; one that says nothing in any row is left out.
-pub fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let rows: Vec<Vec<String>> = rows.collect();
-    let says_something = |column: &usize| rows.iter().any(|row| row[*column] != NOTHING);
-    let shown: Vec<usize> = (0..header.len()).filter(says_something).collect();
-
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(shown.iter().map(|&column| header[column]));
-    for row in &rows {
-        table.add_row(shown.iter().map(|&column| name(&row[column])));
-    }
-    for (column, &place) in table.column_iter_mut().zip(&shown) {
-        column.set_padding((0, 2));
-        if !TEXT_COLUMNS.contains(&header[place]) && !header[place].is_empty() {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.trim_fmt()
+pub fn table<R: IntoIterator<Item: AsRef<str>>>(
+    header: &[&str],
+    rows: impl Iterator<Item = R>,
+) -> TextTable {
+    let is_text = |title: &str| TEXT_COLUMNS.contains(&title) || title.is_empty();
+    let mut table = TextTable::new(header, is_text);
+    rows.for_each(|row| table.add(row));
+    table
 }
 
 /// What the checkpoint is, in a line.
@@ -109,7 +98,7 @@ fn size(plan: &Plan) -> String {
 }
 
 /// Every tensor with its format or the reason it is kept.
-pub fn plan_table(rows: &[Row]) -> String {
+pub fn plan_table(rows: &[Row]) -> TextTable {
     let with_group = |row: &Row| match row.scale_group {
         Some(group) => format!("{}; scale group {group}", row.reason),
         None => row.reason.clone(),
@@ -131,7 +120,7 @@ pub fn plan_table(rows: &[Row]) -> String {
 }
 
 /// The statistics table. `grouped` rows have no shapes.
-pub fn stats_table(rows: &[Row], grouped: bool) -> String {
+pub fn stats_table(rows: &[Row], grouped: bool) -> TextTable {
     let form = if grouped { Column::Tensors } else { Column::Shape };
     let first = [Column::Name, form, Column::Dtype, Column::Format];
     let of_weights = [Column::Amax, Column::MeanAbs, Column::StdDev, Column::Zeros];
@@ -189,7 +178,7 @@ pub fn findings(findings: &[Finding]) -> String {
 }
 
 /// The gate table.
-pub fn verification(verification: &Verification) -> String {
+pub fn verification(verification: &Verification) -> TextTable {
     let rows = verification.checks.iter().map(|check| {
         let mark = if check.passed { "pass" } else { "FAIL" };
         vec![mark.to_owned(), check.name.to_owned(), check.detail.clone()]
@@ -199,7 +188,7 @@ pub fn verification(verification: &Verification) -> String {
 }
 
 /// The error of each layer.
-pub fn layer_errors(verification: &Verification) -> String {
+pub fn layer_errors(verification: &Verification) -> TextTable {
     let rows = verification.errors.iter().map(|error| {
         let sqnr = error.sqnr_db.map_or_else(|| NOTHING.to_owned(), |db| format!("{db:.2}"));
         vec![error.name.clone(), sqnr, significant(error.max_abs_error)]

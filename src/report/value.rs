@@ -85,7 +85,7 @@ mod tests {
         let with = |amax: f32| Row {
             tensors: 1,
             format: "kept".to_owned(),
-            stats: Some(TensorStats { amax, ..TensorStats::default() }),
+            stats: Some(Box::new(TensorStats { amax, ..TensorStats::default() })),
             ..Row::default()
         };
         let row = with(2.0);

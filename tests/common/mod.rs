@@ -8,6 +8,7 @@ mod onnx;
 mod onnx_codes;
 mod program;
 mod sound;
+mod sparse;
 mod weights;
 #[cfg(feature = "gui")]
 pub mod window;
@@ -21,6 +22,7 @@ pub use onnx::*;
 pub use onnx_codes::*;
 pub use program::*;
 pub use sound::*;
+pub use sparse::*;
 pub use weights::*;
 
 use quantscope::numeric::FloatKind;

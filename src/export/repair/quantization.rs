@@ -81,7 +81,7 @@ impl<'a> Facts<'a> {
     fn ignore_beside(&self, entries: &[String]) -> Vec<String> {
         let dialect = self.opened.stated.dialect;
         let list = IgnoreList::new(dialect, entries);
-        let quantized: Vec<String> = self.layers.iter().map(|(module, _)| module.clone()).collect();
+        let quantized: Vec<&str> = self.layers.iter().map(|(module, _)| module.as_str()).collect();
         let kept = self.kept.iter().filter(|(module, _)| !list.contains(module));
         let needed = dialect.exclude(&kept.cloned().collect::<Vec<_>>(), &quantized);
         needed.into_iter().filter(|entry| !list.contains(entry)).collect()

@@ -178,7 +178,7 @@ fn derived(source: &Checkpoint) -> BTreeMap<String, Tensor> {
 
 /// Layers that a runtime fuses, by group; groups of one left out.
 pub(super) fn fused(layers: &[Layer]) -> Vec<Vec<&Layer>> {
-    let mut groups: BTreeMap<ScaleGroup, Vec<&Layer>> = BTreeMap::new();
+    let mut groups: BTreeMap<ScaleGroup<'_>, Vec<&Layer>> = BTreeMap::new();
     for layer in layers.iter().filter(|layer| layer.problem.is_none()) {
         if let Some(group) = scale_group(&layer.weight) {
             groups.entry(group).or_default().push(layer);

@@ -11,7 +11,7 @@ use crate::gui::session::Analysis;
 use crate::gui::theme::Theme;
 use crate::gui::views::table::shortened;
 use crate::gui::widgets::{caption, heading};
-use crate::plan::{Contents, PlannedFile};
+use crate::plan::{Contents, Placed, PlannedFile};
 use crate::units::{bytes, count, shape};
 
 /// Width of a character of the names of files, at most on average.
@@ -128,13 +128,14 @@ fn tensors_ui(ui: &mut Ui, analysis: &Analysis, file: &PlannedFile) {
     ui.spacing_mut().item_spacing.y = 4.0;
     ScrollArea::both().auto_shrink(false).show_rows(ui, height, file.tensors.len(), |ui, shown| {
         for i in shown {
-            let tensor = &file.tensors[i];
+            let tensor = file.tensors[i];
+            let output = tensor.of(&analysis.plan.entries);
             ui.horizontal(|ui| {
-                let name = RichText::new(&tensor.name).monospace();
+                let name = RichText::new(&output.name).monospace();
                 ui.add(egui::Label::new(name).wrap_mode(egui::TextWrapMode::Extend))
-                    .on_hover_text(origin(analysis, file, i));
-                let size = bytes(tensor.end - tensor.begin);
-                let what = format!("{} {}  {size}", tensor.dtype, shape(&tensor.shape));
+                    .on_hover_text(origin(analysis, tensor));
+                let size = bytes(tensor.bytes());
+                let what = format!("{} {}  {size}", output.dtype, shape(&output.shape));
                 let what = RichText::new(what).monospace().color(muted);
                 ui.add(egui::Label::new(what).wrap_mode(egui::TextWrapMode::Extend));
             });
@@ -143,7 +144,6 @@ fn tensors_ui(ui: &mut Ui, analysis: &Analysis, file: &PlannedFile) {
 }
 
 /// Which tensor of the source an output comes from.
-fn origin(analysis: &Analysis, file: &PlannedFile, i: usize) -> String {
-    let (entry, _) = file.outputs[i];
-    format!("from {}", analysis.plan.entries[entry].member.tensor.name)
+fn origin(analysis: &Analysis, tensor: Placed) -> String {
+    format!("from {}", analysis.plan.entries[tensor.entry].member.tensor.name)
 }

@@ -6,9 +6,8 @@ mod place;
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::layout::{Contents, PlannedFile};
+use super::layout::{Contents, Placed, PlannedFile};
 use super::{Decision, Entry, PlanError, Reason, SharedTable};
-use crate::checkpoint::header::HeaderEntry;
 use crate::checkpoint::{Checkpoint, Dtype, Onnx};
 use crate::dialect::onnx::EXTERNAL_BYTES;
 use crate::dialect::{Dialect, Output, Part};
@@ -54,9 +53,11 @@ pub fn files(
     build.check_names()?;
     let skeleton = onnx.document.edited(&build.edits);
     let model = build.model_file(name, skeleton);
-    let data = (!build.data.is_empty()).then(|| {
-        let (outputs, tensors): (Vec<_>, Vec<_>) = build.data.into_iter().unzip();
-        PlannedFile::new(data_name.clone(), Contents::Data, tensors, outputs, build.data_end)
+    let data = (!build.data.is_empty()).then(|| PlannedFile {
+        name: data_name.clone(),
+        tensors: build.data,
+        contents: Contents::Data,
+        bytes: build.data_end,
     });
     Ok(std::iter::once(model).chain(data).collect())
 }
@@ -72,7 +73,7 @@ struct Build<'a> {
     /// The output that each hole is for.
     ids: Vec<(usize, usize)>,
     /// Outputs in the file for tensors.
-    data: Vec<((usize, usize), HeaderEntry)>,
+    data: Vec<Placed>,
     data_end: u64,
 }
 
@@ -105,7 +106,7 @@ impl Build<'_> {
                 if entry.outputs.is_empty() {
                     self.replace(id, Vec::new());
                 }
-                let names = Names { is_table: true, parts: table.clone() };
+                let names = Names { is_table: true, parts: (**table).clone() };
                 self.rewrite(index, &names, *format, false);
                 self.take_codes_of(id, &names);
                 self.add_blocks(&names, *format);

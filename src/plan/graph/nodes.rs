@@ -116,8 +116,8 @@ impl Build<'_> {
         if known.any(|name| *name == names.blocks() || *name == names.block_shape()) {
             return;
         }
-        let place = self.data.iter().find(|(_, tensor)| tensor.name == names.parts.codes);
-        if let (Some((_, place)), Some(location)) = (place, self.data_name) {
+        let place = self.data.iter().find(|t| t.of(self.entries).name == names.parts.codes);
+        if let (Some(place), Some(location)) = (place, self.data_name) {
             let data = Data::External {
                 location: location.to_owned(),
                 offset: place.begin,

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Build;
-use crate::checkpoint::header::HeaderEntry;
-use crate::dialect::{Output, Part};
+use crate::dialect::Part;
 use crate::onnx::{Data, Hole, Piece, Place, Skeleton};
-use crate::plan::layout::{Contents, PlannedFile};
+use crate::plan::layout::{Contents, Placed, PlannedFile};
 
 /// Tensors of this size begin at whole pages of the largest kind, which some runtimes map.
 const LARGE_BYTES: u64 = 1 << 20;
@@ -25,35 +24,35 @@ impl Build<'_> {
         let alignment = if bytes >= LARGE_BYTES { LARGE_ALIGNMENT } else { SMALL_ALIGNMENT };
         let begin = self.data_end.next_multiple_of(alignment);
         self.data_end = begin + bytes;
-        self.data.push(((entry, output), header_entry(planned, begin)));
+        self.data.push(Placed { entry, output, begin, end: self.data_end });
         Data::External { location: location.to_owned(), offset: begin, length: bytes }
     }
 
     /// The model's file, with the places of all outputs in it.
     pub(super) fn model_file(&self, name: &str, skeleton: Skeleton) -> PlannedFile {
-        let mut placed: Vec<((usize, usize), HeaderEntry)> = Vec::new();
+        let mut tensors = Vec::new();
+        let placed = |(entry, output): (usize, usize), begin| {
+            let end = begin + self.entries[entry].outputs[output].bytes();
+            Placed { entry, output, begin, end }
+        };
         let kept = self.kept_inline();
         for (begin, piece) in skeleton.placed() {
             match piece {
-                Piece::Hole(hole) => {
-                    let id = self.ids[hole.id];
-                    placed.push((id, header_entry(&self.entries[id.0].outputs[id.1], begin)));
-                }
+                Piece::Hole(hole) => tensors.push(placed(self.ids[hole.id], begin)),
                 Piece::Source(range) => {
                     let range = range.start as u64..range.end as u64;
                     for (at, id) in kept.range(range.clone()) {
-                        let output = &self.entries[id.0].outputs[id.1];
-                        if at + output.bytes() <= range.end {
-                            placed.push((*id, header_entry(output, begin + at - range.start)));
+                        let tensor = placed(*id, begin + at - range.start);
+                        if at + tensor.bytes() <= range.end {
+                            tensors.push(tensor);
                         }
                     }
                 }
                 Piece::Bytes(_) => {}
             }
         }
-        let (outputs, tensors): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
-        let bytes = skeleton.bytes;
-        PlannedFile::new(name.to_owned(), Contents::Onnx(skeleton), tensors, outputs, bytes)
+        let (name, bytes) = (name.to_owned(), skeleton.bytes);
+        PlannedFile { name, tensors, contents: Contents::Onnx(skeleton), bytes }
     }
 
     /// The outputs that stay where they are in the model's file, by their places in the source.
@@ -67,10 +66,4 @@ impl Build<'_> {
         });
         outputs.collect()
     }
-}
-
-fn header_entry(output: &Output, begin: u64) -> HeaderEntry {
-    let Output { name, dtype, shape, .. } = output;
-    let (name, shape) = (name.clone(), shape.clone());
-    HeaderEntry { name, dtype: *dtype, shape, begin, end: begin + output.bytes() }
 }

@@ -117,7 +117,7 @@ pub fn report_text(app: &App) -> String {
                 format!("device    {device}\n"),
                 terminal::findings(&analysis.plan.findings),
                 terminal::findings(&exported.findings),
-                terminal::verification(&exported.verification),
+                terminal::verification(&exported.verification).to_string(),
                 terminal::companions(&exported.companions),
                 format!("written   {}", out.display()),
             ]

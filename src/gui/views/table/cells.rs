@@ -183,7 +183,13 @@ mod tests {
     fn measured(amax: f32) -> Row {
         let weights = WeightSums { count: 4, ..WeightSums::default() };
         let stats = Some(TensorStats { amax, weights, ..TensorStats::default() });
-        Row { tensors: 1, weights: 4, format: "nvfp4".to_owned(), stats, ..Row::default() }
+        Row {
+            tensors: 1,
+            weights: 4,
+            format: "nvfp4".to_owned(),
+            stats: stats.map(Box::new),
+            ..Row::default()
+        }
     }
 
     #[test]
