@@ -117,6 +117,10 @@ pub trait Backend: Send + Sync {
     /// How many callers at once keep the device busy; more only take memory.
     fn useful_callers(&self) -> usize;
 
+    /// How many bytes of weights a call should get: as many as make its costs small, and for a CPU so few
+    /// that they stay in its caches from step to step.
+    fn chunk_bytes(&self) -> u64;
+
     /// The largest magnitude, as the bit pattern of the weights' own kind (sign bit clear). A
     /// pattern above the kind's last finite one says that there is a NaN or an infinity. Any
     /// length; 0 for no weights.

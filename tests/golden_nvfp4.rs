@@ -120,8 +120,8 @@ fn sums_are_those_of_a_plain_loop() {
                 weights.iter().zip(&dequantized).map(|(w, v)| f64::from(*w) - f64::from(*v));
             let squares: f64 = errors.clone().map(|e| e * e).sum();
             let max = errors.fold(0f64, |max, e| max.max(e.abs()));
-            assert!((quantized.errors.sum_squares - squares).abs() <= 1e-12 * squares, "{name}");
-            assert_eq!(quantized.errors.max_abs, max, "{name}");
+            assert!((quantized.errors.sum_squares - squares).abs() <= 1e-5 * squares, "{name}");
+            assert!((quantized.errors.max_abs - max).abs() <= 1e-6 * max, "{name}");
             assert_eq!(
                 quantized.weights.zeros,
                 weights.iter().filter(|w| **w == 0.0).count() as u64

@@ -52,6 +52,10 @@ impl Backend for Cpu {
         std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
     }
 
+    fn chunk_bytes(&self) -> u64 {
+        1 << 20
+    }
+
     fn amax(&self, weights: Weights<'_>) -> Result<u32, BackendError> {
         Ok(dispatch!(weights, amax::amax))
     }

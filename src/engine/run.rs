@@ -75,7 +75,7 @@ impl Run<'_> {
             |number: usize| (number, SharedScale::new(self.plan, &self.plan.groups[number]));
         let shared = Shared {
             run: self,
-            jobs: schedule(self.plan, units),
+            jobs: schedule(self.plan, units, self.resources.backend.chunk_bytes()),
             groups: units.iter().filter_map(number).map(group).collect(),
             measured: Mutex::default(),
         };

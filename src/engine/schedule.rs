@@ -7,7 +7,8 @@ use crate::format::{Arithmetic, Scope};
 use crate::model::InputAxis;
 use crate::plan::{Decision, Entry, Plan};
 
-/// Bytes of source that one job reads, at most. A few of them a worker bound the memory of a run.
+/// Bytes of source that one job reads, at most, if the backend has no say. A few of them a worker bound
+/// the memory of a run.
 pub const CHUNK_BYTES: u64 = 1 << 20;
 
 /// A length in steps, of which the last may be shorter.
@@ -60,14 +61,15 @@ fn is_kept(plan: &Plan, entry: usize) -> bool {
     matches!(plan.entries[entry].decision, Decision::Keep(_) | Decision::Shared { .. })
 }
 
-/// All jobs of some units, in order. A group's amax jobs precede those of the group after it, and its
+/// All jobs of some units, in order, each of at most `chunk_bytes` of source, or one row. A group's amax jobs precede those of the group after it, and its
 /// quantize jobs follow them: so one group's amax is being found while the one before is quantized, and
 /// the second reading of a chunk mostly comes from the system's page cache.
-pub fn schedule(plan: &Plan, units: &[Vec<usize>]) -> Vec<Job> {
+pub fn schedule(plan: &Plan, units: &[Vec<usize>], chunk_bytes: u64) -> Vec<Job> {
     let mut jobs = Vec::new();
     let mut waiting: Vec<Job> = Vec::new();
     for unit in units {
-        let of_unit = |task: Task| unit.iter().flat_map(move |&entry| chunks(plan, entry, task));
+        let of_unit =
+            |task: Task| unit.iter().flat_map(move |&entry| chunks(plan, entry, task, chunk_bytes));
         if is_kept(plan, unit[0]) {
             jobs.extend(of_unit(Task::Copy));
         } else if !needs_amax(&plan.entries[unit[0]]) {
@@ -90,12 +92,12 @@ fn needs_amax(entry: &Entry) -> bool {
     matches!(scope, None | Some(Scope::Tensor))
 }
 
-fn chunks(plan: &Plan, entry: usize, task: Task) -> impl Iterator<Item = Job> {
+fn chunks(plan: &Plan, entry: usize, task: Task, chunk_bytes: u64) -> impl Iterator<Item = Job> {
     let format = plan.entries[entry].format();
     let member = &plan.entries[entry].member;
     let tensor = &member.tensor;
     let length = tensor.bytes / tensor.unit_bytes();
-    let most = CHUNK_BYTES / tensor.unit_bytes();
+    let most = chunk_bytes / tensor.unit_bytes();
     // Blocks down the columns come in groups of whole rows, and a chunk is of one expert.
     let axis = member.input_axis.filter(|_| task != Task::Copy);
     let (span, step, fused) = match (axis, tensor.shape.as_slice()) {

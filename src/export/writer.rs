@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::ExportError;
 use super::flusher::Flusher;
@@ -125,7 +125,8 @@ impl Sink for Writer {
         if let Some(flusher) = &self.flusher {
             flusher.wrote(number, bytes.len());
         }
-        let piece = Piece { file: number, offset, bytes: bytes.len(), hash: xxh3_64(bytes) };
+        let piece =
+            Piece { file: number, offset, bytes: bytes.len(), hash: XxHash3_64::oneshot(bytes) };
         self.pieces.lock().unwrap_or_else(PoisonError::into_inner).push(piece);
         Ok(())
     }

@@ -115,7 +115,8 @@ impl Element {
             Self::Int(bits) => {
                 let limit = (1i32 << (bits - 1)) as f32;
                 let whole = rounding::whole_ties_even(quotient.clamp(-limit, limit - 1.0));
-                (whole as u8, whole as f32)
+                // By way of the code, which is 0 also where the quotient is no number.
+                (whole as u8, f32::from(whole as i8))
             }
         }
     }
@@ -361,8 +362,8 @@ impl Scheme {
         let sum = weight * self.reciprocal(group, kind) + zero_point;
         // Zero times infinity is no number, and gets the smallest code.
         let unsigned = rounding::whole_ties_up(sum.clamp(0.0, f32::from(half) * 2.0 - 1.0));
-        let signed = unsigned - i32::from(half);
-        (signed as u8, signed as f32)
+        let code = (unsigned as u8).wrapping_sub(half);
+        (code, f32::from(code.cast_signed()))
     }
 
     /// Whether a weight lies within half a step of what a code stands for: whether it gets that code,

@@ -55,6 +55,10 @@ impl Backend for Gpu {
         4
     }
 
+    fn chunk_bytes(&self) -> u64 {
+        8 << 20
+    }
+
     fn amax(&self, weights: Weights<'_>) -> Result<u32, BackendError> {
         let mut amax = 0;
         for piece in self.pieces(weights) {

@@ -232,7 +232,7 @@ mod tests {
                     let map = ErrorMap::of(reader, &GO, side).unwrap();
                     assert!(map.rows <= side && map.columns <= side && map.stepless == 0);
                     let max = map.cells.iter().fold(0f64, |max, cell| max.max(cell.max_abs()));
-                    assert_eq!(max, sums.max_abs, "{format}");
+                    assert!((max / sums.max_abs - 1.0).abs() < 1e-6, "{format}");
                     let mut squares = 0.0;
                     for (at, cell) in map.cells.iter().enumerate() {
                         let first = (at as u64 / map.columns, at as u64 % map.columns);
@@ -240,7 +240,7 @@ mod tests {
                         let width = map.cell_columns.min(192 - first.1 * map.cell_columns);
                         squares += cell.rms * cell.rms * (height * width) as f64;
                     }
-                    assert!((squares / sums.sum_squares - 1.0).abs() < 1e-9, "{format}");
+                    assert!((squares / sums.sum_squares - 1.0).abs() < 1e-5, "{format}");
                     assert_eq!(map.csv().lines().count(), map.cells.len() + 1);
                 }
             });

@@ -347,7 +347,7 @@ mod tests {
                     let square = |at: usize| f64::from(weights[at]).powi(2);
                     sum += point.y * point.y * lines.map(square).sum::<f64>();
                 }
-                assert!((sum / errors.sum_squares - 1.0).abs() < 1e-9, "{format}");
+                assert!((sum / errors.sum_squares - 1.0).abs() < 1e-5, "{format}");
                 assert!(found.medians.iter().flatten().all(|y| *y < 1.0));
                 assert!(found.csv().lines().count() > found.points.len());
             });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::{Check, check};
 use crate::checkpoint::{CheckpointError, read_exact_at};
@@ -78,7 +78,7 @@ impl<'a> Written<'a> {
             let name = &self.plan.files[piece.file].name;
             read_exact_at(&self.files[piece.file], bytes, piece.offset)
                 .map_err(|source| CheckpointError::Io { path: name.into(), source })?;
-            if xxh3_64(bytes) != piece.hash {
+            if XxHash3_64::oneshot(bytes) != piece.hash {
                 let (from, count) = (piece.offset, piece.bytes);
                 problems.push(format!(
                     "{count} bytes at byte {from} of {name} are not what was written"
