@@ -8,11 +8,22 @@ use std::path::Path;
 use common::{Place, Ran, Stored, config, floats, language_model, write_index, write_raw};
 use safetensors::Dtype;
 
-/// Exports a bad source: it has to fail with exit code 1 and to leave the folder as it was.
+/// Exports a bad source: it has to fail as unfit and to leave the folder as it was.
 #[track_caller]
 fn refused(place: &Place, parts: &[&str]) -> Ran {
+    fails(place, 6, parts)
+}
+
+/// Exports a source that cannot be read.
+#[track_caller]
+fn unread(place: &Place, parts: &[&str]) -> Ran {
+    fails(place, 1, &[&["cannot read"], parts].concat())
+}
+
+#[track_caller]
+fn fails(place: &Place, code: i32, parts: &[&str]) -> Ran {
     let before = place.listing();
-    let ran = place.export(&["-q"]).fails(1, parts);
+    let ran = place.export(&["-q"]).fails(code, parts);
     assert_eq!(place.listing(), before);
     assert!(!place.out().exists());
     ran
@@ -159,7 +170,7 @@ fn links_leave_the_folder_only_to_the_blobs_of_a_hub_cache() {
 #[test]
 fn folders_that_hold_no_weights_or_too_many() {
     let place = Place::empty();
-    refused(&place, &["cannot read", "src"]);
+    unread(&place, &["src"]);
     fs::create_dir(place.src()).unwrap();
     refused(&place, &["src: no safetensors or ONNX weights here"]);
     fs::write(place.src().join("pytorch_model.bin"), "x").unwrap();
@@ -170,9 +181,9 @@ fn folders_that_hold_no_weights_or_too_many() {
     refused(&place, &["src: 2 .safetensors files", "index.json"]);
     let one = place.src().join("pytorch_model.bin");
     common::run(place.export_args(&one, &[]))
-        .fails(1, &["ends neither in .safetensors nor in .onnx"]);
+        .fails(6, &["ends neither in .safetensors nor in .onnx"]);
     fs::create_dir(place.src().join("model.safetensors")).unwrap();
-    refused(&place, &["cannot read", "model.safetensors"]);
+    unread(&place, &["model.safetensors"]);
     fs::remove_dir(place.src().join("model.safetensors")).unwrap();
     write_index(&place.src(), serde_json::json!({ "x": "a.safetensors/" }));
     refused(&place, &["a.safetensors/"]);

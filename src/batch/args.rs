@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
+use super::exit::Exit;
 use crate::dialect::Dialect;
 use crate::format::q4gsw::NibbleOrder;
 use crate::format::{Format, ScaleDtype, ScaleSearch};
@@ -13,7 +14,7 @@ use crate::report::{Column, Filter, GroupBy, UnknownColumn};
 /// Opens a model checkpoint, shows what is in its weights, and quantizes it, on any GPU or on the
 /// CPU, with the same bytes on each.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "quantscope", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "quantscope", version, max_term_width = 100, after_help = after_help())]
 pub struct Args {
     /// A Hugging Face checkpoint folder, one .safetensors file (with the config.json beside it), or an
     /// .onnx model. Without one the window goes on with what was open last
@@ -258,9 +259,14 @@ Examples:
   quantscope --batch MODEL --format nvfp4 --dry-run
   quantscope --batch MODEL --format nvfp4 --export modelopt --out MODEL-nvfp4
   quantscope --batch MODEL --stats --report stats.csv
-  quantscope --batch MODEL-nvfp4 --verify --against MODEL
+  quantscope --batch MODEL-nvfp4 --verify --against MODEL";
 
-Exit codes: 0 done; 1 failed, or findings with --strict; 2 wrong usage; 130 stopped by Ctrl-C";
+/// What stands at the end of the help.
+fn after_help() -> String {
+    let code = |exit: &Exit| format!("\n  {:<4} {}", exit.code(), exit.meaning());
+    let codes: String = Exit::ALL.iter().map(code).collect();
+    format!("{EXAMPLES}\n\nExit codes:{codes}")
+}
 
 /// A column to sort by, and whether downwards.
 fn sort(text: &str) -> Result<(Column, bool), UnknownColumn> {

@@ -4,6 +4,7 @@ mod args;
 mod command_line;
 mod dequantize;
 mod error;
+mod exit;
 mod export;
 mod progress;
 mod repair;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use args::{Args, Mode, UsageError};
 pub use command_line::{Call, Link, RECIPE_FILE, command_line, link};
 pub use error::BatchError;
+pub use exit::Exit;
 pub use size::{exact as size_text, parse as parse_size};
 
 use crate::checkpoint::Checkpoint;
@@ -43,12 +45,12 @@ pub fn main(args: &Args) -> ExitCode {
     let _ = ctrlc::set_handler(move || {
         if on_signal.swap(true, Ordering::Relaxed) {
             // Asked twice: at once, whatever is left behind.
-            std::process::exit(130);
+            std::process::exit(Exit::Stopped.code().into());
         }
     });
 
     match run(args, &cancel, &mut WhileRead(std::io::stdout().lock())) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Done.into(),
         Err(error) => fail(&error),
     }
 }
@@ -56,7 +58,7 @@ pub fn main(args: &Args) -> ExitCode {
 /// Says what went wrong, and gives the exit code.
 pub fn fail(error: &BatchError) -> ExitCode {
     progress::say(&format!("error: {error}"));
-    error.exit_code()
+    error.exit().into()
 }
 
 /// The same with a place for results and a flag that stops the run.
