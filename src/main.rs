@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use quantscope::batch::{self, Args};
 
 fn main() -> ExitCode {
     silence_device_select_layer();
-    let args = Args::parse();
+    let args = match batch::parse() {
+        Ok(args) => args,
+        Err(ended) => return ended,
+    };
     if args.batch || args.formats { batch::main(&args) } else { window(&args) }
 }
 

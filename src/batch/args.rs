@@ -247,6 +247,11 @@ pub struct Args {
     #[arg(long, requires = "batch", help_heading = "What to show")]
     pub strict: bool,
 
+    /// Print one JSON object a line instead, for programs: what begins, how far it is, what was found, how
+    /// it ended
+    #[arg(long, requires = "batch", help_heading = "What to show")]
+    pub json: bool,
+
     /// Print findings and errors only
     #[arg(long, short, requires = "batch", help_heading = "What to show")]
     pub quiet: bool,
@@ -353,6 +358,28 @@ pub enum Mode<'a> {
     Stats,
     /// Verify.
     Verify,
+}
+
+impl<'a> Mode<'a> {
+    /// Its name in events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Export { .. } => "export",
+            Self::Dequantize { .. } => "dequantize",
+            Self::Repair { .. } => "repair",
+            Self::DryRun => "dry_run",
+            Self::Stats => "stats",
+            Self::Verify => "verify",
+        }
+    }
+
+    /// What it is to write.
+    pub const fn out(self) -> Option<&'a PathBuf> {
+        match self {
+            Self::Export { out } | Self::Dequantize { out } | Self::Repair { out } => Some(out),
+            Self::DryRun | Self::Stats | Self::Verify => None,
+        }
+    }
 }
 
 /// A command line that cannot be meant.
