@@ -10,7 +10,11 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(ended) => return ended,
     };
-    if args.batch || args.formats { batch::main(&args) } else { window(&args) }
+    if args.batch || args.formats || args.command.is_some() {
+        batch::main(&args)
+    } else {
+        window(&args)
+    }
 }
 
 #[cfg(feature = "gui")]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use super::exit::Exit;
 use crate::dialect::Dialect;
@@ -15,7 +15,12 @@ use crate::report::{Column, Filter, GroupBy, UnknownColumn};
 /// CPU, with the same bytes on each.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "quantscope", version, max_term_width = 100, after_help = after_help())]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Args {
+    /// What is done instead of opening a checkpoint.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// A Hugging Face checkpoint folder, one .safetensors file (with the config.json beside it), or an
     /// .onnx model. Without one the window goes on with what was open last
     #[arg(required_if_eq("batch", "true"))]
@@ -264,13 +269,25 @@ Examples:
   quantscope --batch MODEL --format nvfp4 --dry-run
   quantscope --batch MODEL --format nvfp4 --export modelopt --out MODEL-nvfp4
   quantscope --batch MODEL --stats --report stats.csv
-  quantscope --batch MODEL-nvfp4 --verify --against MODEL";
+  quantscope --batch MODEL-nvfp4 --verify --against MODEL
+  quantscope doctor";
 
 /// What stands at the end of the help.
 fn after_help() -> String {
     let code = |exit: &Exit| format!("\n  {:<4} {}", exit.code(), exit.meaning());
     let codes: String = Exit::ALL.iter().map(code).collect();
     format!("{EXAMPLES}\n\nExit codes:{codes}")
+}
+
+/// What is done instead of opening a checkpoint. A folder of such a name is opened as `./doctor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Tell what this machine has, and test every device against the specification of every format
+    Doctor {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// A column to sort by, and whether downwards.

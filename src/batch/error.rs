@@ -53,6 +53,9 @@ pub enum BatchError {
     /// The checkpoint is not what it should be.
     #[error("verification failed")]
     Unverified,
+    /// A device of this machine does not do what is specified.
+    #[error("{0}")]
+    Doctor(String),
     /// The terminal or pipe that the results go to does not take them.
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
@@ -64,7 +67,7 @@ impl BatchError {
         match self {
             Self::Usage(_) | Self::Recipe(_) => Exit::Usage,
             Self::Device(OpenError::NoAdapter | OpenError::NotFound { .. }) => Exit::Usage,
-            Self::Device(_) => Exit::Device,
+            Self::Device(_) | Self::Doctor(_) => Exit::Device,
             Self::Checkpoint(error) => of_checkpoint(error),
             Self::Plan(error) => of_plan(error),
             Self::Engine(error) => of_engine(error),

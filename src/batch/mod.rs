@@ -3,6 +3,7 @@
 mod args;
 mod command_line;
 mod dequantize;
+mod doctor;
 mod end;
 mod error;
 mod events;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-pub use args::{Args, Mode, UsageError};
+pub use args::{Args, Command, Mode, UsageError};
 pub use command_line::{Call, Link, RECIPE_FILE, command_line, link};
 pub use end::{fail, parse};
 pub use error::BatchError;
@@ -46,6 +47,10 @@ use progress::Progress;
 /// Does what the arguments say and gives the exit code. Results go to standard output, progress
 /// and errors to standard error; with `--json` there are events on standard output instead.
 pub fn main(args: &Args) -> ExitCode {
+    if let Some(Command::Doctor { json }) = args.command {
+        let ended = doctor::doctor(json, &mut WhileRead(std::io::stdout().lock()));
+        return ended.map_or_else(|error| fail(&error), |()| Exit::Done.into());
+    }
     let cancel = Arc::new(AtomicBool::new(false));
     let on_signal = Arc::clone(&cancel);
     // Without a handler a signal still ends the program, only less tidily.
