@@ -45,10 +45,9 @@ fn stages_add_up(events: &[Value], ended_well: bool) {
     let number = |event: &Value, field: &str| event[field].as_u64().unwrap();
     let (mut stage, mut all, mut done) = (None, 0, 0);
     for event in events {
-        if event["event"] == "stage" || event["event"] == "done" {
-            if let (true, Some((name, total))) = (ended_well, &stage) {
-                assert_eq!(done, *total, "{name}");
-            }
+        let ends = event["event"] == "stage" || event["event"] == "done";
+        if let (true, Some((name, total))) = (ends && ended_well, &stage) {
+            assert_eq!(done, *total, "{name}");
         }
         match event["event"].as_str().unwrap() {
             "stage" => {

@@ -168,6 +168,12 @@ fn graphs_within_graphs_without_end() {
     // A graph in an attribute (6) of a node (5) of a graph (1).
     let graph = (0..5000).fold(Vec::new(), |graph, _| field(1, field(5, field(6, graph))));
     refused(&with_bytes(&field(7, graph)), &["nested more than"]);
+    // A type (14) of an attribute: a sequence (4) of sequences (1).
+    let sequence = (0..5000).fold(Vec::new(), |inner, _| field(4, field(1, inner)));
+    let node = field(1, field(5, field(14, sequence)));
+    refused(&with_bytes(&field(7, node)), &["recursion limit"]);
+    // Groups, which nobody writes any more.
+    refused(&with_bytes(&[0x0B; 100_000]), &["no valid protobuf"]);
 }
 
 #[test]

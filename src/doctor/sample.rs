@@ -38,7 +38,7 @@ impl Sample {
         patterns: impl Iterator<Item = (u32, bool)>,
     ) -> Self {
         let sign = 1u32 << (8 * kind.bytes() - 1);
-        let stored = patterns.map(|(magnitude, negative)| magnitude | u32::from(negative) * sign);
+        let stored = patterns.map(|(magnitude, negative)| magnitude | (u32::from(negative) * sign));
         let bytes: Vec<u8> =
             stored.flat_map(|p| p.to_le_bytes().into_iter().take(kind.bytes())).collect();
         let mut words = vec![0; bytes.len().div_ceil(4)];

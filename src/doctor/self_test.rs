@@ -164,15 +164,14 @@ struct Same {
 
 impl Same {
     fn bytes(&self, what: &'static str, got: &[u8], expected: &[u8]) -> Result<(), Problem> {
-        let words = |bytes: &[u8]| bytes.to_vec().into_iter().map(u32::from);
-        self.all(what, words(got), words(expected))
+        let word = |byte: &u8| u32::from(*byte);
+        self.all(what, got.iter().map(word), expected.iter().map(word))
     }
 
     /// Floats bit by bit; of NaN there is but one.
     fn floats(&self, what: &'static str, got: &[f32], expected: &[f32]) -> Result<(), Problem> {
-        let bits = |value: f32| if value.is_nan() { f32::NAN.to_bits() } else { value.to_bits() };
-        let words = |values: &[f32]| values.to_vec().into_iter().map(bits);
-        self.all(what, words(got), words(expected))
+        let bits = |value: &f32| if value.is_nan() { f32::NAN.to_bits() } else { value.to_bits() };
+        self.all(what, got.iter().map(bits), expected.iter().map(bits))
     }
 
     fn all(

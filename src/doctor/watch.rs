@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn what_was_told_before_the_end_is_kept() {
-        assert_eq!(watched(PATIENT, |tell| (0..3).for_each(|i| tell(i))), (vec![0, 1, 2], None));
+        assert_eq!(watched(PATIENT, |tell| (0..3).for_each(tell)), (vec![0, 1, 2], None));
         let hangs = watched(SHORT, |tell| {
             tell(7);
             loop {

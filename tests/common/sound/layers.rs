@@ -22,11 +22,11 @@ impl Progress for NoProgress {
     fn add(&self, _: u64) {}
 }
 
-const NEVER: AtomicBool = AtomicBool::new(false);
+/// Nobody stops it.
+static NEVER: AtomicBool = AtomicBool::new(false);
 
-fn resources(cancel: &AtomicBool) -> Resources<'_> {
-    Resources { backend: &Cpu, workers: 1, progress: &NoProgress, cancel }
-}
+const RESOURCES: Resources<'static> =
+    Resources { backend: &Cpu, workers: 1, progress: &NoProgress, cancel: &NEVER };
 
 /// Parts of quantized layers, and what configs and headers say of them.
 pub fn any_quantized(bytes: &[u8]) {
@@ -37,10 +37,9 @@ pub fn any_quantized(bytes: &[u8]) {
     readable(&checkpoint);
     let out = folder.path().join("out");
     read(&checkpoint, &out);
-    let cancel = NEVER;
     let options = Options { out: &out, overwrite: true, strict: false };
-    if repair(&source, &options, Sharding::AsSource, &resources(&cancel), &|_, _| {}).is_ok() {
-        let repaired = Opened::new(&out, None).map(|opened| opened.verify(&resources(&cancel)));
+    if repair(&source, &options, Sharding::AsSource, &RESOURCES, &|_, _| {}).is_ok() {
+        let repaired = Opened::new(&out, None).map(|opened| opened.verify(&RESOURCES));
         // A sound checkpoint is left alone, so there need be nothing.
         let fails = matches!(repaired, Ok(Ok(verification)) if !verification.passed());
         assert!(!fails, "what was repaired does not pass");
@@ -50,8 +49,6 @@ pub fn any_quantized(bytes: &[u8]) {
 
 /// Goes through all that is done with layers that are quantized already.
 pub fn read(checkpoint: &Checkpoint, out: &Path) {
-    let cancel = NEVER;
-    let resources = resources(&cancel);
     let stated = Stated::of(checkpoint);
     let layers = quantized::find(checkpoint, None, stated.ignore_list(), stated.dialect);
     for layer in layers.iter().filter(|layer| layer.problem.is_none()) {
@@ -63,17 +60,17 @@ pub fn read(checkpoint: &Checkpoint, out: &Path) {
         }
     }
     if let Ok(opened) = Opened::new(&checkpoint.path, None) {
-        let _ = opened.verify(&resources);
+        let _ = opened.verify(&RESOURCES);
     }
     let stored = quantized::plan(checkpoint, &layers, Outputs::Stored, Sharding::AsSource);
-    let _ = quantized::run(checkpoint, &layers, &stored, None, &resources);
+    let _ = quantized::run(checkpoint, &layers, &stored, None, &RESOURCES);
     let floats = Outputs::Float(Dtype::BF16);
     let floats = quantized::plan(checkpoint, &layers, floats, Sharding::AsSource);
     if checkpoint.onnx.is_none() {
         sound(&floats);
     }
     let options = Options { out, overwrite: true, strict: false };
-    if dequantize(checkpoint, &layers, &floats, &options, &resources).is_ok() {
+    if dequantize(checkpoint, &layers, &floats, &options, &RESOURCES).is_ok() {
         let opened = Checkpoint::open(out).expect("what is written can be opened");
         readable(&opened);
     }
@@ -82,8 +79,7 @@ pub fn read(checkpoint: &Checkpoint, out: &Path) {
 
 /// Writes what a plan says.
 pub fn export(checkpoint: &Checkpoint, plan: &Plan, out: &Path) {
-    let cancel = NEVER;
-    let run = Run { checkpoint, plan, sink: None, resources: resources(&cancel) };
+    let run = Run { checkpoint, plan, sink: None, resources: RESOURCES };
     let options = Options { out, overwrite: true, strict: false };
     if export::export(&run, &options, &|_, _| {}).is_ok() {
         readable(&Checkpoint::open(out).expect("what is written can be opened"));
