@@ -15,12 +15,12 @@ fn scale_code(amax: u32) -> u32 {
     return select(code, params.zero_block_scale, code == 0u);
 }
 
-// Four codes in the low half: the number of starts reached, and the sign of all but zeros.
-fn encode(patterns: vec4<u32>, low: vec4<u32>, high: vec4<u32>) -> u32 {
+// Four codes in the low half: the number of starts reached, and the sign of all whose quotients are no zeros.
+fn encode(patterns: vec4<u32>, low: vec4<u32>, high: vec4<u32>, signed: u32) -> u32 {
     let m = magnitudes(patterns);
     let magnitude = reached(m, low.x) + reached(m, low.y) + reached(m, low.z) + reached(m, low.w)
         + reached(m, high.x) + reached(m, high.y) + reached(m, high.z);
-    let sign = select(signs(patterns), vec4(0u), m == vec4(0u));
+    let sign = select(signs(patterns), vec4(0u), m < vec4(signed));
     let code = magnitude | (sign << vec4(3u));
     return code.x | (code.y << 4u) | (code.z << 8u) | (code.w << 12u);
 }
@@ -40,9 +40,10 @@ fn quantize_block(block: u32) -> u32 {
 
     let low = tables.scales[scale].code_starts[0];
     let high = tables.scales[scale].code_starts[1];
+    let signed = tables.sign_starts[scale];
     codes[block] = vec2(
-        encode(a, low, high) | (encode(b, low, high) << 16u),
-        encode(c, low, high) | (encode(d, low, high) << 16u),
+        encode(a, low, high, signed) | (encode(b, low, high, signed) << 16u),
+        encode(c, low, high, signed) | (encode(d, low, high, signed) << 16u),
     );
     return scale;
 }

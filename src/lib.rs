@@ -7,7 +7,7 @@
 //! wants, and [`plan`] puts them together without reading a weight; [`engine`] runs a plan on a
 //! [`backend`], [`cpu`] or [`gpu`], and measures ([`stats`]); [`quantized`] reads what is quantized
 //! already; [`export`] writes and verifies;
-//! [`report`] makes tables of it all; `gui`, the window, and [`batch`] show them.
+//! [`report`] makes tables of it all; [`doctor`] examines the machine; `gui`, the window, and [`batch`] show them.
 #![warn(missing_docs)]
 
 pub mod backend;
@@ -16,6 +16,7 @@ pub mod checkpoint;
 pub mod cpu;
 pub mod device;
 pub mod dialect;
+pub mod doctor;
 pub mod engine;
 pub mod export;
 pub mod format;

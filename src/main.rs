@@ -2,13 +2,19 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use quantscope::batch::{self, Args};
 
 fn main() -> ExitCode {
     silence_device_select_layer();
-    let args = Args::parse();
-    if args.batch || args.formats { batch::main(&args) } else { window(&args) }
+    let args = match batch::parse() {
+        Ok(args) => args,
+        Err(ended) => return ended,
+    };
+    if args.batch || args.formats || args.command.is_some() {
+        batch::main(&args)
+    } else {
+        window(&args)
+    }
 }
 
 #[cfg(feature = "gui")]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// What each module may know. `report` and `batch` show what all others do.
-const MAY_KNOW: [(&str, &[&str]); 22] = [
+const MAY_KNOW: [(&str, &[&str]); 23] = [
     ("units", &[]),
     ("numeric", &[]),
     ("format", &["numeric"]),
@@ -14,6 +14,7 @@ const MAY_KNOW: [(&str, &[&str]); 22] = [
     ("cpu", &["backend", "format", "numeric", "stats"]),
     ("gpu", &["backend", "cpu", "format", "numeric", "stats"]),
     ("device", &["backend", "cpu", "gpu"]),
+    ("doctor", &["backend", "cpu", "format", "gpu", "numeric", "units"]),
     ("onnx", &[]),
     ("checkpoint", &["numeric", "onnx"]),
     ("model", &["checkpoint", "numeric", "onnx"]),
@@ -80,6 +81,7 @@ const MAY_KNOW: [(&str, &[&str]); 22] = [
             "backend",
             "checkpoint",
             "device",
+            "doctor",
             "dialect",
             "engine",
             "export",

@@ -180,9 +180,9 @@ fn what_is_torn_or_unsaid_fails_verification() {
     ] {
         replaced(from, to);
         let ran = verify();
-        assert_eq!(ran.code, Some(1), "{from}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.code, Some(3), "{from}: {}{}", ran.stdout, ran.stderr);
         assert!(ran.stdout.contains(problem), "{from}: {}", ran.stdout);
     }
     let repair = place.path("repaired").display().to_string();
-    run([out.as_str(), "--repair", "--out", &repair]).fails(1, &["verified, but not repaired"]);
+    run([out.as_str(), "--repair", "--out", &repair]).fails(6, &["verified, but not repaired"]);
 }

@@ -212,7 +212,7 @@ fn findings_are_failures_when_strict() {
         fs::remove_dir_all(place.out()).unwrap();
         let strict = place.export(&[args, &["-q", "--strict"]].concat());
         assert_eq!(strict.lines("finding"), [lenient.finding()]);
-        strict.fails(1, &["--strict is on"]);
+        strict.fails(4, &["--strict is on"]);
         assert_eq!(place.listing(), ["src"]);
         lenient.finding().to_owned()
     };
@@ -397,7 +397,7 @@ fn a_name_that_two_tensors_would_get_is_an_error() {
     let place = Place::with(&[language_model(Dtype::BF16, 1), vec![fused, single]].concat());
     common::edit_json(&place.src().join("config.json"), |json| json["hidden_size"] = 64.into());
     let both = ["experts.gate_up_proj\"", "experts.1.gate_proj.weight\""];
-    place.export(&["-q"]).fails(1, &both);
+    place.export(&["-q"]).fails(6, &both);
     place.export(&["-q", "--exclude", "*.experts.gate_up_proj"]).ok();
 }
 
@@ -436,7 +436,7 @@ fn several_formats_among_layers_that_runtimes_fuse_are_told() {
     let ran = place.export(&["--recipe", &recipe, "--overwrite"]).ok();
     assert!(ran.finding().contains("in another format than layers"), "{}", ran.stdout);
     assert!(ran.stdout.contains("in several formats, which vLLM refuses"), "{}", ran.stdout);
-    place.export(&["--recipe", &recipe, "--overwrite", "--strict"]).fails(1, &["finding"]);
+    place.export(&["--recipe", &recipe, "--overwrite", "--strict"]).fails(4, &["finding"]);
 }
 
 #[test]
@@ -453,7 +453,7 @@ fn a_dialect_without_a_file_of_its_own_needs_a_config() {
     std::fs::remove_file(place.src().join("config.json")).unwrap();
     place
         .export(&["--export", "compressed-tensors"])
-        .fails(1, &["no config.json", "--export modelopt"]);
+        .fails(6, &["no config.json", "--export modelopt"]);
     assert_eq!(place.listing(), ["src"]);
     place.export(&[]).ok();
 }

@@ -8,11 +8,22 @@ use std::path::Path;
 use common::{Place, Ran, Stored, config, floats, language_model, write_index, write_raw};
 use safetensors::Dtype;
 
-/// Exports a bad source: it has to fail with exit code 1 and to leave the folder as it was.
+/// Exports a bad source: it has to fail as unfit and to leave the folder as it was.
 #[track_caller]
 fn refused(place: &Place, parts: &[&str]) -> Ran {
+    fails(place, 6, parts)
+}
+
+/// Exports a source that cannot be read.
+#[track_caller]
+fn unread(place: &Place, parts: &[&str]) -> Ran {
+    fails(place, 1, &[&["cannot read"], parts].concat())
+}
+
+#[track_caller]
+fn fails(place: &Place, code: i32, parts: &[&str]) -> Ran {
     let before = place.listing();
-    let ran = place.export(&["-q"]).fails(1, parts);
+    let ran = place.export(&["-q"]).fails(code, parts);
     assert_eq!(place.listing(), before);
     assert!(!place.out().exists());
     ran
@@ -156,10 +167,72 @@ fn links_leave_the_folder_only_to_the_blobs_of_a_hub_cache() {
     assert!(!hub.out().join("config.json").is_symlink());
 }
 
+#[cfg(unix)]
+#[test]
+fn descriptions_are_regular_files_of_the_folder() {
+    use std::os::unix::fs::symlink;
+
+    // What is elsewhere on the disk must not come out in an export.
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    fs::rename(place.src().join("config.json"), place.path("elsewhere.json")).unwrap();
+    symlink("../elsewhere.json", place.src().join("config.json")).unwrap();
+    unread(&place, &["config.json", "a link out of the checkpoint's folder"]);
+    fs::remove_file(place.src().join("config.json")).unwrap();
+    fs::rename(place.path("elsewhere.json"), place.src().join("another.json")).unwrap();
+    symlink("another.json", place.src().join("config.json")).unwrap();
+    place.export(&["-q"]).ok();
+
+    // Some files have no end, and some wait for a writer.
+    let pipe = |path: &Path| {
+        let _ = fs::remove_file(path);
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    };
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    pipe(&place.src().join("config.json"));
+    unread(&place, &["config.json", "no regular file"]);
+    fs::remove_file(place.src().join("config.json")).unwrap();
+    symlink("/dev/zero", place.src().join("config.json")).unwrap();
+    unread(&place, &["config.json", "no regular file"]);
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    pipe(&model_file(&place));
+    unread(&place, &["model.safetensors", "no regular file"]);
+    fs::rename(model_file(&place), place.src().join("model.onnx")).unwrap();
+    unread(&place, &["model.onnx", "no regular file"]);
+}
+
+#[test]
+fn names_without_end() {
+    let name = "x.".repeat(3000);
+    let place = Place::with(&[Stored::weights(&name, Dtype::BF16, &[2])]);
+    refused(&place, &["the name of a tensor has 6000 bytes", "4096", "starts with \"x.x.x"]);
+    let longest = format!("{}weight", "x.".repeat(2045));
+    let place = Place::with(
+        &[language_model(Dtype::BF16, 1), vec![Stored::weights(&longest, Dtype::BF16, &[2])]]
+            .concat(),
+    );
+    place.export(&["-q"]).ok();
+}
+
+#[test]
+fn recipes_that_are_nested_without_end() {
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    let recipe = place.path("deep.toml");
+    for text in [
+        "[".repeat(100_000),
+        format!("include = {}", "[".repeat(100_000)),
+        format!("a{} = 1", ".a".repeat(100_000)),
+    ] {
+        fs::write(&recipe, text).unwrap();
+        let ran = place.export(&["-q", "--recipe", &recipe.display().to_string()]);
+        ran.fails(2, &["deep.toml is not valid"]);
+    }
+}
+
 #[test]
 fn folders_that_hold_no_weights_or_too_many() {
     let place = Place::empty();
-    refused(&place, &["cannot read", "src"]);
+    unread(&place, &["src"]);
     fs::create_dir(place.src()).unwrap();
     refused(&place, &["src: no safetensors or ONNX weights here"]);
     fs::write(place.src().join("pytorch_model.bin"), "x").unwrap();
@@ -170,9 +243,9 @@ fn folders_that_hold_no_weights_or_too_many() {
     refused(&place, &["src: 2 .safetensors files", "index.json"]);
     let one = place.src().join("pytorch_model.bin");
     common::run(place.export_args(&one, &[]))
-        .fails(1, &["ends neither in .safetensors nor in .onnx"]);
+        .fails(6, &["ends neither in .safetensors nor in .onnx"]);
     fs::create_dir(place.src().join("model.safetensors")).unwrap();
-    refused(&place, &["cannot read", "model.safetensors"]);
+    unread(&place, &["model.safetensors"]);
     fs::remove_dir(place.src().join("model.safetensors")).unwrap();
     write_index(&place.src(), serde_json::json!({ "x": "a.safetensors/" }));
     refused(&place, &["a.safetensors/"]);

@@ -248,6 +248,6 @@ fn every_tensor_that_stays_is_listed_with_its_reason() {
         );
     }
     let place = Place::empty();
-    place.quantize(&onnx_model("conv"), &[]).fails(1, &["no tensor would be quantized"]);
+    place.quantize(&onnx_model("conv"), &[]).fails(6, &["no tensor would be quantized"]);
     assert!(place.listing().is_empty());
 }

@@ -60,7 +60,7 @@ fn head_recipe(place: &Place) -> String {
 /// Checks that the gate refuses an export, and says why.
 fn refused(place: &Place, parts: &[&str]) {
     let ran = run([place.out().display().to_string(), "--verify".to_owned()]);
-    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
     for part in parts {
         assert!(ran.stdout.contains(part), "no {part} in {}", ran.stdout);
     }

@@ -34,7 +34,7 @@ fn passes(place: &Place) {
 /// Exactly the check `name` fails, and says each of `parts`.
 #[track_caller]
 fn fails(place: &Place, against: bool, name: &str, parts: &[&str]) {
-    let ran = verify(place, against, &["-q"]).fails(1, &["verification failed"]);
+    let ran = verify(place, against, &["-q"]).fails(3, &["verification failed"]);
     let lines = ran.lines("FAIL");
     let [line] = lines.as_slice() else { panic!("not one failure: {}", ran.stdout) };
     assert!(line.starts_with(&format!("FAIL  {name}  ")), "{line}");
@@ -327,8 +327,8 @@ fn the_copy_that_an_untied_head_gets_is_compared() {
 fn what_cannot_be_verified_is_an_error() {
     let place = exported();
     let (out, source) = (place.out().display().to_string(), place.src().display().to_string());
-    run([&source, "--verify"]).fails(1, &["src: no quantized layer in it"]);
-    run([&out, "--verify", "--against", &out]).fails(1, &["out: already quantized"]);
+    run([&source, "--verify"]).fails(6, &["src: no quantized layer in it"]);
+    run([&out, "--verify", "--against", &out]).fails(6, &["out: already quantized"]);
     run([&out, "--verify", "--against", "none"]).fails(1, &["cannot read none"]);
 }
 

@@ -1,8 +1,8 @@
 //! Any bytes as a `model.safetensors.index.json`.
 #![no_main]
 
-#[path = "../../tests/common/sound.rs"]
-#[allow(dead_code, reason = "each target uses its part")]
+#[path = "../../tests/common/sound/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "each target uses its part")]
 mod sound;
 
 libfuzzer_sys::fuzz_target!(|json: &[u8]| {

@@ -56,6 +56,8 @@ struct Tables {
     stored_starts: array<u32, 128>,
     // What the code of a trial scale means.
     trial_scales: array<Scale, 128>,
+    // Not of a search: smallest magnitude patterns whose codes under a scale code have a sign.
+    sign_starts: array<u32, 128>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

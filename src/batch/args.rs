@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
+use super::exit::Exit;
 use crate::dialect::Dialect;
 use crate::format::q4gsw::NibbleOrder;
 use crate::format::{Format, ScaleDtype, ScaleSearch};
@@ -13,8 +14,13 @@ use crate::report::{Column, Filter, GroupBy, UnknownColumn};
 /// Opens a model checkpoint, shows what is in its weights, and quantizes it, on any GPU or on the
 /// CPU, with the same bytes on each.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "quantscope", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "quantscope", version, max_term_width = 100, after_help = after_help())]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Args {
+    /// What is done instead of opening a checkpoint.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// A Hugging Face checkpoint folder, one .safetensors file (with the config.json beside it), or an
     /// .onnx model. Without one the window goes on with what was open last
     #[arg(required_if_eq("batch", "true"))]
@@ -252,6 +258,11 @@ pub struct Args {
     #[arg(long, requires = "batch", help_heading = "What to show")]
     pub strict: bool,
 
+    /// Print one JSON object a line instead, for programs: what begins, how far it is, what was found, how
+    /// it ended
+    #[arg(long, requires = "batch", help_heading = "What to show")]
+    pub json: bool,
+
     /// Print findings and errors only
     #[arg(long, short, requires = "batch", help_heading = "What to show")]
     pub quiet: bool,
@@ -265,8 +276,25 @@ Examples:
   quantscope --batch MODEL --format nvfp4 --export modelopt --out MODEL-nvfp4
   quantscope --batch MODEL --stats --report stats.csv
   quantscope --batch MODEL-nvfp4 --verify --against MODEL
+  quantscope doctor";
 
-Exit codes: 0 done; 1 failed, or findings with --strict; 2 wrong usage; 130 stopped by Ctrl-C";
+/// What stands at the end of the help.
+fn after_help() -> String {
+    let code = |exit: &Exit| format!("\n  {:<4} {}", exit.code(), exit.meaning());
+    let codes: String = Exit::ALL.iter().map(code).collect();
+    format!("{EXAMPLES}\n\nExit codes:{codes}")
+}
+
+/// What is done instead of opening a checkpoint. A folder of such a name is opened as `./doctor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Tell what this machine has, and test every device against the specification of every format
+    Doctor {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
 
 /// A column to sort by, and whether downwards.
 fn sort(text: &str) -> Result<(Column, bool), UnknownColumn> {
@@ -353,6 +381,28 @@ pub enum Mode<'a> {
     Stats,
     /// Verify.
     Verify,
+}
+
+impl<'a> Mode<'a> {
+    /// Its name in events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Export { .. } => "export",
+            Self::Dequantize { .. } => "dequantize",
+            Self::Repair { .. } => "repair",
+            Self::DryRun => "dry_run",
+            Self::Stats => "stats",
+            Self::Verify => "verify",
+        }
+    }
+
+    /// What it is to write.
+    pub const fn out(self) -> Option<&'a PathBuf> {
+        match self {
+            Self::Export { out } | Self::Dequantize { out } | Self::Repair { out } => Some(out),
+            Self::DryRun | Self::Stats | Self::Verify => None,
+        }
+    }
 }
 
 /// A command line that cannot be meant.

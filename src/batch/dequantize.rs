@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use super::events::Event;
 use super::{Batch, BatchError};
 use crate::checkpoint::Checkpoint;
 use crate::export::{ExportError, Options, dequantize};
@@ -12,8 +13,8 @@ use crate::report::{GroupBy, terminal};
 use crate::units::count;
 
 impl Batch<'_> {
-    /// Writes the checkpoint as floats.
-    pub fn dequantize(&self, folder: &Path, out: &mut dyn Write) -> Result<(), BatchError> {
+    /// Writes the checkpoint as floats; gives whether it did.
+    pub fn dequantize(&self, folder: &Path, out: &mut dyn Write) -> Result<bool, BatchError> {
         let checkpoint = Checkpoint::open(self.args.checkpoint())?;
         let (_, layers) = layers_of(&checkpoint)?;
         let device = self.device()?;
@@ -21,6 +22,7 @@ impl Batch<'_> {
         let outputs = Outputs::Float(quantized::float_type(&checkpoint));
         let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
         let plan = quantized::plan(&checkpoint, &layers, outputs, sharding);
+        self.tell(&Event::plan(&plan));
         let options = Options {
             out: folder,
             overwrite: self.args.overwrite,
@@ -42,7 +44,7 @@ impl Batch<'_> {
             write!(out, "{}", terminal::companions(&done.companions))?;
             writeln!(out, "written   {}", folder.display())?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Measures what the codes of a quantized checkpoint stand for.
@@ -53,6 +55,7 @@ impl Batch<'_> {
     ) -> Result<(), BatchError> {
         let (stated, layers) = layers_of(checkpoint)?;
         let plan = quantized::plan(checkpoint, &layers, Outputs::Stored, Sharding::AsSource);
+        self.tell(&Event::plan(&plan));
         let device = self.device()?;
         self.show_device(device.backend.name(), out)?;
         self.progress.begin("measure", work(&plan));

@@ -1,6 +1,7 @@
-use std::process::ExitCode;
+use std::io::{self, ErrorKind};
 
 use super::args::UsageError;
+use super::exit::Exit;
 use crate::checkpoint::CheckpointError;
 use crate::engine::EngineError;
 use crate::export::repair::NotRepaired;
@@ -52,63 +53,122 @@ pub enum BatchError {
     /// The checkpoint is not what it should be.
     #[error("verification failed")]
     Unverified,
+    /// A device of this machine does not do what is specified.
+    #[error("{0}")]
+    Doctor(String),
     /// The terminal or pipe that the results go to does not take them.
     #[error("cannot print: {0}")]
-    Print(#[from] std::io::Error),
+    Print(#[from] io::Error),
 }
 
 impl BatchError {
-    /// The exit code: 2 for usage, 130 for Ctrl-C, else 1.
-    pub fn exit_code(&self) -> ExitCode {
-        let cancelled = match self {
-            Self::Engine(error) => matches!(error, EngineError::Cancelled),
+    /// How a run ends that ends with it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::Recipe(_) => Exit::Usage,
+            Self::Device(OpenError::NoAdapter | OpenError::NotFound { .. }) => Exit::Usage,
+            Self::Device(_) | Self::Doctor(_) => Exit::Device,
+            Self::Checkpoint(error) => of_checkpoint(error),
+            Self::Plan(error) => of_plan(error),
+            Self::Engine(error) => of_engine(error),
             Self::Export(error)
             | Self::NotExported(NotExported::Failed(error))
-            | Self::NotRepaired(NotRepaired::Failed(error)) => {
-                matches!(error, ExportError::Engine(EngineError::Cancelled))
-            }
-            _ => false,
-        };
-        let usage = match self {
-            Self::Usage(_)
-            | Self::Recipe(_)
-            | Self::Plan(
-                PlanError::Recipe(_)
-                | PlanError::NoPair { .. }
-                | PlanError::Unserved { .. }
-                | PlanError::NoSearch { .. }
-                | PlanError::NoScaleDtype { .. }
-                | PlanError::NoNibbles { .. }
-                | PlanError::CannotShare { .. },
-            )
-            | Self::Device(OpenError::NoAdapter | OpenError::NotFound { .. }) => true,
-            Self::Report(error) => {
-                matches!(
-                    error,
-                    ReportError::UnknownEnding { .. }
-                        | ReportError::NoFolder { .. }
-                        | ReportError::InInput { .. }
-                        | ReportError::IsFolder { .. }
-                )
-            }
-            Self::Export(error)
-            | Self::NotExported(NotExported::Failed(error))
-            | Self::NotRepaired(NotRepaired::Failed(error)) => matches!(
-                error,
-                ExportError::OutputExists { .. }
-                    | ExportError::OutputIsInput { .. }
-                    | ExportError::OutputIsNoExport { .. }
-                    | ExportError::NoModelFile { .. }
-                    | ExportError::NoParent { .. }
-            ),
-            _ => false,
-        };
-        ExitCode::from(if cancelled {
-            130
-        } else if usage {
-            2
-        } else {
-            1
-        })
+            | Self::NotRepaired(NotRepaired::Failed(error)) => of_export(error),
+            Self::NotExported(NotExported::Findings(_)) | Self::Findings(_) => Exit::Findings,
+            Self::NotExported(NotExported::Refused(_))
+            | Self::NotRepaired(NotRepaired::Refused(_) | NotRepaired::Irreparable { .. })
+            | Self::Unverified => Exit::Unverified,
+            Self::Report(ReportError::Io { source, .. }) | Self::Print(source) => of_write(source),
+            Self::Report(_) => Exit::Usage,
+            Self::Window(_) => Exit::Failed,
+        }
+    }
+}
+
+fn of_checkpoint(error: &CheckpointError) -> Exit {
+    match error {
+        CheckpointError::Io { .. } => Exit::Failed,
+        _ => Exit::Unfit,
+    }
+}
+
+fn of_plan(error: &PlanError) -> Exit {
+    match error {
+        PlanError::Recipe(_)
+        | PlanError::NoPair { .. }
+        | PlanError::Unserved { .. }
+        | PlanError::NoSearch { .. }
+        | PlanError::NoScaleDtype { .. }
+        | PlanError::NoNibbles { .. }
+        | PlanError::CannotShare { .. } => Exit::Usage,
+        _ => Exit::Unfit,
+    }
+}
+
+fn of_engine(error: &EngineError) -> Exit {
+    match error {
+        EngineError::Cancelled => Exit::Stopped,
+        EngineError::NotFinite { .. } => Exit::Unfit,
+        EngineError::Read(error) => of_checkpoint(error),
+        EngineError::Backend(_) => Exit::Device,
+        EngineError::Write { source, .. } => of_write(source),
+    }
+}
+
+fn of_export(error: &ExportError) -> Exit {
+    match error {
+        ExportError::OutputExists { .. }
+        | ExportError::OutputIsInput { .. }
+        | ExportError::OutputIsNoExport { .. }
+        | ExportError::NoModelFile { .. }
+        | ExportError::NoParent { .. } => Exit::Usage,
+        ExportError::NotEnoughSpace { .. } => Exit::Full,
+        ExportError::Io { source, .. } | ExportError::OldKeptAside { source, .. } => {
+            of_write(source)
+        }
+        ExportError::Engine(error) => of_engine(error),
+        ExportError::Checkpoint(error) => of_checkpoint(error),
+        ExportError::NothingToQuantize
+        | ExportError::NotVerifiable { .. }
+        | ExportError::Unreadable { .. } => Exit::Unfit,
+    }
+}
+
+/// What the system says of writing.
+fn of_write(error: &io::Error) -> Exit {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Exit::Full,
+        _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::BackendError;
+
+    #[test]
+    fn what_cannot_be_provoked_has_its_code_too() {
+        let failed = BackendError { device: "a GPU".to_owned(), message: "lost".to_owned() };
+        let failed = EngineError::from(failed);
+        assert_eq!(BatchError::from(failed).exit(), Exit::Device);
+        let failed =
+            EngineError::Backend(BackendError { device: String::new(), message: String::new() });
+        assert_eq!(BatchError::from(ExportError::from(failed)).exit(), Exit::Device);
+        assert_eq!(BatchError::from(OpenError::NoAdapter).exit(), Exit::Usage);
+
+        for (kind, exit) in [
+            (ErrorKind::StorageFull, Exit::Full),
+            (ErrorKind::QuotaExceeded, Exit::Full),
+            (ErrorKind::PermissionDenied, Exit::Failed),
+        ] {
+            let write = |source| EngineError::Write { name: "x".to_owned(), source };
+            assert_eq!(BatchError::from(write(kind.into())).exit(), exit);
+            assert_eq!(BatchError::from(ExportError::io("create", "x", kind.into())).exit(), exit);
+        }
+        // A config that is too large to be read says nothing of room.
+        let path = "config.json".into();
+        let read = CheckpointError::Io { path, source: ErrorKind::FileTooLarge.into() };
+        assert_eq!(BatchError::from(read).exit(), Exit::Failed);
     }
 }

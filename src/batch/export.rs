@@ -36,7 +36,8 @@ impl Batch<'_> {
         let Exported { stats, findings, verification, companions } = match exported {
             Ok(exported) => exported,
             Err(NotExported::Refused(verification)) => {
-                writeln!(out, "\n{}", terminal::verification(&verification))?;
+                writeln!(out)?;
+                self.show_gate(&verification, out)?;
                 return Err(NotExported::Refused(verification).into());
             }
             Err(NotExported::Findings(findings)) => {
@@ -46,10 +47,11 @@ impl Batch<'_> {
             Err(error) => return Err(error.into()),
         };
         self.progress.end();
-        write!(out, "{}", terminal::findings(&findings))?;
+        self.list(&findings, out)?;
         self.show_stats(plan, &stats, GroupBy::Layer, out)?;
+        self.line(out)?;
+        self.show_gate(&verification, out)?;
         if !self.args.quiet {
-            writeln!(out, "\n{}", terminal::verification(&verification))?;
             write!(out, "\n{}", terminal::companions(&companions))?;
             writeln!(out, "written   {}", folder.display())?;
         }

@@ -3,116 +3,120 @@
 mod args;
 mod command_line;
 mod dequantize;
+mod doctor;
+mod end;
 mod error;
+mod events;
+mod exit;
 mod export;
 mod progress;
 mod repair;
+mod show;
 mod size;
 
-use std::io::{BufWriter, Write};
+use std::cell::Cell;
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-pub use args::{Args, Mode, UsageError};
+pub use args::{Args, Command, Mode, UsageError};
 pub use command_line::{Call, Link, RECIPE_FILE, command_line, link};
+pub use end::{fail, parse};
 pub use error::BatchError;
+pub use events::SCHEMA;
+pub use exit::Exit;
 pub use size::{exact as size_text, parse as parse_size};
 
 use crate::checkpoint::Checkpoint;
 use crate::device::Device;
 use crate::engine::{Resources, Run, tie_matters};
-use crate::export::verify::{Opened, Verification};
+use crate::export::verify::Opened;
 use crate::export::{check_target, is_model, run_findings};
 use crate::model::Model;
-use crate::plan::{Finding, Plan, Sharding, second_table_bytes, tie_outcomes};
+use crate::plan::{Plan, Sharding, second_table_bytes, tie_outcomes};
 use crate::quantized::settle_tie;
-use crate::report::{
-    GroupBy, Report, Row, TextTable, check_file, formats, grouped, ordered, rows, terminal,
-    tie_text,
-};
-use crate::stats::TensorStats;
+use crate::report::{GroupBy, check_file, formats, rows, terminal, tie_text};
 use crate::units;
+use end::{WhileRead, done, fail_with};
+use events::{Event, Events};
 use progress::Progress;
 
-/// Bytes that are printed at once.
-const OUTPUT_BYTES: usize = 64 << 10;
-
 /// Does what the arguments say and gives the exit code. Results go to standard output, progress
-/// and errors to standard error.
+/// and errors to standard error; with `--json` there are events on standard output instead.
 pub fn main(args: &Args) -> ExitCode {
+    if let Some(Command::Doctor { json }) = args.command {
+        let ended = doctor::doctor(json, &mut WhileRead(std::io::stdout().lock()));
+        return ended.map_or_else(|error| fail(&error), |()| Exit::Done.into());
+    }
     let cancel = Arc::new(AtomicBool::new(false));
     let on_signal = Arc::clone(&cancel);
     // Without a handler a signal still ends the program, only less tidily.
     let _ = ctrlc::set_handler(move || {
         if on_signal.swap(true, Ordering::Relaxed) {
             // Asked twice: at once, whatever is left behind.
-            std::process::exit(130);
+            std::process::exit(Exit::Stopped.code().into());
         }
     });
 
-    match run(args, &cancel, &mut WhileRead(std::io::stdout().lock())) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+    if !args.json {
+        let ended = run(args, &cancel, None, &mut WhileRead(std::io::stdout().lock()));
+        return ended.map_or_else(|error| fail(&error), |()| Exit::Done.into());
     }
+    let events = Events::default();
+    let ended = run(args, &cancel, Some(&events), &mut std::io::sink());
+    let ended = ended.and_then(|()| Ok(events.end()?));
+    ended.map_or_else(|error| fail_with(&error, &events), |()| Exit::Done.into())
 }
 
-/// Says what went wrong, and gives the exit code.
-pub fn fail(error: &BatchError) -> ExitCode {
-    progress::say(&format!("error: {error}"));
-    error.exit_code()
-}
-
-/// The same with a place for results and a flag that stops the run.
-pub fn run(args: &Args, cancel: &AtomicBool, out: &mut dyn Write) -> Result<(), BatchError> {
+/// The same with a flag that stops the run, events if they are wanted, and a place for results.
+fn run(
+    args: &Args,
+    cancel: &AtomicBool,
+    events: Option<&Events>,
+    out: &mut dyn Write,
+) -> Result<(), BatchError> {
     if args.formats {
         return Ok(writeln!(out, "{}", formats())?);
     }
     if !args.batch {
         return Err(UsageError::NoWindow.into());
     }
-    let mode = args.mode()?;
+    let (mode, begun) = (args.mode()?, Instant::now());
+    let progress = Progress::new(args.quiet, events);
+    let batch = Batch { args, cancel, progress, events, found: Cell::new(0) };
+    batch.tell(&Event::start(args, mode));
     if let Some(report) = &args.report {
         check_file(report, args.checkpoint())?;
     }
-    let batch = Batch { args, cancel, progress: Progress::new(args.quiet) };
-    match mode {
-        Mode::Verify => batch.verify(out),
-        Mode::Dequantize { out: folder } => batch.dequantize(folder, out),
-        Mode::Repair { out: folder } => batch.repair(folder, out),
-        _ => batch.quantize(mode, out),
-    }
-}
-
-/// Takes what is printed even when nobody reads it any more, as after `| head`: the work is to be
-/// finished all the same.
-struct WhileRead<W>(W);
-
-impl<W: Write> Write for WhileRead<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        match self.0.write(bytes) {
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(bytes.len()),
-            written => written,
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        match self.0.flush() {
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            flushed => flushed,
-        }
-    }
+    let written = match mode {
+        Mode::Verify => batch.verify(out)?,
+        Mode::Dequantize { out: folder } => batch.dequantize(folder, out)?,
+        Mode::Repair { out: folder } => batch.repair(folder, out)?,
+        _ => batch.quantize(mode, out)?,
+    };
+    let written = mode.out().filter(|_| written).map(PathBuf::as_path);
+    let (found, bytes) = (batch.found.get(), batch.progress.all_stages());
+    batch.tell(&done(args, written, found, bytes, begun));
+    Ok(())
 }
 
 /// One run of the program.
 struct Batch<'a> {
     args: &'a Args,
     cancel: &'a AtomicBool,
-    progress: Progress,
+    progress: Progress<'a>,
+    /// Where programs are told what happens.
+    events: Option<&'a Events>,
+    /// How many findings there were.
+    found: Cell<u64>,
 }
 
 impl Batch<'_> {
-    fn quantize(&self, mode: Mode<'_>, out: &mut dyn Write) -> Result<(), BatchError> {
+    /// What begins with floats; gives whether a checkpoint was written.
+    fn quantize(&self, mode: Mode<'_>, out: &mut dyn Write) -> Result<bool, BatchError> {
         let recipe = self.args.recipe()?;
         if recipe.formats().next().is_none() && matches!(mode, Mode::Export { .. }) {
             return Err(UsageError::NoFormat.into());
@@ -122,7 +126,8 @@ impl Batch<'_> {
             && recipe.format.is_none()
             && checkpoint.existing_quantization().is_some()
         {
-            return self.stats_of_quantized(&checkpoint, out);
+            self.stats_of_quantized(&checkpoint, out)?;
+            return Ok(false);
         }
         if let Mode::Export { out: folder } = mode {
             check_target(folder, &checkpoint.path, self.args.overwrite)?;
@@ -170,28 +175,23 @@ impl Batch<'_> {
                 write!(out, "{}", terminal::summary(&plan))?;
             }
         }
+        self.tell(&Event::plan(&plan));
         drop(model);
         if mode == Mode::DryRun {
             // The plan says all that the table does.
             drop(checkpoint);
             // The plan is what one needs to see then.
-            write!(out, "{}", terminal::findings(&plan.findings))?;
+            self.list(&plan.findings, out)?;
             self.dry_run(&plan, out)?;
-            return self.strict(&plan.findings);
+            self.strict(&plan.findings)?;
+            return Ok(false);
         }
         self.show_findings(&plan.findings, out)?;
         match mode {
-            Mode::Export { out: folder } => self.export(&checkpoint, &plan, folder, out),
-            _ => self.stats(&checkpoint, &plan, out),
+            Mode::Export { out: folder } => self.export(&checkpoint, &plan, folder, out)?,
+            _ => self.stats(&checkpoint, &plan, out)?,
         }
-    }
-
-    fn device(&self) -> Result<Device, BatchError> {
-        let device = Device::open(&self.args.device)?;
-        if let Some(error) = &device.refused {
-            progress::say(&format!("device    {error}"));
-        }
-        Ok(device)
+        Ok(matches!(mode, Mode::Export { .. }))
     }
 
     fn resources<'b>(&'b self, device: &'b Device) -> Resources<'b> {
@@ -228,7 +228,7 @@ impl Batch<'_> {
         self.write_report(plan, Some(device.backend.name()), &stats, &findings, None)
     }
 
-    fn verify(&self, out: &mut dyn Write) -> Result<(), BatchError> {
+    fn verify(&self, out: &mut dyn Write) -> Result<bool, BatchError> {
         let source = self.args.against.as_deref().map(Checkpoint::open).transpose()?;
         let device = self.device()?;
         let opened = Opened::new(self.args.checkpoint(), source.as_ref())?;
@@ -239,111 +239,7 @@ impl Batch<'_> {
         if !self.args.quiet && !verification.errors.is_empty() {
             writeln!(out, "{}\n", terminal::layer_errors(&verification))?;
         }
-        if !self.args.quiet || !verification.passed() {
-            writeln!(out, "{}", terminal::verification(&verification))?;
-        }
-        if verification.passed() { Ok(()) } else { Err(BatchError::Unverified) }
-    }
-
-    fn show_device(&self, name: &str, out: &mut dyn Write) -> Result<(), BatchError> {
-        if !self.args.quiet {
-            writeln!(out, "device    {name}")?;
-        }
-        Ok(())
-    }
-
-    /// Prints findings; with `--strict` any is a failure.
-    fn show_findings(&self, findings: &[Finding], out: &mut dyn Write) -> Result<(), BatchError> {
-        write!(out, "{}", terminal::findings(findings))?;
-        self.strict(findings)
-    }
-
-    /// With `--strict` any finding is a failure.
-    fn strict(&self, findings: &[Finding]) -> Result<(), BatchError> {
-        if self.args.strict && !findings.is_empty() {
-            return Err(BatchError::Findings(units::count(findings.len() as u64, "finding")));
-        }
-        Ok(())
-    }
-
-    fn show_stats(
-        &self,
-        plan: &Plan,
-        stats: &[Option<TensorStats>],
-        default: GroupBy,
-        out: &mut dyn Write,
-    ) -> Result<(), BatchError> {
-        // A filter is about tensors, unless it is said what else rows are.
-        let default = if self.args.filter.is_some() { GroupBy::None } else { default };
-        let by = self.args.group_by.unwrap_or(default);
-        let has_groups = matches!(by, GroupBy::Layer | GroupBy::Role);
-        let table = |rows: &[Row]| terminal::stats_table(rows, has_groups);
-        if !self.args.quiet {
-            self.show_table(grouped(rows(plan, stats), by), table, out)?;
-        }
-        Ok(())
-    }
-
-    /// Prints a table of the chosen rows, and with a filter how many these are; gives these rows.
-    fn show_table(
-        &self,
-        rows: Vec<Row>,
-        table: impl Fn(&[Row]) -> TextTable,
-        out: &mut dyn Write,
-    ) -> Result<Vec<Row>, BatchError> {
-        let all = rows.len() as u64;
-        let chosen = self.chosen(rows);
-        if self.args.quiet {
-            return Ok(chosen);
-        }
-        if let Some(filter) = &self.args.filter {
-            let (all, filter) = (units::count(all, "row"), filter.to_string());
-            writeln!(out, "filter    {} of {all}: {}", chosen.len(), units::name(&filter))?;
-        }
-        // A terminal's output is flushed at every end of a line.
-        let mut out = BufWriter::with_capacity(OUTPUT_BYTES, out);
-        writeln!(out, "\n{}", table(&chosen))?;
-        out.flush()?;
-        Ok(chosen)
-    }
-
-    /// The rows that --filter leaves, as --sort has them.
-    fn chosen(&self, rows: Vec<Row>) -> Vec<Row> {
-        ordered(rows, &self.args.filter.clone().unwrap_or_default(), self.args.sort)
-    }
-
-    fn write_report(
-        &self,
-        plan: &Plan,
-        device: Option<&str>,
-        stats: &[Option<TensorStats>],
-        findings: &[Finding],
-        verification: Option<&Verification>,
-    ) -> Result<(), BatchError> {
-        if self.args.report.is_none() {
-            return Ok(());
-        }
-        self.report(plan, device, &self.chosen(rows(plan, stats)), findings, verification)
-    }
-
-    /// Writes a report of the chosen rows, if one is wanted.
-    fn report(
-        &self,
-        plan: &Plan,
-        device: Option<&str>,
-        rows: &[Row],
-        findings: &[Finding],
-        verification: Option<&Verification>,
-    ) -> Result<(), BatchError> {
-        let Some(file) = &self.args.report else { return Ok(()) };
-        let report = Report {
-            checkpoint: self.args.checkpoint().display().to_string(),
-            plan,
-            device: device.map(str::to_owned),
-            rows,
-            findings,
-            verification,
-        };
-        Ok(report.write(file)?)
+        self.show_gate(&verification, out)?;
+        if verification.passed() { Ok(false) } else { Err(BatchError::Unverified) }
     }
 }

@@ -1,12 +1,14 @@
-//! How far a stage is: a bar on a terminal, plain lines elsewhere, nothing if it is to be quiet.
+//! How far a stage is: a bar on a terminal, plain lines elsewhere, events for programs, nothing if it is
+//! to be quiet.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::events::{Event, Events};
 use crate::engine;
 use crate::units::bytes;
 
@@ -15,12 +17,17 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Shows the progress of one stage after the other, on standard error.
-pub struct Progress {
+/// Time between two events that say how far a stage is.
+const EVENT_EVERY: Duration = Duration::from_millis(100);
+
+/// Shows the progress of one stage after the other: on standard error, or as events.
+pub struct Progress<'a> {
     quiet: bool,
     terminal: bool,
+    events: Option<&'a Events>,
     stage: Mutex<Stage>,
     done: AtomicU64,
+    all_stages: AtomicU64,
 }
 
 struct Stage {
@@ -28,25 +35,51 @@ struct Stage {
     total: u64,
     tenths_shown: u64,
     started: Instant,
+    told: Instant,
     bar: Option<ProgressBar>,
 }
 
-impl Progress {
-    /// Shows nothing if `quiet`.
-    pub fn new(quiet: bool) -> Self {
-        let stage =
-            Stage { name: "", total: 0, tenths_shown: 0, started: Instant::now(), bar: None };
+impl Stage {
+    fn new(name: &'static str, total: u64, bar: Option<ProgressBar>) -> Self {
+        let started = Instant::now();
+        Self { name, total, tenths_shown: 0, started, told: started, bar }
+    }
+
+    /// An event that says that so much is done. What is done to a tensor is not always what it has in
+    /// bytes, so it may come out as more than all.
+    fn event(&self, done: u64) -> Event<'static> {
+        let (stage, bytes_total, bytes_done) = (self.name, self.total, done.min(self.total));
+        let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
+        let bytes_per_second = (bytes_done as f64 / seconds) as u64;
+        Event::Progress { stage, bytes_done, bytes_total, bytes_per_second }
+    }
+}
+
+impl<'a> Progress<'a> {
+    /// Shows nothing if `quiet`. Where there are events, nothing goes to standard error.
+    pub fn new(quiet: bool, events: Option<&'a Events>) -> Self {
         Self {
             quiet,
-            terminal: std::io::stderr().is_terminal(),
-            stage: Mutex::new(stage),
+            terminal: events.is_none() && std::io::stderr().is_terminal(),
+            events,
+            stage: Mutex::new(Stage::new("", 0, None)),
             done: AtomicU64::new(0),
+            all_stages: AtomicU64::new(0),
         }
+    }
+
+    /// Bytes of all stages that began.
+    pub fn all_stages(&self) -> u64 {
+        self.all_stages.load(Ordering::Relaxed)
     }
 
     /// Begins a stage of `total` bytes.
     pub fn begin(&self, name: &'static str, total: u64) {
         self.end();
+        self.all_stages.fetch_add(total, Ordering::Relaxed);
+        if let Some(events) = self.events {
+            events.send(&Event::Stage { stage: name, bytes_total: total });
+        }
         if self.quiet {
             return;
         }
@@ -59,7 +92,7 @@ impl Progress {
             bar
         });
         self.done.store(0, Ordering::Relaxed);
-        *self.lock() = Stage { name, total, tenths_shown: 0, started: Instant::now(), bar };
+        *self.lock() = Stage::new(name, total, bar);
     }
 
     /// Ends the stage and says how long it took.
@@ -69,6 +102,11 @@ impl Progress {
             bar.finish_and_clear();
         }
         if stage.total > 0 && !self.quiet {
+            if let Some(events) = self.events {
+                events.send(&stage.event(stage.total));
+                stage.total = 0;
+                return;
+            }
             let seconds = stage.started.elapsed().as_secs_f64();
             let rate = bytes((stage.total as f64 / seconds.max(1e-9)) as u64);
             let (name, total) = (stage.name, bytes(stage.total));
@@ -82,7 +120,7 @@ impl Progress {
     }
 }
 
-impl engine::Progress for Progress {
+impl engine::Progress for Progress<'_> {
     fn add(&self, done: u64) {
         if self.quiet {
             return;
@@ -91,6 +129,13 @@ impl engine::Progress for Progress {
         let mut stage = self.lock();
         if let Some(bar) = &stage.bar {
             bar.set_position(done);
+            return;
+        }
+        if let Some(events) = self.events {
+            if stage.told.elapsed() >= EVENT_EVERY && done < stage.total {
+                stage.told = Instant::now();
+                events.send(&stage.event(done));
+            }
             return;
         }
         // Lines for a log: one for each tenth, once a stage takes long enough to be waited for.
@@ -106,7 +151,7 @@ impl engine::Progress for Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for Progress<'_> {
     fn drop(&mut self) {
         if let Some(bar) = self.lock().bar.take() {
             bar.finish_and_clear();

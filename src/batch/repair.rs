@@ -10,8 +10,8 @@ use crate::plan::Sharding;
 use crate::report::{repaired, terminal};
 
 impl Batch<'_> {
-    /// Writes the checkpoint with what can be repaired repaired.
-    pub fn repair(&self, folder: &Path, out: &mut dyn Write) -> Result<(), BatchError> {
+    /// Writes the checkpoint with what can be repaired repaired; gives whether there was anything.
+    pub fn repair(&self, folder: &Path, out: &mut dyn Write) -> Result<bool, BatchError> {
         let device = self.device()?;
         self.show_device(device.backend.name(), out)?;
         let options = Options {
@@ -33,27 +33,34 @@ impl Batch<'_> {
         let outcome = repair(self.args.checkpoint(), &options, sharding, &resources, &stage);
         let outcome = match outcome {
             Err(NotRepaired::Refused(verification)) => {
-                writeln!(out, "\n{}", terminal::verification(&verification))?;
+                writeln!(out)?;
+                self.show_gate(&verification, out)?;
                 return Err(NotRepaired::Refused(verification).into());
             }
             other => other?,
         };
         self.progress.end();
-        if self.args.quiet {
-            return Ok(());
-        }
         match outcome {
             Outcome::Sound(verification) => {
-                writeln!(out, "\n{}\n", terminal::verification(&verification))?;
-                writeln!(out, "nothing to repair, and nothing written")?;
+                self.line(out)?;
+                self.show_gate(&verification, out)?;
+                if !self.args.quiet {
+                    writeln!(out, "\nnothing to repair, and nothing written")?;
+                }
+                Ok(false)
             }
             Outcome::Repaired(done) => {
-                write!(out, "{}", repaired(&done))?;
-                writeln!(out, "\n{}", terminal::verification(&done.verification))?;
-                write!(out, "\n{}", terminal::companions(&done.companions))?;
-                writeln!(out, "written   {}", folder.display())?;
+                if !self.args.quiet {
+                    write!(out, "{}", repaired(&done))?;
+                }
+                self.line(out)?;
+                self.show_gate(&done.verification, out)?;
+                if !self.args.quiet {
+                    write!(out, "\n{}", terminal::companions(&done.companions))?;
+                    writeln!(out, "written   {}", folder.display())?;
+                }
+                Ok(true)
             }
         }
-        Ok(())
     }
 }

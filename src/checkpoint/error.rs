@@ -125,6 +125,18 @@ pub enum HeaderProblem {
         /// What the parser said.
         message: String,
     },
+    /// A name that no tensor has.
+    #[error(
+        "the name of a tensor has {bytes} bytes, and no more than {limit} are read. It starts with {start:?}: give it a shorter one"
+    )]
+    LongName {
+        /// Its first characters.
+        start: String,
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// One name, two tensors.
     #[error(
         "tensor {tensor:?} appears twice in the header. Which one is meant cannot be known: write the file anew"

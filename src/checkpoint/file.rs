@@ -1,7 +1,7 @@
 //! A file of tensors that is open: its structure known, its data read on demand.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use prost::bytes::Bytes;
 
 use super::error::CheckpointError;
 use super::header::{self, HeaderEntry, LENGTH_BYTES, Metadata};
+use super::locate::lies_within;
 
 /// An open file of tensors. Reads are positioned, so threads share it.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl TensorFile {
         let io_error = |source| CheckpointError::Io { path: path.to_owned(), source };
         let header_error = |problem| CheckpointError::Header { file: path.to_owned(), problem };
 
-        let handle = File::open(path).map_err(io_error)?;
+        let handle = open_regular(path).map_err(io_error)?;
         let file_bytes = handle.metadata().map_err(io_error)?.len();
         let mut first = vec![0; LENGTH_BYTES.min(file_bytes) as usize];
         read_exact_at(&handle, &mut first, 0).map_err(io_error)?;
@@ -61,7 +62,7 @@ impl TensorFile {
     /// Opens a file whose tensors are found otherwise.
     pub fn plain(path: &Path, name: &str) -> Result<Self, CheckpointError> {
         let io_error = |source| CheckpointError::Io { path: path.to_owned(), source };
-        let handle = File::open(path).map_err(io_error)?;
+        let handle = open_regular(path).map_err(io_error)?;
         let file_bytes = handle.metadata().map_err(io_error)?.len();
         let (path, name, data) = (path.to_owned(), name.to_owned(), Data::File(handle));
         let metadata = Arc::default();
@@ -93,14 +94,33 @@ impl TensorFile {
 /// Longest config or index that is read.
 const MAX_TEXT_BYTES: u64 = 100_000_000;
 
-/// Reads a text file that describes a checkpoint.
+/// Reads a text file that describes a checkpoint. What it says may be carried, so a link that leads out of
+/// the folder is refused: a checkpoint from elsewhere must not publish what else is on the disk.
 pub fn read_small_file(path: &Path) -> io::Result<String> {
-    let bytes = std::fs::metadata(path)?.len();
+    let file = open_regular(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if !lies_within(folder.unwrap_or(Path::new(".")), path) {
+        return Err(io::Error::other("it is a link out of the checkpoint's folder"));
+    }
+    let bytes = file.metadata()?.len();
     if bytes > MAX_TEXT_BYTES {
         let message = format!("{bytes} bytes are too many for it, {MAX_TEXT_BYTES} is the limit");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
-    std::fs::read_to_string(path)
+    let mut text = String::new();
+    // It may grow meanwhile.
+    file.take(MAX_TEXT_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Opens a file to be read. Opening a pipe would wait for somebody who writes to it, and some devices have
+/// no end.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let kind = std::fs::metadata(path)?.file_type();
+    match kind.is_file() || kind.is_dir() {
+        true => File::open(path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
 }
 
 /// Fills `buffer` with the bytes of a file from `offset` on.

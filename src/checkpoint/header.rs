@@ -20,6 +20,10 @@ pub const LENGTH_BYTES: u64 = 8;
 /// Longest header that the format allows.
 pub const MAX_HEADER_BYTES: u64 = 100_000_000;
 
+/// Longest name of a tensor, in bytes. Real ones have a hundred, and what is done with names takes time that
+/// grows faster than they do.
+pub const MAX_NAME_BYTES: usize = 4096;
+
 const METADATA: &str = "__metadata__";
 
 /// What a header says besides, by key.
@@ -89,6 +93,11 @@ pub fn parse(
     let mut names = HashSet::with_capacity(raw.tensors.len());
     let mut entries = Vec::with_capacity(raw.tensors.len());
     for (name, tensor) in &raw.tensors {
+        if name.len() > MAX_NAME_BYTES {
+            let (bytes, limit) = (name.len(), MAX_NAME_BYTES);
+            let start = name.chars().take(100).collect();
+            return Err(HeaderProblem::LongName { start, bytes, limit });
+        }
         if !names.insert(&**name) {
             return Err(HeaderProblem::DuplicateName { tensor: name.to_string() });
         }

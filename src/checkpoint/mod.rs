@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use config::{CONFIG_FILE, Config, QUANTIZATION};
 pub use error::{CheckpointError, HeaderProblem, IndexProblem};
-pub use file::{TensorFile, read_exact_at};
+pub use file::{TensorFile, read_exact_at, read_small_file};
 pub use header::Metadata;
 pub use locate::{SINGLE_FILE, lies_within};
 pub use onnx::{ONNX_FILE, Onnx};

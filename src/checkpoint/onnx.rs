@@ -1,12 +1,12 @@
 //! An ONNX model as a checkpoint: its initializers are its tensors.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use prost::bytes::{Bytes, BytesMut};
 
+use super::file::open_regular;
 use super::onnx_names::names;
 use super::{Checkpoint, CheckpointError, Dtype, Tensor, TensorFile, lies_within};
 use crate::onnx::{self, Document, ElementType, Links, MICROSOFT, OnnxProblem, Place, TensorOwner};
@@ -74,7 +74,7 @@ pub fn model_file(path: &Path, is_folder: bool) -> Option<PathBuf> {
 /// Opens the model in the file `model`; `path` is what the user named, that file or its folder.
 pub fn open(path: &Path, model: &Path) -> Result<Checkpoint, CheckpointError> {
     let io_error = |source| CheckpointError::Io { path: model.to_owned(), source };
-    let handle = File::open(model).map_err(io_error)?;
+    let handle = open_regular(model).map_err(io_error)?;
     // SAFETY: the map is only read. A file that somebody shortens meanwhile ends the program, as it
     // would any that maps files; models are not written while they are quantized.
     let map = unsafe { Mmap::map(&handle) }.map_err(io_error)?;

@@ -1,26 +1,28 @@
 //! What the tensors of an ONNX model are called.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::onnx::{self, Document, Links};
 
 /// A name for each tensor of a model, no two alike. An exporter often keeps the names of modules for
 /// nodes and numbers weights (`onnx::MatMul_3281`): these are called after the node that takes them.
-pub fn names(document: &Document) -> Vec<String> {
+pub fn names<'a>(document: &'a Document) -> Vec<String> {
     let links = Links::new(document);
     let own: HashSet<&str> = document.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
     let mut taken: HashSet<String> = HashSet::new();
-    let name = |tensor: &onnx::Tensor| {
+    // The number that the next of one name gets: graphs within graphs may all have it.
+    let mut numbers: HashMap<&str, usize> = HashMap::new();
+    let name = |tensor: &'a onnx::Tensor| {
         let told = match says_what_it_is(&tensor.name) {
             true => None,
             false => name_by_use(document, &links, &tensor.name),
         };
         let told = told.filter(|name| !own.contains(name.as_str()) && !taken.contains(name));
         let mut name = told.unwrap_or_else(|| tensor.name.clone());
-        let mut number = 2;
+        let number = numbers.entry(&tensor.name).or_insert(2);
         while !taken.insert(name.clone()) {
             name = format!("{}#{number}", tensor.name);
-            number += 1;
+            *number += 1;
         }
         name
     };

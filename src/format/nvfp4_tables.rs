@@ -25,6 +25,9 @@ pub struct Nvfp4Tables {
     pub scale_starts: [u32; SCALE_CODES],
     /// `code_starts[c][k]`: under scale code `c`, smallest magnitude whose code is above `k`.
     pub code_starts: Vec<[u32; 7]>,
+    /// Under scale code `c`, smallest magnitude whose code has a sign: a quotient that is too small for f32
+    /// is a zero, and a zero has none.
+    pub sign_starts: Vec<u32>,
     /// Under scale code `c`, smallest magnitude that no code matches: more than a step beyond the
     /// largest one.
     pub beyond_starts: Vec<u32>,
@@ -65,6 +68,12 @@ impl Nvfp4Tables {
 
         let code_starts = (0..SCALE_CODES).map(|c| code_starts(scaling.step(c as u8)).map(in_kind));
 
+        let sign_starts = (0..SCALE_CODES).map(|c| {
+            let step = scaling.step(c as u8);
+            let has_sign = |bits: u32| encode(-f32::from_bits(bits), step) & e2m1::SIGN != 0;
+            in_kind(first_that(has_sign, 1))
+        });
+
         let beyond_starts = (0..SCALE_CODES).map(|c| {
             let step = scaling.step(c as u8);
             // Not "greater": a step of zero has no quotient for zero, and matches nothing.
@@ -81,6 +90,7 @@ impl Nvfp4Tables {
             scaling,
             scale_starts,
             code_starts: code_starts.collect(),
+            sign_starts: sign_starts.collect(),
             beyond_starts: beyond_starts.collect(),
             values: values.collect(),
             search: None,
@@ -201,7 +211,9 @@ mod tests {
     fn every_16_bit_magnitude_gets_the_code_of_the_specification() {
         for (kind, last_finite) in [(FloatKind::Bf16, 0x7F7F), (FloatKind::F16, 0x7BFF)] {
             let rules = [Rule::Dynamic, Rule::Static { largest: 448 }, Rule::CompressedTensors];
-            let scaling = |rule| [0.037, 60000.0, 1e-6].map(|amax| Scaling::new(rule, kind, amax));
+            let scaling = |rule| {
+                [0.037, 60000.0, 1e-6, kind.max()].map(|amax| Scaling::new(rule, kind, amax))
+            };
             for scaling in rules.into_iter().flat_map(scaling) {
                 let tables = Nvfp4Tables::new(scaling);
                 for pattern in 0..=last_finite {
@@ -212,6 +224,8 @@ mod tests {
                     for c in [1, 7, 8, 0x38, 0x7E] {
                         let code = tables.code_starts[c].partition_point(|&start| start <= pattern);
                         assert_eq!(code as u8, encode(value, scaling.step(c as u8)));
+                        let sign = u8::from(pattern >= tables.sign_starts[c]) * e2m1::SIGN;
+                        assert_eq!(code as u8 | sign, encode(-value, scaling.step(c as u8)));
                     }
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use wgpu::{
     Adapter, Backends, DeviceType, DownlevelFlags, Instance, InstanceDescriptor, InstanceFlags,
 };
@@ -49,6 +50,41 @@ impl fmt::Display for AdapterInfo {
     }
 }
 
+/// What an adapter allows, of what kernels need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Bytes of the largest buffer.
+    pub buffer_bytes: u64,
+    /// Bytes of a buffer that a kernel sees at once.
+    pub binding_bytes: u64,
+    /// Threads of a workgroup.
+    pub workgroup_invocations: u32,
+    /// The same along each dimension.
+    pub workgroup_size: [u32; 3],
+    /// Bytes that the threads of a workgroup share.
+    pub workgroup_bytes: u64,
+    /// Workgroups along a dimension.
+    pub workgroups: u32,
+}
+
+impl Limits {
+    fn of(adapter: &Adapter) -> Self {
+        let limits = adapter.limits();
+        Self {
+            buffer_bytes: limits.max_buffer_size,
+            binding_bytes: limits.max_storage_buffer_binding_size,
+            workgroup_invocations: limits.max_compute_invocations_per_workgroup,
+            workgroup_size: [
+                limits.max_compute_workgroup_size_x,
+                limits.max_compute_workgroup_size_y,
+                limits.max_compute_workgroup_size_z,
+            ],
+            workgroup_bytes: limits.max_compute_workgroup_storage_size.into(),
+            workgroups: limits.max_compute_workgroups_per_dimension,
+        }
+    }
+}
+
 /// Which adapter to open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
@@ -58,6 +94,8 @@ pub enum Choice {
     Best,
     /// The best of those whose name contains this text, in any case.
     Named(String),
+    /// The one of this number among [`adapters`]; several may have one name.
+    Number(usize),
 }
 
 /// No device could be opened.
@@ -97,6 +135,11 @@ fn list(adapters: &[AdapterInfo]) -> String {
 /// Every adapter that can run the kernels, best first.
 pub fn adapters() -> Vec<AdapterInfo> {
     enumerate().iter().map(AdapterInfo::of).collect()
+}
+
+/// The same with what each allows.
+pub fn described() -> Vec<(AdapterInfo, Limits)> {
+    enumerate().iter().map(|adapter| (AdapterInfo::of(adapter), Limits::of(adapter))).collect()
 }
 
 fn enumerate() -> Vec<Adapter> {
@@ -140,6 +183,11 @@ fn pick(adapters: &[AdapterInfo], choice: &Choice) -> Result<usize, OpenError> {
     let adapters_there_are = || adapters.to_vec();
     match choice {
         Choice::Best => Ok(0),
+        Choice::Number(number) if *number < adapters.len() => Ok(*number),
+        Choice::Number(number) => Err(OpenError::NotFound {
+            wanted: format!("number {number}"),
+            adapters: adapters_there_are(),
+        }),
         Choice::Real => adapters
             .iter()
             .position(|adapter| !adapter.is_software)
@@ -173,6 +221,8 @@ mod tests {
         assert_eq!(pick(&all, &Choice::Real), Ok(0));
         assert_eq!(pick(&all, &Choice::Named("LLVM".into())), Ok(2));
         assert_eq!(pick(&all[2..], &Choice::Best), Ok(0));
+        assert_eq!(pick(&all, &Choice::Number(1)), Ok(1));
+        assert!(pick(&all, &Choice::Number(3)).is_err());
     }
 
     #[test]

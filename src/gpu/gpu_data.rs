@@ -55,6 +55,7 @@ pub struct Tables {
     trial_starts: [u32; SCALES],
     stored_starts: [u32; SCALES],
     trial_scales: [Scale; SCALES],
+    sign_starts: [u32; SCALES],
 }
 
 impl Tables {
@@ -77,6 +78,9 @@ impl Tables {
         let mut all = Self {
             scale_starts: starts(&tables.scale_starts),
             scales: std::array::from_fn(scale),
+            sign_starts: std::array::from_fn(|code| {
+                tables.sign_starts.get(code).copied().unwrap_or(UNREACHABLE)
+            }),
             ..Self::zeroed()
         };
         if let Some(search) = &tables.search {

@@ -24,7 +24,7 @@ use crate::format::{Coder, Nvfp4Tables, Scheme};
 use crate::numeric::FloatKind;
 use crate::stats::{ErrorSums, WeightSums};
 
-pub use adapter::{AdapterInfo, Choice, OpenError, adapters};
+pub use adapter::{AdapterInfo, Choice, Limits, OpenError, adapters, described};
 pub use device::{Gpu, device_descriptor};
 #[doc(hidden)]
 pub use kernels::shader_sources;

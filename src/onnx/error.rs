@@ -45,6 +45,18 @@ pub enum OnnxProblem {
         /// The name.
         name: String,
     },
+    /// A name that no tensor has.
+    #[error(
+        "the name of a tensor has {bytes} bytes, and no more than {limit} are read. It starts with {start:?}: give it a shorter one"
+    )]
+    LongName {
+        /// Its first characters.
+        start: String,
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// Dimensions that no tensor has.
     #[error(
         "tensor {tensor:?} has the dimensions {dims:?}. The file is damaged: export the model again"

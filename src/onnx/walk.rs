@@ -15,6 +15,9 @@ use super::wire::{Field, fields};
 /// Deepest nesting of messages that is followed; models have a few levels.
 const MAX_LEVELS: usize = 64;
 
+/// Longest name of a tensor, in bytes: far above real ones, and far below what takes time.
+const MAX_NAME_BYTES: usize = 4096;
+
 /// A piece of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
@@ -220,6 +223,11 @@ impl Walk {
             }
             _ => proto.name().to_owned(),
         };
+        if name.len() > MAX_NAME_BYTES {
+            let (bytes, limit) = (name.len(), MAX_NAME_BYTES);
+            let start = name.chars().take(100).collect();
+            return Err(OnnxProblem::LongName { start, bytes, limit });
+        }
         if let TensorOwner::Graph(graph) = owner
             && !self.initializers.insert((graph, name.clone()))
         {

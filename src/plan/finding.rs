@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::checkpoint::Dtype;
 use crate::checkpoint::index::INDEX_FILE;
 
@@ -17,8 +19,9 @@ pub struct Finding {
     pub bytes: u64,
 }
 
-/// Kinds of findings. The text of each says what is and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Kinds of findings. The text of each says what is and what to do. Programs know them by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FindingKind {
     /// Rows do not divide into blocks.
     Indivisible {

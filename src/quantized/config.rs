@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use regex::Regex;
 use serde_json::Value;
 
-use super::ignore::{IgnoreList, pattern};
-use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor, python_json};
+use super::ignore::{IgnoreList, patterns};
+use crate::checkpoint::{Checkpoint, Config, Dtype, Tensor, python_json, read_small_file};
 use crate::dialect::modelopt::{self, MIXED_PRECISION, QUANT_CONFIG_FILE};
 use crate::dialect::q4gsw::{self, MANIFEST_FILE};
 use crate::dialect::{Dialect, ExcludeList, executorch};
@@ -191,7 +191,7 @@ impl Stated {
         for group in groups.and_then(Value::as_object).into_iter().flat_map(|map| map.values()) {
             let targets = strings(group.get("targets"));
             self.groups.push(Group {
-                patterns: targets.iter().filter_map(|target| pattern(target)).collect(),
+                patterns: patterns(&targets),
                 targets,
                 format: format_of_group(group),
             });
@@ -244,7 +244,7 @@ impl Stated {
 }
 
 fn json_file(checkpoint: &Checkpoint, name: &str) -> Option<Value> {
-    let text = std::fs::read_to_string(checkpoint.folder.join(name)).ok()?;
+    let text = read_small_file(&checkpoint.folder.join(name)).ok()?;
     python_json::parse(&text).ok()
 }
 

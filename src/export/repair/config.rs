@@ -10,7 +10,7 @@ use super::super::config::{index_file, set_tie};
 use super::super::verify::Opened;
 use super::quantization::{Facts, kept_keys};
 use super::{Irreparable, NotRepaired, Repair};
-use crate::checkpoint::{CONFIG_FILE, QUANTIZATION, python_json};
+use crate::checkpoint::{CONFIG_FILE, QUANTIZATION, python_json, read_small_file};
 use crate::dialect::Dialect;
 use crate::dialect::modelopt::{self, QUANT_CONFIG_FILE};
 use crate::plan::Plan;
@@ -137,7 +137,7 @@ fn files(opened: &Opened<'_>, plan: &Plan, facts: &Facts<'_>, keep: Keep) -> Fil
 
 /// ModelOpt's own file as a whole, if it is an object.
 fn old_file(opened: &Opened<'_>) -> Option<Value> {
-    let text = std::fs::read_to_string(opened.checkpoint.folder.join(QUANT_CONFIG_FILE)).ok()?;
+    let text = read_small_file(&opened.checkpoint.folder.join(QUANT_CONFIG_FILE)).ok()?;
     python_json::parse(&text).ok().filter(Value::is_object)
 }
 

@@ -1,0 +1,10 @@
+//! Any bytes as a `config.json` and other descriptions, beside tensors of any names, types and shapes.
+#![no_main]
+
+#[path = "../../tests/common/sound/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "each target uses its part")]
+mod sound;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    sound::any_config(bytes);
+});

@@ -1,0 +1,10 @@
+//! Any bytes as an ONNX model.
+#![no_main]
+
+#[path = "../../tests/common/sound/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "each target uses its part")]
+mod sound;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    sound::any_onnx(bytes);
+});
