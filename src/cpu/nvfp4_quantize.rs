@@ -20,7 +20,7 @@ pub fn nvfp4_quantize<F: SourceFloat>(weights: &[F], tables: &Nvfp4Tables) -> Qu
         Some(search) => nvfp4_search(weights, search),
         None => vec![0; blocks.len()],
     };
-    let mut sums = Sums::new(F::KIND, F::KIND.pattern(scaling.amax));
+    let mut sums = Sums::new(scaling.amax);
     let packed = codes.as_chunks_mut::<BLOCK_BYTES>().0;
     let groups = blocks.chunks(TOGETHER).zip(packed.chunks_mut(TOGETHER));
     for ((blocks, codes), scales) in groups.zip(scales.chunks_mut(TOGETHER)) {

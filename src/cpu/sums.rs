@@ -38,9 +38,7 @@ pub fn nvfp4_errors<F: SourceFloat>(
 ) -> (WeightSums, ErrorSums) {
     let blocks = weights.as_chunks::<BLOCK_LEN>().0;
     let codes = chunk.codes.as_chunks::<BLOCK_BYTES>().0;
-    let mut sums = Sums::of_weights(weights);
-    add_errors(&mut sums, blocks, codes, chunk.scales, scaling);
-    (sums.weight_sums(), sums.error_sums())
+    Sums::with_errors(weights, |sums| add_errors(sums, blocks, codes, chunk.scales, scaling))
 }
 
 /// Weights that are added at once.
@@ -67,17 +65,37 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// For weights whose largest magnitude has this pattern.
-    pub(super) fn new(kind: FloatKind, amax: u32) -> Self {
+    /// For weights whose largest magnitude is about this.
+    pub(super) fn new(amax: f32) -> Self {
         // Powers of two beyond these would overflow themselves; squares of what remains do not.
         const FURTHEST: i32 = 100;
-        let exponent = (kind.widen(amax).to_bits() >> 23) as i32 - 127;
+        let exponent = if amax == 0.0 { 0 } else { (amax.to_bits() >> 23) as i32 - 127 };
         let unit = (127 - exponent.clamp(-FURTHEST, FURTHEST)) as u32;
         Self { unit: f32::from_bits(unit << 23), ..Self::default() }
     }
 
     fn of_weights<F: SourceFloat>(weights: &[F]) -> Self {
-        Self::new(F::KIND, amax(weights))
+        Self::new(F::KIND.widen(amax(weights)))
+    }
+
+    /// Sums over weights and over their errors, which `add` adds. Codes may stand for anything, and errors
+    /// be of another magnitude than weights, so that their squares overflow or vanish: then they are
+    /// added once more, in units of their own.
+    pub(super) fn with_errors<F: SourceFloat>(
+        weights: &[F],
+        add: impl Fn(&mut Self),
+    ) -> (WeightSums, ErrorSums) {
+        /// 2⁻⁴⁰ to 2⁴⁰ of the largest weight.
+        const NEAR: std::ops::Range<f32> = 1.0 / (1u64 << 40) as f32..(1u64 << 40) as f32;
+        let mut sums = Self::of_weights(weights);
+        add(&mut sums);
+        let largest = sums.error_max;
+        if largest == 0.0 || NEAR.contains(&largest) {
+            return (sums.weight_sums(), sums.error_sums());
+        }
+        let mut errors = Self::new((largest / sums.unit).min(f32::MAX));
+        add(&mut errors);
+        (sums.weight_sums(), errors.error_sums())
     }
 
     /// Notes lanes that were no weights.

@@ -130,6 +130,10 @@ mod tests {
         fn useful_callers(&self) -> usize {
             1
         }
+
+        fn chunk_bytes(&self) -> u64 {
+            Cpu.chunk_bytes()
+        }
         fn amax(&self, weights: Weights<'_>) -> Result<u32, BackendError> {
             Cpu.amax(weights)
         }

@@ -27,7 +27,7 @@ pub fn quantize<F: SourceFloat>(weights: &[F], columns: usize, coder: &Coder) ->
         None => extents::scales(weights, columns, coder),
     };
     let mut codes = vec![0; weights.len()];
-    let mut sums = Sums::new(F::KIND, amax);
+    let mut sums = Sums::new(F::KIND.widen(amax));
     let segments = Segments::new(coder.scheme.scope, weights.len(), columns);
     if coder.scheme.search == ScaleSearch::KQuant {
         k_quant::improve(weights, segments.clone(), &coder.scheme, &mut scales);
@@ -51,10 +51,10 @@ pub fn errors<F: SourceFloat>(
     chunk: GroupedChunk<'_>,
     scheme: &Scheme,
 ) -> (WeightSums, ErrorSums) {
-    let mut sums = Sums::new(F::KIND, amax(weights));
-    let segments = Segments::new(scheme.scope, weights.len(), chunk.columns);
-    codes::add_errors(weights, chunk, segments, scheme, &mut sums);
-    (sums.weight_sums(), sums.error_sums())
+    Sums::with_errors(weights, |sums| {
+        let segments = Segments::new(scheme.scope, weights.len(), chunk.columns);
+        codes::add_errors(weights, chunk, segments, scheme, sums);
+    })
 }
 
 /// Compares weights with codes.
