@@ -103,7 +103,7 @@ fn take(step: &str, arguments: &[String]) {
             drop(plan.expect("there is a plan"));
         }
         _ => {
-            let done = batch::run(&args, &AtomicBool::new(false), &mut std::io::sink());
+            let done = batch::run(&args, &AtomicBool::new(false), None, &mut std::io::sink());
             done.expect("the plan is made");
         }
     }

@@ -26,7 +26,7 @@ pub use args::{Args, Command, Mode, UsageError};
 pub use command_line::{Call, Link, RECIPE_FILE, command_line, link};
 pub use end::{fail, parse};
 pub use error::BatchError;
-pub use events::SCHEMA;
+pub use events::{Events, SCHEMA};
 pub use exit::Exit;
 pub use size::{exact as size_text, parse as parse_size};
 
@@ -41,7 +41,7 @@ use crate::quantized::settle_tie;
 use crate::report::{GroupBy, check_file, formats, rows, terminal, tie_text};
 use crate::units;
 use end::{WhileRead, done, fail_with};
-use events::{Event, Events};
+use events::Event;
 use progress::Progress;
 
 /// Does what the arguments say and gives the exit code. Results go to standard output, progress
@@ -72,7 +72,10 @@ pub fn main(args: &Args) -> ExitCode {
 }
 
 /// The same with a flag that stops the run, events if they are wanted, and a place for results.
-fn run(
+///
+/// # Errors
+/// Whatever ended the run; what it had begun to write is gone.
+pub fn run(
     args: &Args,
     cancel: &AtomicBool,
     events: Option<&Events>,
