@@ -104,7 +104,7 @@ fn damage(tensors: &mut Vec<Stored>, random: &mut Random) -> String {
 fn use_it(folder: &Path, source: &Checkpoint, out: &Path) {
     let cancel = AtomicBool::new(false);
     let resources = Resources { backend: &Cpu, workers: 1, progress: &NoProgress, cancel: &cancel };
-    let options = Options { out, overwrite: true, strict: false, sync: false };
+    let options = Options { out, overwrite: true, strict: false, sync: false, resume: false };
     let Ok(checkpoint) = Checkpoint::open(folder) else { return };
     for source in [None, Some(source)] {
         if let Ok(opened) = Opened::new(folder, source) {

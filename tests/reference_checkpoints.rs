@@ -16,7 +16,7 @@ use quantscope::checkpoint::{CONFIG_FILE, Checkpoint};
 use quantscope::cpu::Cpu;
 use quantscope::dialect::Dialect;
 use quantscope::dialect::modelopt::QUANT_CONFIG_FILE;
-use quantscope::engine::{EngineError, Progress, Resources, Run, Sink};
+use quantscope::engine::{EngineError, Piece, Progress, Resources, Run, Sink};
 use quantscope::export::config;
 use quantscope::format::Quotient;
 use quantscope::model::Model;
@@ -82,12 +82,18 @@ struct Collected<'a> {
 }
 
 impl Sink for Collected<'_> {
-    fn write(&self, entry: usize, output: usize, at: u64, bytes: &[u8]) -> Result<(), EngineError> {
+    fn write(
+        &self,
+        entry: usize,
+        output: usize,
+        at: u64,
+        bytes: &[u8],
+    ) -> Result<Option<Piece>, EngineError> {
         let length = self.plan.entries[entry].outputs[output].bytes() as usize;
         let mut outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
         let into = outputs.entry((entry, output)).or_insert_with(|| vec![0xAA; length]);
         into[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use super::exit::Exit;
 use crate::dialect::Dialect;
+use crate::export::Part;
 use crate::format::q4gsw::NibbleOrder;
 use crate::format::{Format, ScaleDtype, ScaleSearch};
 use crate::recipe::{ExpertScale, Indivisible, Preset, Recipe, RecipeError, TiedOutcome};
@@ -141,6 +142,22 @@ pub struct Args {
     #[arg(long, help_heading = "What to do", requires = "out",
         conflicts_with_all = ["dry_run", "stats", "verify"])]
     pub no_sync: bool,
+
+    /// Go on with what an interrupted run has left beside --out, if source and recipe are the same, and leave
+    /// it so if this run is interrupted
+    #[arg(long, help_heading = "What to do", requires = "out",
+        conflicts_with_all = ["dry_run", "stats", "verify", "dequantize", "repair"])]
+    pub resume: bool,
+
+    /// Make only the files of one of N parts, such as 2/8, on this machine; --finish puts them together
+    #[arg(long, value_name = "I/N", help_heading = "What to do", requires_all = ["out", "batch"],
+        conflicts_with_all = ["dry_run", "stats", "verify", "dequantize", "repair", "report"])]
+    pub part: Option<Part>,
+
+    /// Put the parts beside --out together: check that all are there, write index and config, verify
+    #[arg(long, help_heading = "What to do", requires_all = ["out", "batch"],
+        conflicts_with_all = ["dry_run", "stats", "verify", "dequantize", "repair", "part", "resume"])]
+    pub finish: bool,
 
     /// Format of quantized tensors; --formats lists them
     #[arg(long, value_name = "FORMAT", help_heading = "How")]

@@ -28,6 +28,7 @@ impl Batch<'_> {
             overwrite: self.args.overwrite,
             strict: false,
             sync: !self.args.no_sync,
+            resume: false,
         };
         self.progress.begin("dequantize", work(&plan));
         let resources = self.resources(&device);

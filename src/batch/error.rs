@@ -1,4 +1,5 @@
 use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 
 use super::args::UsageError;
 use super::exit::Exit;
@@ -50,6 +51,14 @@ pub enum BatchError {
     /// There are findings, and they count.
     #[error("{0}, and --strict is on")]
     Findings(String),
+    /// It ended, and what is done is left to be gone on with.
+    #[error("{error}\nwhat is done is in {}: --resume goes on with it", partial.display())]
+    Left {
+        /// Why it ended.
+        error: Box<BatchError>,
+        /// Where it is left.
+        partial: PathBuf,
+    },
     /// The checkpoint is not what it should be.
     #[error("verification failed")]
     Unverified,
@@ -65,6 +74,7 @@ impl BatchError {
     /// How a run ends that ends with it.
     pub fn exit(&self) -> Exit {
         match self {
+            Self::Left { error, .. } => error.exit(),
             Self::Usage(_) | Self::Recipe(_) => Exit::Usage,
             Self::Device(OpenError::NoAdapter | OpenError::NotFound { .. }) => Exit::Usage,
             Self::Device(_) | Self::Doctor(_) => Exit::Device,
@@ -121,7 +131,14 @@ fn of_export(error: &ExportError) -> Exit {
         | ExportError::OutputIsInput { .. }
         | ExportError::OutputIsNoExport { .. }
         | ExportError::NoModelFile { .. }
-        | ExportError::NoParent { .. } => Exit::Usage,
+        | ExportError::NoParent { .. }
+        | ExportError::Interrupted { .. }
+        | ExportError::Busy { .. }
+        | ExportError::NotPartial { .. }
+        | ExportError::NotResumable { .. }
+        | ExportError::NoParts { .. }
+        | ExportError::PartsMissing { .. }
+        | ExportError::TwoDivisions { .. } => Exit::Usage,
         ExportError::NotEnoughSpace { .. } => Exit::Full,
         ExportError::Io { source, .. } | ExportError::OldKeptAside { source, .. } => {
             of_write(source)
@@ -129,6 +146,7 @@ fn of_export(error: &ExportError) -> Exit {
         ExportError::Engine(error) => of_engine(error),
         ExportError::Checkpoint(error) => of_checkpoint(error),
         ExportError::NothingToQuantize
+        | ExportError::NoPartsOfModel { .. }
         | ExportError::NotVerifiable { .. }
         | ExportError::Unreadable { .. } => Exit::Unfit,
     }

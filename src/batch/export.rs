@@ -1,22 +1,42 @@
-//! Writing a quantized checkpoint.
+//! Writing a quantized checkpoint, whole or in parts.
 
 use std::io::Write;
+use std::path::Path;
 
 use super::{Batch, BatchError};
 use crate::checkpoint::Checkpoint;
 use crate::engine::Run;
-use crate::export::{Exported, NotExported, Options, Stage, export};
+use crate::export::{
+    Exported, NotExported, Options, Part, Stage, export, export_part, finish, unfinished,
+};
 use crate::plan::Plan;
 use crate::report::{GroupBy, terminal};
+use crate::units;
 
 impl Batch<'_> {
+    /// Gives whether a checkpoint was written.
     pub(super) fn export(
         &self,
         checkpoint: &Checkpoint,
         plan: &Plan,
-        folder: &std::path::Path,
+        folder: &Path,
         out: &mut dyn Write,
-    ) -> Result<(), BatchError> {
+    ) -> Result<bool, BatchError> {
+        let written = self.write(checkpoint, plan, folder, out);
+        let left = || unfinished(folder, self.args.part).filter(|_| self.args.resume);
+        written.map_err(|error| match left() {
+            Some(partial) => BatchError::Left { error: error.into(), partial },
+            None => error,
+        })
+    }
+
+    fn write(
+        &self,
+        checkpoint: &Checkpoint,
+        plan: &Plan,
+        folder: &Path,
+        out: &mut dyn Write,
+    ) -> Result<bool, BatchError> {
         let device = self.device()?;
         self.show_device(device.backend.name(), out)?;
         let run = Run { checkpoint, plan, sink: None, resources: self.resources(&device) };
@@ -25,14 +45,22 @@ impl Batch<'_> {
             overwrite: self.args.overwrite,
             strict: self.args.strict,
             sync: !self.args.no_sync,
+            resume: self.args.resume,
         };
-        let exported = export(&run, &options, &|stage, total| {
+        let stage = |stage, total| {
             let name = match stage {
                 Stage::Quantize => "quantize",
                 Stage::Verify => "verify",
             };
             self.progress.begin(name, total);
-        });
+        };
+        if let Some(part) = self.args.part {
+            return self.export_part(&run, &options, part, &stage, out).map(|()| false);
+        }
+        let exported = match self.args.finish {
+            true => finish(&run, &options, &stage),
+            false => export(&run, &options, &stage),
+        };
         let Exported { stats, findings, verification, companions } = match exported {
             Ok(exported) => exported,
             Err(NotExported::Refused(verification)) => {
@@ -56,6 +84,35 @@ impl Batch<'_> {
             writeln!(out, "written   {}", folder.display())?;
         }
         let findings = [plan.findings.clone(), findings].concat();
-        self.write_report(plan, Some(device.backend.name()), &stats, &findings, Some(&verification))
+        let device = Some(device.backend.name());
+        self.write_report(plan, device, &stats, &findings, Some(&verification))?;
+        Ok(true)
+    }
+
+    fn export_part(
+        &self,
+        run: &Run<'_>,
+        options: &Options<'_>,
+        part: Part,
+        stage: &dyn Fn(Stage, u64),
+        out: &mut dyn Write,
+    ) -> Result<(), BatchError> {
+        let made = export_part(run, options, part, stage)?;
+        self.progress.end();
+        self.show_stats(run.plan, &made.stats, GroupBy::Layer, out)?;
+        if !self.args.quiet {
+            let all = units::count(run.plan.files.len() as u64, "file");
+            let bytes = units::bytes(made.files.iter().map(|(_, bytes)| bytes).sum());
+            let own = made.files.len();
+            writeln!(out, "\npart      {part}: {own} of {all}, {bytes}")?;
+            if own == 0 {
+                writeln!(
+                    out,
+                    "          there are more parts than files: --max-shard-size makes more"
+                )?;
+            }
+            writeln!(out, "written   {}", made.folder.display())?;
+        }
+        Ok(())
     }
 }

@@ -34,7 +34,7 @@ use crate::checkpoint::Checkpoint;
 use crate::device::Device;
 use crate::engine::{Resources, Run, tie_matters};
 use crate::export::verify::Opened;
-use crate::export::{check_target, is_model, run_findings};
+use crate::export::{check_start, is_model, run_findings};
 use crate::model::Model;
 use crate::plan::{Plan, Sharding, second_table_bytes, tie_outcomes};
 use crate::quantized::settle_tie;
@@ -133,7 +133,7 @@ impl Batch<'_> {
             return Ok(false);
         }
         if let Mode::Export { out: folder } = mode {
-            check_target(folder, &checkpoint.path, self.args.overwrite)?;
+            check_start(folder, &checkpoint.path, self.args.overwrite, self.args.resume)?;
         }
         let dialect = recipe.dialect_for(&checkpoint);
         let mut model = Model::new(&checkpoint, dialect.fused_experts());
@@ -191,10 +191,9 @@ impl Batch<'_> {
         }
         self.show_findings(&plan.findings, out)?;
         match mode {
-            Mode::Export { out: folder } => self.export(&checkpoint, &plan, folder, out)?,
-            _ => self.stats(&checkpoint, &plan, out)?,
+            Mode::Export { out: folder } => self.export(&checkpoint, &plan, folder, out),
+            _ => self.stats(&checkpoint, &plan, out).map(|()| false),
         }
-        Ok(matches!(mode, Mode::Export { .. }))
     }
 
     fn resources<'b>(&'b self, device: &'b Device) -> Resources<'b> {

@@ -19,6 +19,7 @@ impl Batch<'_> {
             overwrite: self.args.overwrite,
             strict: false,
             sync: !self.args.no_sync,
+            resume: false,
         };
         let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
         let resources = self.resources(&device);

@@ -7,7 +7,7 @@ use crate::checkpoint::CheckpointError;
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The user asked to stop.
-    #[error("stopped on request; nothing was left behind")]
+    #[error("stopped on request")]
     Cancelled,
     /// A weight that is to be quantized is no number.
     #[error(

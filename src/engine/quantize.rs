@@ -2,7 +2,7 @@
 
 use super::EngineError;
 use super::group::{Encoder, Nvfp4Encoder};
-use super::run::Shared;
+use super::run::{Shared, Work};
 use super::schedule::Job;
 use super::transpose::codes_to_rows;
 use crate::backend::{Grouped, Quantized, Weights};
@@ -37,23 +37,27 @@ impl Shared<'_> {
         EngineError::NotFinite { tensor: tensor.name.clone(), value, position }
     }
 
-    pub(super) fn quantize(&self, job: &Job, weights: Weights<'_>) -> Result<(), EngineError> {
+    /// Quantizes weights and writes the results. Gives measurements; `None` if the scale of their group
+    /// never comes.
+    pub(super) fn quantize(
+        &self,
+        job: &Work<'_>,
+        weights: Weights<'_>,
+    ) -> Result<Option<TensorStats>, EngineError> {
         let encoder = self.group_of(job).encoder(weights.kind);
         let mut stats = match encoder {
             Some(Encoder::Nvfp4(encoder)) => self.quantize_nvfp4(job, weights, &encoder)?,
             Some(Encoder::Grouped(coder)) => self.quantize_grouped(job, weights, &coder)?,
-            None => return Ok(()),
+            None => return Ok(None),
         };
-        self.group_of(job).end_quantize();
         let padding = weights.len() as u64 - (job.range.end - job.range.start);
         stats.weights.remove_zeros(padding);
-        self.add_stats(job, stats);
-        Ok(())
+        Ok(Some(stats))
     }
 
     fn quantize_nvfp4(
         &self,
-        job: &Job,
+        job: &Work<'_>,
         weights: Weights<'_>,
         Nvfp4Encoder { tables, unsearched }: &Nvfp4Encoder,
     ) -> Result<TensorStats, EngineError> {
@@ -87,7 +91,7 @@ impl Shared<'_> {
 
     fn quantize_grouped(
         &self,
-        job: &Job,
+        job: &Work<'_>,
         weights: Weights<'_>,
         coder: &Coder,
     ) -> Result<TensorStats, EngineError> {
@@ -166,7 +170,7 @@ impl Shared<'_> {
     /// Writes scales of rows from `row` on where those of one group follow one another.
     fn write_by_group(
         &self,
-        job: &Job,
+        job: &Work<'_>,
         row: usize,
         scales: &[GroupScale],
         (scheme, kind): (&Scheme, FloatKind),

@@ -1,11 +1,14 @@
 //! One run of a plan.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 
 use super::chunk::ChunkBuffer;
 use super::group::SharedScale;
 use super::schedule::{Job, Task, schedule, units};
+use super::sink::{Done, Measured, Piece, Sink};
 use super::workers::in_order;
 use super::{EngineError, Resources};
 use crate::backend::{Backend, Weights};
@@ -16,18 +19,6 @@ use crate::model::InputAxis;
 use crate::numeric::FloatKind;
 use crate::plan::{Decision, Entry, Plan};
 use crate::stats::TensorStats;
-
-/// Takes what a run produces. Called from several threads at once.
-pub trait Sink: Sync {
-    /// Stores `bytes` at `offset` of output `output` of entry `entry` of the plan.
-    fn write(
-        &self,
-        entry: usize,
-        output: usize,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<(), EngineError>;
-}
 
 /// A plan, where it starts from and where its results go.
 #[derive(Clone, Copy)]
@@ -62,6 +53,34 @@ impl Run<'_> {
         Ok(stats)
     }
 
+    /// Bytes that progress is told of when the sink gets all that it wants.
+    pub fn work_bytes(&self) -> u64 {
+        let bytes = |job: &Job| {
+            let tensor = &self.plan.entries[job.entry].member.tensor;
+            job.work((job.range.end - job.range.start) * tensor.unit_bytes())
+        };
+        self.jobs(&self.wanted(&units(self.plan))).iter().map(bytes).sum()
+    }
+
+    fn wants(&self, entry: usize) -> bool {
+        self.sink.is_none_or(|sink| sink.wants(entry))
+    }
+
+    /// Units with something in them that the sink wants.
+    fn wanted(&self, units: &[Vec<usize>]) -> Vec<Vec<usize>> {
+        let wanted = |unit: &&Vec<usize>| unit.iter().any(|&entry| self.wants(entry));
+        units.iter().filter(wanted).cloned().collect()
+    }
+
+    /// The jobs of units. Amax is found of whole groups, whatever of them the sink wants.
+    fn jobs(&self, units: &[Vec<usize>]) -> Vec<Job> {
+        let settled = self.sink.and_then(Sink::chunk_bytes);
+        let chunk_bytes = settled.unwrap_or_else(|| self.resources.backend.chunk_bytes());
+        let mut jobs = schedule(self.plan, units, chunk_bytes);
+        jobs.retain(|job| job.task == Task::Amax || self.wants(job.entry));
+        jobs
+    }
+
     /// Runs a part of the plan: some of its [`units`]. Gives the measurements by entry.
     pub fn execute_units(
         &self,
@@ -73,9 +92,10 @@ impl Run<'_> {
         };
         let group =
             |number: usize| (number, SharedScale::new(self.plan, &self.plan.groups[number]));
+        let units = &self.wanted(units);
         let shared = Shared {
             run: self,
-            jobs: schedule(self.plan, units, self.resources.backend.chunk_bytes()),
+            jobs: self.jobs(units),
             groups: units.iter().filter_map(number).map(group).collect(),
             measured: Mutex::default(),
         };
@@ -96,19 +116,6 @@ impl Run<'_> {
     }
 }
 
-/// What was measured of one chunk.
-#[derive(Debug)]
-pub struct Measured {
-    /// Index of the entry in the plan.
-    pub entry: usize,
-    /// Number of the chunk among those of its tensor.
-    pub chunk: usize,
-    /// The expert that it is part of, if the tensor holds several.
-    pub expert: Option<usize>,
-    /// The measurements.
-    pub stats: TensorStats,
-}
-
 /// Adds up chunks in their order, so that the sums do not depend on which worker was faster. Gives the
 /// measurements by entry.
 pub fn merge(mut measured: Vec<Measured>) -> BTreeMap<usize, TensorStats> {
@@ -124,6 +131,25 @@ pub fn merge(mut measured: Vec<Measured>) -> BTreeMap<usize, TensorStats> {
         }
     }
     stats
+}
+
+/// A job that is being done, and what it has written so far.
+pub(super) struct Work<'a> {
+    job: &'a Job,
+    pieces: RefCell<Vec<Piece>>,
+}
+
+impl Deref for Work<'_> {
+    type Target = Job;
+
+    fn deref(&self) -> &Job {
+        self.job
+    }
+}
+
+fn measure(weights: Weights<'_>) -> TensorStats {
+    let amax = Cpu.amax(weights).map_or(f32::NAN, |pattern| weights.kind.widen(pattern));
+    TensorStats { amax, weights: weight_sums(weights), ..Default::default() }
 }
 
 impl Shared<'_> {
@@ -159,13 +185,17 @@ impl Shared<'_> {
     }
 
     fn do_job(&self, job: &Job, buffer: &mut ChunkBuffer) -> Result<(), EngineError> {
+        let sink = self.run.sink;
+        if let Some(done) = sink.map_or(Ok(None), |sink| sink.recall(job.number))? {
+            return self.end(job, done);
+        }
         let tensor = self.tensor(job);
         if job.task == Task::Quantize && !self.global_scale_is_known(job) {
             return Ok(());
         }
         buffer.read(self.run.checkpoint, tensor, job.range.clone())?;
-        let read = buffer.bytes().len() as u64;
-        self.copy(job, buffer.bytes())?;
+        let work = Work { job, pieces: RefCell::default() };
+        self.copy(&work, buffer.bytes())?;
         if job.task == Task::Quantize {
             if let Some(columns) = self.columns_of_blocks(job) {
                 buffer.arrange_in_blocks(columns);
@@ -173,19 +203,36 @@ impl Shared<'_> {
                 buffer.pad_rows(self.columns(job), self.stored_columns(job));
             }
         }
-        match (job.task, buffer.weights()) {
-            (Task::Amax, Some(weights)) => self.find_amax(job, weights)?,
-            (Task::Quantize, Some(weights)) => self.quantize(job, weights)?,
-            (_, weights) => self.measure(job, weights),
-        }
-
-        // Of a tensor that is read twice each reading counts half.
-        let done = match job.task {
-            Task::Amax => read / 2,
-            Task::Quantize if job.measured => read - read / 2,
-            Task::Quantize | Task::Copy => read,
+        let stats = match (job.task, buffer.weights()) {
+            (Task::Amax, Some(weights)) => Some(self.find_amax(job, weights)?),
+            (Task::Quantize, Some(weights)) => match self.quantize(&work, weights)? {
+                Some(stats) => Some(stats),
+                // Another job failed meanwhile.
+                None => return Ok(()),
+            },
+            (_, weights) => weights.map(measure),
         };
-        self.run.resources.progress.add(done);
+        let (entry, chunk, expert) = (job.entry, job.chunk, job.expert);
+        let measured = stats.map(|stats| Measured { entry, chunk, expert, stats });
+        let done = Done { pieces: work.pieces.into_inner(), measured };
+        if let Some(sink) = sink {
+            sink.note(job.number, &done)?;
+        }
+        self.end(job, done)
+    }
+
+    /// Tells everybody that a job is done.
+    fn end(&self, job: &Job, done: Done) -> Result<(), EngineError> {
+        match (job.task, &done.measured) {
+            (Task::Amax, Some(measured)) => self.group_of(job).add_amax(measured.stats.amax),
+            (Task::Quantize, _) => self.group_of(job).end_quantize(),
+            _ => {}
+        }
+        let read = (job.range.end - job.range.start) * self.tensor(job).unit_bytes();
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        measured.extend(done.measured);
+        drop(measured);
+        self.run.resources.progress.add(job.work(read));
         Ok(())
     }
 
@@ -195,32 +242,16 @@ impl Shared<'_> {
         self.group_of(job).encoder(kind).is_some()
     }
 
-    fn find_amax(&self, job: &Job, weights: Weights<'_>) -> Result<(), EngineError> {
+    fn find_amax(&self, job: &Job, weights: Weights<'_>) -> Result<TensorStats, EngineError> {
         let amax = weights.kind.widen(self.run.resources.backend.amax(weights)?);
-        if !amax.is_finite() {
-            return Err(self.not_finite(job, weights));
+        match amax.is_finite() {
+            true => Ok(TensorStats { amax, ..Default::default() }),
+            false => Err(self.not_finite(job, weights)),
         }
-        self.group_of(job).add_amax(amax);
-        self.add_stats(job, TensorStats { amax, ..Default::default() });
-        Ok(())
-    }
-
-    fn measure(&self, job: &Job, weights: Option<Weights<'_>>) {
-        let Some(weights) = weights else { return };
-        let amax = Cpu.amax(weights).map_or(f32::NAN, |pattern| weights.kind.widen(pattern));
-        self.add_stats(
-            job,
-            TensorStats { amax, weights: weight_sums(weights), ..Default::default() },
-        );
-    }
-
-    pub(super) fn add_stats(&self, job: &Job, stats: TensorStats) {
-        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
-        measured.push(Measured { entry: job.entry, chunk: job.chunk, expert: job.expert, stats });
     }
 
     /// Writes the source's bytes for every output that is a copy of them.
-    fn copy(&self, job: &Job, bytes: &[u8]) -> Result<(), EngineError> {
+    fn copy(&self, job: &Work<'_>, bytes: &[u8]) -> Result<(), EngineError> {
         if job.task == Task::Amax {
             return Ok(());
         }
@@ -229,7 +260,7 @@ impl Shared<'_> {
 
     pub(super) fn write(
         &self,
-        job: &Job,
+        job: &Work<'_>,
         part: Part,
         offset: u64,
         bytes: &[u8],
@@ -237,7 +268,8 @@ impl Shared<'_> {
         let Some(sink) = self.run.sink else { return Ok(()) };
         for (i, output) in self.entry(job).outputs.iter().enumerate() {
             if output.part == part {
-                sink.write(job.entry, i, offset, bytes)?;
+                let piece = sink.write(job.entry, i, offset, bytes)?;
+                job.pieces.borrow_mut().extend(piece);
             }
         }
         Ok(())

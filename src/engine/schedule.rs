@@ -19,6 +19,8 @@ pub fn steps(length: u64, step: u64) -> impl Iterator<Item = Range<u64>> {
 /// One piece of work: a chunk of one tensor and what to do with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
+    /// Its number in the schedule.
+    pub number: usize,
     /// What to do.
     pub task: Task,
     /// Index in [`Plan::entries`].
@@ -32,6 +34,18 @@ pub struct Job {
     pub expert: Option<usize>,
     /// Whether another job finds its amax.
     pub measured: bool,
+}
+
+impl Job {
+    /// What doing it counts for, of so many bytes that it reads: of a tensor that is read twice each
+    /// reading counts half.
+    pub fn work(&self, read: u64) -> u64 {
+        match self.task {
+            Task::Amax => read / 2,
+            Task::Quantize if self.measured => read - read / 2,
+            Task::Quantize | Task::Copy => read,
+        }
+    }
 }
 
 /// What to do with a chunk.
@@ -81,6 +95,7 @@ pub fn schedule(plan: &Plan, units: &[Vec<usize>], chunk_bytes: u64) -> Vec<Job>
         }
     }
     jobs.append(&mut waiting);
+    jobs.iter_mut().enumerate().for_each(|(number, job)| job.number = number);
     jobs
 }
 
@@ -120,6 +135,7 @@ fn chunks(plan: &Plan, entry: usize, task: Task, chunk_bytes: u64) -> impl Itera
         let (expert, chunk) = (i / chunks_in_span, i % chunks_in_span);
         let start = expert * span;
         Job {
+            number: 0,
             task,
             entry,
             range: start + chunk * step..start + ((chunk + 1) * step).min(span),

@@ -1,6 +1,7 @@
 //! Writing a quantized checkpoint as floats.
 
-use super::staging::{Staging, check_folder};
+use super::staging::Staging;
+use super::target::check_folder;
 use super::writer::Writer;
 use super::{Companions, ExportError, Options, config};
 use crate::checkpoint::Checkpoint;

@@ -1,10 +1,12 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::Part;
+use super::part;
 use crate::checkpoint::CheckpointError;
 use crate::engine::{EngineError, advice};
 
-/// An export that did not happen. Nothing is left behind.
+/// An export that did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// There is something at the target.
@@ -40,6 +42,60 @@ pub enum ExportError {
     NoModelFile {
         /// The target.
         out: PathBuf,
+    },
+    /// An interrupted export has left something, and it was not said what is to become of it.
+    #[error("{} is what an interrupted run has left. Pass --resume to go on with it, or --overwrite to begin anew", partial.display())]
+    Interrupted {
+        /// The folder.
+        partial: PathBuf,
+    },
+    /// Another run writes to the same target.
+    #[error("another run is at work in {}. Wait for it, or choose another --out", partial.display())]
+    Busy {
+        /// The folder that it works in.
+        partial: PathBuf,
+    },
+    /// Something else has the name of the folder that the export grows in.
+    #[error("{} is needed for the export to grow in, and holds something else. Rename it, or choose another --out", partial.display())]
+    NotPartial {
+        /// What has the name.
+        partial: PathBuf,
+    },
+    /// What an interrupted export has left is of something else.
+    #[error("cannot go on with {}: {difference}. Begin anew with --overwrite", partial.display())]
+    NotResumable {
+        /// The folder.
+        partial: PathBuf,
+        /// What is not as it was.
+        difference: String,
+    },
+    /// There is nothing to put together.
+    #[error("there are no parts beside {}: make them with --part first", out.display())]
+    NoParts {
+        /// The target.
+        out: PathBuf,
+    },
+    /// Some parts are not there yet, or not complete.
+    #[error("parts of {} are missing or not complete: {}. Make them with --part, and --resume if they were begun", out.display(), part::listed(parts))]
+    PartsMissing {
+        /// The target.
+        out: PathBuf,
+        /// Which.
+        parts: Vec<Part>,
+    },
+    /// Parts of two divisions are there.
+    #[error("beside {} are parts of {} and of {}. Remove those that are not wanted", out.display(), divisions[0], divisions[1])]
+    TwoDivisions {
+        /// The target.
+        out: PathBuf,
+        /// Into how many parts each divides.
+        divisions: [u32; 2],
+    },
+    /// An ONNX model has no files that could be made apart.
+    #[error("{}: an ONNX model is written in one go, not in parts", path.display())]
+    NoPartsOfModel {
+        /// The model.
+        path: PathBuf,
     },
     /// There is no folder to put the target into.
     #[error("{}: there is no such folder to write into. Create it, or choose another --out", parent.display())]

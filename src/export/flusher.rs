@@ -19,7 +19,8 @@ pub struct Flusher {
 
 #[derive(Debug)]
 struct Shared {
-    files: Vec<(Arc<File>, AtomicU64)>,
+    /// `None` for those that somebody else writes.
+    files: Vec<(Option<Arc<File>>, AtomicU64)>,
     /// The first failure, and the number of its file: the system tells of each only once.
     failed: Mutex<Option<(usize, io::Error)>>,
 }
@@ -32,7 +33,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 
 impl Flusher {
     /// Starts for some files.
-    pub fn start(files: impl Iterator<Item = Arc<File>>) -> Self {
+    pub fn start(files: impl Iterator<Item = Option<Arc<File>>>) -> Self {
         let files = files.map(|file| (file, AtomicU64::new(0))).collect();
         let shared = Arc::new(Shared { files, failed: Mutex::default() });
         let (stop, stopped) = channel();
@@ -55,7 +56,7 @@ impl Flusher {
     pub fn finish(mut self) -> Result<(), (usize, io::Error)> {
         self.end();
         for (number, (file, _)) in self.shared.files.iter().enumerate() {
-            self.shared.note(number, file.sync_all());
+            self.shared.note(number, file.as_ref().map_or(Ok(()), |file| file.sync_all()));
         }
         let failed = self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         failed.map_or(Ok(()), Err)
@@ -73,7 +74,7 @@ impl Shared {
         let (file, new) = &self.files[number];
         if new.load(Ordering::Relaxed) >= worth {
             new.store(0, Ordering::Relaxed);
-            self.note(number, file.sync_data());
+            self.note(number, file.as_ref().map_or(Ok(()), |file| file.sync_data()));
         }
     }
 

@@ -5,8 +5,14 @@ pub mod config;
 mod dequantize;
 mod error;
 mod flusher;
+mod identity;
+mod journal;
+mod make;
+mod part;
+mod publish;
 pub mod repair;
 mod staging;
+mod target;
 pub mod verify;
 mod writer;
 
@@ -15,14 +21,17 @@ use std::path::Path;
 pub use companions::Companions;
 pub use dequantize::{Dequantized, dequantize};
 pub use error::ExportError;
+pub use make::{PartMade, export_part, finish, unfinished};
+pub use part::{NotAPart, Part};
+pub use staging::check_start;
+pub use target::{check_target, data_of, is_model};
 
 use crate::engine::Run;
 use crate::plan::{Entry, Finding, FindingKind, Plan};
 use crate::stats::TensorStats;
+use make::{Made, begin, make};
 use staging::Staging;
-pub use staging::{check_target, data_of, is_model};
 use verify::{Opened, Verification, Written};
-use writer::Writer;
 
 /// Where and how to write.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +44,8 @@ pub struct Options<'a> {
     pub strict: bool,
     /// Whether to wait until the disk has everything.
     pub sync: bool,
+    /// Whether to go on with what an interrupted run has left, and to leave it so if this one is.
+    pub resume: bool,
 }
 
 /// What an export did.
@@ -50,7 +61,7 @@ pub struct Exported {
     pub companions: Companions,
 }
 
-/// An export that ended without an output. Nothing is left behind.
+/// An export that ended without an output. Nothing is left behind, unless it is to be gone on with.
 #[derive(Debug, thiserror::Error)]
 pub enum NotExported {
     /// It failed.
@@ -65,7 +76,8 @@ pub enum NotExported {
 }
 
 /// Runs the plan of `run` into a folder, or for an ONNX model also into a file: written beside it,
-/// verified, then renamed. The sink of `run` is ignored. `stage` is told when a stage begins, with the bytes it will work on.
+/// verified, then renamed. The sink of `run` is ignored. `stage` is told when a stage begins, with the bytes
+/// it will work on.
 pub fn export(
     run: &Run<'_>,
     options: &Options<'_>,
@@ -77,44 +89,69 @@ pub fn export(
     let named = in_file(run, options.out)?;
     let plan = named.as_ref().unwrap_or(run.plan);
     let run = &Run { plan, ..*run };
-    let as_file = is_model(options.out);
-    let companions = match as_file {
-        true => Companions::default(),
-        false => Companions::of(run.checkpoint)?,
+    let companions = companions(run, options.out)?;
+    let (staging, journal) = begin(run, options, None, companions.bytes)?;
+    let made = match staging.was_published() {
+        true => Made::of(run, &[journal])?,
+        false => make(run, &staging, journal, options.sync, stage)?,
     };
-    let needed = plan.bytes_after + companions.bytes;
-    let staging = Staging::create(options.out, &run.checkpoint.path, options.overwrite, needed)?;
+    complete(run, options, staging, companions, &made, stage)
+}
 
-    stage(Stage::Quantize, plan.entries.iter().map(|entry| entry.member.tensor.bytes).sum());
-    let writer = Writer::create(staging.path(), plan, run.checkpoint, options.sync)?;
-    let stats = Run { sink: Some(&writer), ..*run }.execute().map_err(ExportError::from)?;
-    let findings = run_findings(plan, &stats);
+/// The files beside the weights; none where only a model's file is asked for.
+fn companions(run: &Run<'_>, out: &Path) -> Result<Companions, ExportError> {
+    match is_model(out) {
+        true => Ok(Companions::default()),
+        false => Companions::of(run.checkpoint),
+    }
+}
+
+/// Adds to the weight files what belongs to them, verifies all, and gives it its name.
+fn complete(
+    run: &Run<'_>,
+    options: &Options<'_>,
+    mut staging: Staging,
+    companions: Companions,
+    Made { stats, pieces }: &Made,
+    stage: &dyn Fn(Stage, u64),
+) -> Result<Exported, NotExported> {
+    let plan = run.plan;
+    let findings = run_findings(plan, stats);
     if options.strict && !findings.is_empty() {
+        staging.keep(false);
         return Err(NotExported::Findings(findings));
     }
-    let pieces = writer.finish()?;
-    config::write(staging.path(), plan, run.checkpoint.config.as_ref())?;
-    companions.copy(run.checkpoint, staging.path(), run.resources.cancel)?;
-
-    let name = options.out.file_name().filter(|_| as_file);
-    let staged = name.map_or_else(|| staging.path().to_owned(), |name| staging.path().join(name));
+    let is_published = staging.was_published();
+    if !is_published {
+        config::write(staging.path(), plan, run.checkpoint.config.as_ref())?;
+        companions.copy(run.checkpoint, staging.path(), run.resources.cancel)?;
+    }
+    let staged = match (is_published, is_model(options.out)) {
+        (true, _) => staging.target().to_owned(),
+        (false, true) => staging.path().join(options.out.file_name().unwrap_or_default()),
+        (false, false) => staging.path().to_owned(),
+    };
     let opened = Opened::new(&staged, Some(run.checkpoint))?;
     // An ONNX model is carried by its file, not tensor by tensor: what is in it is read in full.
     let verification = if run.checkpoint.onnx.is_some() {
         stage(Stage::Verify, opened.bytes());
         opened.verify(&run.resources)?
     } else {
-        let written = Written::new(staging.path(), plan, &pieces, &stats)?;
+        let written = Written::new(&staged, plan, pieces, stats)?;
         stage(Stage::Verify, opened.bytes_of(&written));
         opened.verify_written(&run.resources, &written)?
     };
-    if !verification.passed() {
-        return Err(NotExported::Refused(Box::new(verification)));
-    }
     // A folder with open files in it cannot be renamed on every system.
     drop(opened);
-    staging.publish()?;
-    Ok(Exported { stats, findings, verification, companions })
+    if !verification.passed() {
+        staging.keep(is_published);
+        return Err(NotExported::Refused(Box::new(verification)));
+    }
+    match is_published {
+        true => staging.keep(false),
+        false => staging.publish()?,
+    }
+    Ok(Exported { stats: stats.clone(), findings, verification, companions })
 }
 
 /// For a target that is an ONNX file, the plan with its name. Only ONNX models become such files, and

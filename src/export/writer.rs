@@ -8,21 +8,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use twox_hash::XxHash3_64;
 
-use super::ExportError;
 use super::flusher::Flusher;
-use crate::checkpoint::Checkpoint;
-use crate::checkpoint::header;
-use crate::engine::{EngineError, Sink};
+use super::journal::Journal;
+use super::{ExportError, Part};
+use crate::checkpoint::{Checkpoint, header, read_exact_at};
+use crate::engine::{Done, EngineError, Piece, Sink};
 use crate::onnx::{Piece as ModelPiece, Skeleton};
 use crate::plan::{Contents, Placed, Plan, PlannedFile};
 
 /// Open weight files, at their full length, with their headers written.
 #[derive(Debug)]
 pub struct Writer {
-    files: Vec<OpenFile>,
+    /// By their numbers in the plan; `None` for those of other parts.
+    files: Vec<Option<OpenFile>>,
     /// File and offset of each output of each entry; `None` for one that is in the files already.
     places: Vec<Vec<Option<(usize, u64)>>>,
+    /// Whether an entry is of this part.
+    own: Vec<bool>,
     pieces: Mutex<Vec<Piece>>,
+    journal: Option<Journal>,
     flusher: Option<Flusher>,
 }
 
@@ -35,19 +39,6 @@ struct OpenFile {
     turn: Mutex<()>,
 }
 
-/// A piece of a weight file that was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
-    /// Its file, as a number among those of the plan.
-    pub file: usize,
-    /// Where in the file.
-    pub offset: u64,
-    /// How many bytes.
-    pub bytes: usize,
-    /// XXH3 of the bytes.
-    pub hash: u64,
-}
-
 impl Writer {
     /// Creates the files of a plan in a folder. With `sync` the disk gets what is written from the start,
     /// and [`Self::finish`] waits for it.
@@ -57,38 +48,35 @@ impl Writer {
         source: &Checkpoint,
         sync: bool,
     ) -> Result<Self, ExportError> {
+        Self::open(folder, plan, source, sync, None)
+    }
+
+    /// Opens the files of a plan in a folder, or those of the part that the journal is of, and creates
+    /// what is not there. What the journal tells of is not made again if it is there.
+    pub fn open(
+        folder: &Path,
+        plan: &Plan,
+        source: &Checkpoint,
+        sync: bool,
+        journal: Option<Journal>,
+    ) -> Result<Self, ExportError> {
+        let part = journal.as_ref().and_then(|journal| journal.header().identity.part);
+        let part = part.unwrap_or(Part { number: 1, of: 1 });
         let mut places: Vec<Vec<Option<(usize, u64)>>> =
             plan.entries.iter().map(|entry| vec![None; entry.outputs.len()]).collect();
         let mut files = Vec::new();
-        for planned in &plan.files {
-            let path = folder.join(&planned.name);
-            let io_error = |source| ExportError::io("create", &planned.name, source);
-            if let Some(parent) = path.parent() {
-                std::fs::create_dir_all(parent).map_err(io_error)?;
-            }
-            let file = File::create_new(&path).map_err(io_error)?;
-            file.set_len(planned.bytes).map_err(io_error)?;
-            match &planned.contents {
-                Contents::Safetensors(metadata) => {
-                    let tensors = planned.tensors.iter().map(|t| t.described(&plan.entries));
-                    let header = header::encode(tensors, metadata);
-                    write_all_at(&file, &header, 0).map_err(io_error)?;
-                }
-                Contents::Onnx(skeleton) => {
-                    write_model(&file, skeleton, planned, source).map_err(io_error)?;
-                }
-                Contents::Data => {}
-            }
-
+        for (planned, is_own) in plan.files.iter().zip(part.files(plan)) {
+            let open = || OpenFile::open(&folder.join(&planned.name), planned, plan, source);
             let data_start = planned.data_start();
             for Placed { entry, output, begin, .. } in &planned.tensors {
                 places[*entry][*output] = Some((files.len(), data_start + begin));
             }
-            let (name, file) = (planned.name.clone(), Arc::new(file));
-            files.push(OpenFile { name, file, turn: Mutex::default() });
+            files.push(is_own.then(open).transpose()?);
         }
-        let flusher = sync.then(|| Flusher::start(files.iter().map(|open| Arc::clone(&open.file))));
-        Ok(Self { files, places, pieces: Mutex::default(), flusher })
+        let handle = |open: &Option<OpenFile>| open.as_ref().map(|open| Arc::clone(&open.file));
+        let flusher = sync.then(|| Flusher::start(files.iter().map(handle)));
+        let own = part.entries(plan);
+        Ok(Self { files, places, own, pieces: Mutex::default(), journal, flusher })
     }
 
     /// Waits until the disk has everything, if it is to: only then may the folder get its name. Gives
@@ -96,13 +84,71 @@ impl Writer {
     pub fn finish(self) -> Result<Vec<Piece>, ExportError> {
         if let Some(flusher) = self.flusher {
             flusher.finish().map_err(|(file, source)| {
-                let name = self.files.get(file).map_or("", |open| &open.name);
-                ExportError::io("write", name, source)
+                let open = self.files.get(file).and_then(Option::as_ref);
+                ExportError::io("write", open.map_or("", |open| &open.name), source)
             })?;
         }
-        let mut pieces = self.pieces.into_inner().unwrap_or_else(PoisonError::into_inner);
-        pieces.sort_unstable_by_key(|piece| (piece.file, piece.offset));
-        Ok(pieces)
+        if let Some(journal) = self.journal {
+            journal.complete().map_err(|source| ExportError::io("write", JOURNAL_NAME, source))?;
+        }
+        let pieces = self.pieces.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(in_order(pieces))
+    }
+
+    /// Whether a piece is still as it was written.
+    fn is_there(&self, piece: &Piece) -> bool {
+        let Some(Some(OpenFile { file, .. })) = self.files.get(piece.file) else { return false };
+        let is_within = file.metadata().is_ok_and(|metadata| {
+            piece.offset.checked_add(piece.bytes as u64).is_some_and(|end| end <= metadata.len())
+        });
+        let mut bytes = vec![0; if is_within { piece.bytes } else { 0 }];
+        is_within
+            && read_exact_at(file, &mut bytes, piece.offset).is_ok()
+            && XxHash3_64::oneshot(&bytes) == piece.hash
+    }
+
+    fn keep(&self, pieces: &[Piece]) {
+        self.pieces.lock().unwrap_or_else(PoisonError::into_inner).extend(pieces);
+    }
+}
+
+/// What a journal is called in messages.
+const JOURNAL_NAME: &str = "the journal of the export";
+
+/// Pieces by files and places.
+pub fn in_order(mut pieces: Vec<Piece>) -> Vec<Piece> {
+    pieces.sort_unstable_by_key(|piece| (piece.file, piece.offset));
+    pieces
+}
+
+impl OpenFile {
+    /// Opens a planned file at its full length, with all in it that is not written piece by piece.
+    fn open(
+        path: &Path,
+        planned: &PlannedFile,
+        plan: &Plan,
+        source: &Checkpoint,
+    ) -> Result<Self, ExportError> {
+        let io_error = |source| ExportError::io("create", &planned.name, source);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(io_error)?;
+        }
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(path).map_err(io_error)?;
+        file.set_len(planned.bytes).map_err(io_error)?;
+        match &planned.contents {
+            Contents::Safetensors(metadata) => {
+                let tensors = planned.tensors.iter().map(|t| t.described(&plan.entries));
+                let header = header::encode(tensors, metadata);
+                write_all_at(&file, &header, 0).map_err(io_error)?;
+            }
+            Contents::Onnx(skeleton) => {
+                write_model(&file, skeleton, planned, source).map_err(io_error)?;
+            }
+            Contents::Data => {}
+        }
+        Ok(Self { name: planned.name.clone(), file: Arc::new(file), turn: Mutex::default() })
     }
 }
 
@@ -113,9 +159,9 @@ impl Sink for Writer {
         output: usize,
         offset: u64,
         bytes: &[u8],
-    ) -> Result<(), EngineError> {
-        let Some((number, start)) = self.places[entry][output] else { return Ok(()) };
-        let OpenFile { name, file, turn } = &self.files[number];
+    ) -> Result<Option<Piece>, EngineError> {
+        let Some((number, start)) = self.places[entry][output] else { return Ok(None) };
+        let Some(OpenFile { name, file, turn }) = &self.files[number] else { return Ok(None) };
         let offset = start + offset;
         let written = {
             let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,10 +171,34 @@ impl Sink for Writer {
         if let Some(flusher) = &self.flusher {
             flusher.wrote(number, bytes.len());
         }
-        let piece =
-            Piece { file: number, offset, bytes: bytes.len(), hash: XxHash3_64::oneshot(bytes) };
-        self.pieces.lock().unwrap_or_else(PoisonError::into_inner).push(piece);
-        Ok(())
+        let hash = XxHash3_64::oneshot(bytes);
+        Ok(Some(Piece { file: number, offset, bytes: bytes.len(), hash }))
+    }
+
+    fn wants(&self, entry: usize) -> bool {
+        self.own[entry]
+    }
+
+    fn chunk_bytes(&self) -> Option<u64> {
+        self.journal.as_ref().map(|journal| journal.header().chunk_bytes)
+    }
+
+    fn recall(&self, job: usize) -> Result<Option<Done>, EngineError> {
+        let Some(journal) = &self.journal else { return Ok(None) };
+        let io_error = |source| EngineError::Write { name: JOURNAL_NAME.to_owned(), source };
+        let done = journal.recall(job).map_err(io_error)?;
+        let done = done.filter(|done| done.pieces.iter().all(|piece| self.is_there(piece)));
+        if let Some(done) = &done {
+            self.keep(&done.pieces);
+        }
+        Ok(done)
+    }
+
+    fn note(&self, job: usize, done: &Done) -> Result<(), EngineError> {
+        self.keep(&done.pieces);
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let io_error = |source| EngineError::Write { name: JOURNAL_NAME.to_owned(), source };
+        journal.note(job, done).map_err(io_error)
     }
 }
 
@@ -163,13 +233,15 @@ fn write_model(
     Ok(())
 }
 
+/// Writes bytes into a file from `offset` on.
 #[cfg(unix)]
-fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
 }
 
+/// Writes bytes into a file from `offset` on.
 #[cfg(windows)]
-fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+pub fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         let written = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
         if written == 0 {

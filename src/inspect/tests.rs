@@ -63,7 +63,8 @@ impl Seen {
         let folder = TempDir::new().unwrap();
         let out = folder.path().join("out");
         let resources = Resources { backend: &Cpu, workers: 1, progress: &Nobody, cancel: &GO };
-        let options = Options { out: &out, overwrite: false, strict: false, sync: false };
+        let options =
+            Options { out: &out, overwrite: false, strict: false, sync: false, resume: false };
         let (checkpoint, plan) = (&seen.checkpoint, &seen.plan);
         export(&Run { checkpoint, plan, sink: None, resources }, &options, &|_, _| ()).unwrap();
         let checkpoint = Checkpoint::open(&out).unwrap();

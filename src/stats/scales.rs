@@ -1,11 +1,11 @@
 //! Health of scales.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::numeric::e4m3;
 
 /// What the scales of a tensor look like. Parts of a tensor merge into the whole.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScaleHealth {
     /// Number of scales.
     pub blocks: u64,

@@ -1,10 +1,10 @@
 //! Sums over weights from which every displayed statistic follows. They add up: a tensor's sums
 //! are those of its chunks, a group's those of its tensors. They decide no stored bit.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Sums over weights.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct WeightSums {
     /// Number of weights.
     pub count: u64,
@@ -53,7 +53,7 @@ impl WeightSums {
 }
 
 /// Sums over the differences between weights and what their codes stand for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ErrorSums {
     /// Σ (w − ŵ)².
     pub sum_squares: f64,

@@ -1,9 +1,11 @@
 //! All that is measured of one tensor.
 
+use serde::{Deserialize, Serialize};
+
 use super::{ErrorSums, ScaleHealth, WeightSums};
 
 /// Measurements of one tensor. Parts of a tensor merge into the whole.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TensorStats {
     /// Largest magnitude; NaN if there is a NaN, infinite if there is an infinity.
     pub amax: f32,
@@ -16,7 +18,7 @@ pub struct TensorStats {
 }
 
 /// Measurements of what quantizing did to a tensor.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct QuantizedStats {
     /// The scale of the whole tensor, as it is stored, if it has one.
     pub global_scale: Option<f32>,

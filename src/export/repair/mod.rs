@@ -14,7 +14,7 @@ pub use done::Repair;
 pub use error::{Irreparable, NotRepaired};
 
 use super::staging::Staging;
-use super::staging::check_folder;
+use super::target::check_folder;
 use super::verify::{Opened, Verification};
 use super::writer::Writer;
 use super::{Companions, ExportError, Options, check_target};

@@ -81,7 +81,7 @@ pub fn write(
             Ok(())
         }
         Job::Global { layer, output, value } => {
-            sink.write(*layer, *output, 0, &value.to_le_bytes())
+            sink.write(*layer, *output, 0, &value.to_le_bytes()).map(drop)
         }
     };
     in_order(resources, jobs.len(), job, || {})?;
@@ -190,7 +190,7 @@ impl RowsOf<'_> {
             *too_large.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
         }
         let at = self.rows.start * self.layer.line_weights() * (dtype.bitsize() as u64 / 8);
-        self.sink.write(self.number, 0, at, &floats(values, dtype))
+        self.sink.write(self.number, 0, at, &floats(values, dtype)).map(drop)
     }
 }
 

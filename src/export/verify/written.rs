@@ -9,9 +9,8 @@ use twox_hash::XxHash3_64;
 
 use super::{Check, check};
 use crate::checkpoint::{CheckpointError, read_exact_at};
-use crate::engine::{ChunkBuffer, EngineError};
+use crate::engine::{ChunkBuffer, EngineError, Piece};
 use crate::export::ExportError;
-use crate::export::writer::Piece;
 use crate::plan::Plan;
 use crate::quantized::Layer;
 use crate::stats::{QuantizedStats, TensorStats};

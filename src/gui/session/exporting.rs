@@ -126,7 +126,8 @@ impl Exporting {
             let resources = resources(&device, stages, cancel);
             let (checkpoint, plan) = (&document.checkpoint, &analysis.plan);
             let run = Run { checkpoint, plan, sink: None, resources };
-            let options = Options { out: &out, overwrite, strict: false, sync: true };
+            let options =
+                Options { out: &out, overwrite, strict: false, sync: true, resume: false };
             match export(&run, &options, &|stage, total| stages.begin(stage, total)) {
                 Ok(exported) => {
                     let device = device.backend.name().to_owned();

@@ -37,7 +37,7 @@ pub fn any_quantized(bytes: &[u8]) {
     readable(&checkpoint);
     let out = folder.path().join("out");
     read(&checkpoint, &out);
-    let options = Options { out: &out, overwrite: true, strict: false, sync: false };
+    let options = Options { out: &out, overwrite: true, strict: false, sync: false, resume: false };
     if repair(&source, &options, Sharding::AsSource, &RESOURCES, &|_, _| {}).is_ok() {
         let repaired = Opened::new(&out, None).map(|opened| opened.verify(&RESOURCES));
         // A sound checkpoint is left alone, so there need be nothing.
@@ -69,7 +69,7 @@ pub fn read(checkpoint: &Checkpoint, out: &Path) {
     if checkpoint.onnx.is_none() {
         sound(&floats);
     }
-    let options = Options { out, overwrite: true, strict: false, sync: false };
+    let options = Options { out, overwrite: true, strict: false, sync: false, resume: false };
     if dequantize(checkpoint, &layers, &floats, &options, &RESOURCES).is_ok() {
         let opened = Checkpoint::open(out).expect("what is written can be opened");
         readable(&opened);
@@ -80,7 +80,7 @@ pub fn read(checkpoint: &Checkpoint, out: &Path) {
 /// Writes what a plan says.
 pub fn export(checkpoint: &Checkpoint, plan: &Plan, out: &Path) {
     let run = Run { checkpoint, plan, sink: None, resources: RESOURCES };
-    let options = Options { out, overwrite: true, strict: false, sync: false };
+    let options = Options { out, overwrite: true, strict: false, sync: false, resume: false };
     if export::export(&run, &options, &|_, _| {}).is_ok() {
         readable(&Checkpoint::open(out).expect("what is written can be opened"));
     }

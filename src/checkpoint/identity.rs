@@ -1,0 +1,71 @@
+//! Telling whether a file is the one that was read before, without reading all of it.
+
+use std::fs::File;
+use std::io::Read;
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
+
+use super::{Checkpoint, CheckpointError, TensorFile};
+
+/// What tells a weight file from another, or from what it was before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileIdentity {
+    /// Its name inside the checkpoint's folder.
+    pub name: String,
+    /// Its length.
+    bytes: u64,
+    /// When it was changed last, in nanoseconds since 1970; `None` where the system does not tell.
+    modified_ns: Option<u64>,
+    /// XXH3 of its header; of an ONNX file and its data, of the beginning.
+    header: u64,
+}
+
+/// How much of a file without a header stands for it.
+const BEGINNING_BYTES: u64 = 1 << 20;
+
+impl Checkpoint {
+    /// What tells each weight file from another, as it is on the disk now.
+    pub fn identity(&self) -> Result<Vec<FileIdentity>, CheckpointError> {
+        self.files.iter().map(FileIdentity::of).collect()
+    }
+}
+
+impl FileIdentity {
+    fn of(file: &TensorFile) -> Result<Self, CheckpointError> {
+        let io_error = |source| CheckpointError::Io { path: file.path.clone(), source };
+        let opened = File::open(&file.path).map_err(io_error)?;
+        let metadata = opened.metadata().map_err(io_error)?;
+        let modified =
+            metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let mut header = Vec::new();
+        let length = if file.data_start > 0 { file.data_start } else { BEGINNING_BYTES };
+        opened.take(length).read_to_end(&mut header).map_err(io_error)?;
+        Ok(Self {
+            name: file.name.clone(),
+            bytes: metadata.len(),
+            modified_ns: modified.and_then(|since| since.as_nanos().try_into().ok()),
+            header: XxHash3_64::oneshot(&header),
+        })
+    }
+
+    /// Whether it is the same file as `now`; a copy of it, if times do not count.
+    pub fn is_same(&self, now: &Self, times_count: bool) -> bool {
+        let is_copy = (&self.name, self.bytes, self.header) == (&now.name, now.bytes, now.header);
+        is_copy && !(times_count && self.modified_ns != now.modified_ns)
+    }
+
+    /// What is not the same in `now`, in words.
+    pub fn difference(&self, now: &Self) -> String {
+        if self.name != now.name {
+            format!("{} is in its place", now.name)
+        } else if self.bytes != now.bytes {
+            format!("it had {} bytes, and has {}", self.bytes, now.bytes)
+        } else if self.header != now.header {
+            "its header differs".to_owned()
+        } else {
+            "it was written to since".to_owned()
+        }
+    }
+}

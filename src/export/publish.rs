@@ -1,0 +1,207 @@
+//! Giving a finished output its name, so that an interruption at any point can be taken back.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::ExportError;
+use super::staging::{REPLACED, Staging};
+use super::target::{check_target, data_of, is_model};
+
+impl Staging {
+    /// Gives the output its name. What had the name is removed only after that. The target is checked
+    /// once more: somebody may have put something there meanwhile.
+    pub fn publish(mut self) -> Result<(), ExportError> {
+        check_target(&self.target, &self.source, self.overwrite)?;
+        if let Err(source) = self.rename(&mut || Ok(())) {
+            if self.undo_publishing().is_err() {
+                self.kept = true;
+                let (out, kept) = (self.target.clone(), self.aside());
+                return Err(ExportError::OldKeptAside { out, kept, source });
+            }
+            return Err(ExportError::io("rename the finished export to", &self.target, source));
+        }
+        self.kept = false;
+        Ok(())
+    }
+
+    /// Whether an interrupted run has published it and not tidied up.
+    pub fn was_published(&self) -> bool {
+        self.aside().is_dir() && !self.staged(&self.target).exists() && self.target.exists()
+    }
+
+    fn aside(&self) -> PathBuf {
+        self.root().join(REPLACED)
+    }
+
+    /// What gets a name: what an ONNX model needs, then the model.
+    fn names(&self) -> impl Iterator<Item = PathBuf> {
+        let data = is_model(&self.target).then(|| data_of(&self.target));
+        data.into_iter().chain([self.target.clone()])
+    }
+
+    /// Where that is now which is to be at `target`.
+    fn staged(&self, target: &Path) -> PathBuf {
+        match is_model(&self.target) {
+            true => self.path().join(target.file_name().unwrap_or_default()),
+            false => self.path().to_owned(),
+        }
+    }
+
+    /// Where that is put which was at `target`, and a file that says that there was nothing.
+    fn old(&self, target: &Path) -> [PathBuf; 2] {
+        let name = target.file_name().unwrap_or_default();
+        let mut marker = name.to_owned();
+        marker.push(".moved");
+        [self.aside().join(name), self.aside().join(marker)]
+    }
+
+    /// `step` is called before each change.
+    fn rename(&self, step: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        if !self.staged(&self.target).exists() {
+            return Err(ErrorKind::NotFound.into());
+        }
+        step()?;
+        std::fs::create_dir(self.aside())?;
+        for target in self.names() {
+            let [old, marker] = self.old(&target);
+            step()?;
+            match target.symlink_metadata().is_ok() {
+                true => std::fs::rename(&target, old)?,
+                false => std::fs::write(marker, "")?,
+            }
+            let staged = self.staged(&target);
+            if staged.exists() {
+                step()?;
+                std::fs::rename(staged, target)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what publishing has done, unless it was done with all.
+    pub(super) fn undo_publishing(&self) -> io::Result<()> {
+        if !self.aside().is_dir() || self.was_published() {
+            return Ok(());
+        }
+        for target in self.names() {
+            let [old, marker] = self.old(&target);
+            let staged = self.staged(&target);
+            let was_there = old.symlink_metadata().is_ok();
+            if (was_there || marker.exists()) && target.exists() && !staged.exists() {
+                std::fs::rename(&target, staged)?;
+            }
+            if was_there && target.symlink_metadata().is_err() {
+                std::fs::rename(old, target)?;
+            }
+            if marker.exists() {
+                std::fs::remove_file(marker)?;
+            }
+        }
+        std::fs::remove_dir(self.aside())
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_appears_at_the_target_meanwhile_is_not_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let (target, source) = (place.path().join("out"), place.path().join("src"));
+        std::fs::create_dir(&source).unwrap();
+        for overwrite in [false, true] {
+            let staging = Staging::create(&target, &source, overwrite, 0).unwrap();
+            std::fs::create_dir_all(&target).unwrap();
+            std::fs::write(target.join("thesis"), "x").unwrap();
+            let result = staging.publish();
+            let expected =
+                if overwrite { "is neither an earlier export" } else { "exists already" };
+            assert!(result.unwrap_err().to_string().contains(expected));
+            assert_eq!(std::fs::read_to_string(target.join("thesis")).unwrap(), "x");
+            std::fs::remove_dir_all(&target).unwrap();
+        }
+        let left: Vec<_> = std::fs::read_dir(place.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "only the source");
+    }
+
+    /// What is at paths: the content of files, and of the file `weights` in folders.
+    fn content(paths: &[PathBuf]) -> Vec<Option<String>> {
+        let read = |path: &PathBuf| {
+            let weights = path.join("weights");
+            std::fs::read_to_string(if weights.exists() { &weights } else { path }).ok()
+        };
+        paths.iter().map(read).collect()
+    }
+
+    fn write(path: &Path, as_folder: bool, text: &str) {
+        match as_folder {
+            true => {
+                std::fs::create_dir_all(path).unwrap();
+                std::fs::write(path.join("weights"), text).unwrap();
+            }
+            false => std::fs::write(path, text).unwrap(),
+        }
+    }
+
+    /// Publishes `new` over `old`, each what is at the target and at the data of a model; ended before each
+    /// change in turn, as if the process were killed there.
+    fn interrupted(name: &str, old: &[Option<&str>], new: &[Option<&str>]) {
+        let is_folder = !is_model(Path::new(name));
+        let owned = |texts: &[Option<&str>]| -> Vec<Option<String>> {
+            texts.iter().map(|text| text.map(str::to_owned)).collect()
+        };
+        for ends_before in 0.. {
+            let place = tempfile::tempdir().unwrap();
+            let source = place.path().join("src");
+            std::fs::create_dir(&source).unwrap();
+            let target = place.path().join(name);
+            let paths = if is_folder {
+                vec![target.clone()]
+            } else {
+                vec![target.clone(), data_of(&target)]
+            };
+            let mut staging = Staging::create(&target, &source, false, 0).unwrap();
+            for ((path, old), new) in paths.iter().zip(old).zip(new) {
+                old.iter().for_each(|text| write(path, is_folder, text));
+                new.iter().for_each(|text| write(&staging.staged(path), is_folder, text));
+            }
+            let mut steps = 0;
+            let done = staging.rename(&mut || {
+                steps += 1;
+                if steps > ends_before { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
+            });
+            staging.keep(true);
+            drop(staging);
+
+            let claim =
+                || Staging::claim(target.clone(), super::super::staging::PARTIAL, &source, true);
+            let mut again = claim().unwrap();
+            if again.was_published() {
+                assert_eq!(content(&paths), owned(new), "{name}, {ends_before}");
+            } else {
+                assert_eq!(content(&paths), owned(old), "{name}, {ends_before}");
+                let staged: Vec<PathBuf> = paths.iter().map(|path| again.staged(path)).collect();
+                assert_eq!(content(&staged), owned(new), "{name}, {ends_before}");
+                again.rename(&mut || Ok(())).unwrap();
+            }
+            again.keep(false);
+            drop(again);
+            assert_eq!(content(&paths), owned(new), "{name}, {ends_before}");
+            let left = std::fs::read_dir(place.path()).unwrap().count();
+            assert_eq!(left, 1 + new.iter().flatten().count(), "{name}, {ends_before}");
+            if done.is_ok() {
+                return assert!(ends_before >= 3, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn interrupted_before_any_change_nothing_is_lost() {
+        interrupted("out", &[None], &[Some("new")]);
+        interrupted("out", &[Some("old")], &[Some("new")]);
+        for old in [[None, None], [Some("old"), None], [Some("old"), Some("old data")]] {
+            interrupted("out.onnx", &old, &[Some("new"), None]);
+            interrupted("out.onnx", &old, &[Some("new"), Some("new data")]);
+        }
+    }
+}
