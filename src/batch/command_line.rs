@@ -24,6 +24,8 @@ pub struct Call<'a> {
     pub max_shard_size: Option<u64>,
     /// Whether the folder may be replaced.
     pub overwrite: bool,
+    /// Whether to go on with what an interrupted run has left.
+    pub resume: bool,
     /// Who computes, as `--device` takes it.
     pub device: &'a str,
 }
@@ -54,6 +56,7 @@ pub fn command_line(call: &Call<'_>) -> String {
         Some(out) => {
             words.value("--out", out.to_string_lossy());
             words.flag("--overwrite", call.overwrite);
+            words.flag("--resume", call.resume);
         }
     }
     words.0
@@ -237,6 +240,7 @@ mod tests {
             out: None,
             max_shard_size: None,
             overwrite: false,
+            resume: false,
             device: "auto",
         }
     }
@@ -321,17 +325,19 @@ mod tests {
             out: Some(Path::new("-out put")),
             max_shard_size: Some(5_000_000_000),
             overwrite: true,
+            resume: true,
             device: "NVIDIA H100",
             ..call(&recipe, "models/tiny")
         };
         assert_eq!(
             command_line(&export),
             "quantscope --batch models/tiny --format nvfp4 --max-shard-size 5GB \
-             --device 'NVIDIA H100' '--out=-out put' --overwrite"
+             --device 'NVIDIA H100' '--out=-out put' --overwrite --resume"
         );
         let args = parsed(&export);
         assert_eq!(args.out.as_deref(), export.out);
         assert_eq!((args.max_shard_size, args.overwrite), (export.max_shard_size, true));
+        assert!(args.resume);
         assert_eq!((args.device.as_str(), args.stats), (export.device, false));
     }
 

@@ -48,7 +48,7 @@ impl App {
             Command::Stop => self.session.exporting.is_some(),
             Command::CopyReport => {
                 let outcome = self.session.outcome.as_ref();
-                outcome.is_some_and(|outcome| !matches!(outcome, Outcome::Stopped))
+                outcome.is_some_and(|outcome| !matches!(outcome, Outcome::Stopped(_)))
             }
             // The number types need no file.
             Command::ShowCodecs => true,
@@ -123,7 +123,8 @@ impl App {
             Command::Export => {
                 let out = PathBuf::from(self.views.export.out.trim());
                 self.settings.view = View::Export;
-                self.session.export(out, self.views.export.overwrite);
+                let view = &self.views.export;
+                self.session.export(out, view.overwrite, view.resume);
             }
             Command::Verify => {
                 let against = self.views.export.against.trim();

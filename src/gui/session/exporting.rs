@@ -10,7 +10,7 @@ use crate::checkpoint::Checkpoint;
 use crate::device::Device;
 use crate::engine::{self, EngineError, Resources, Run};
 use crate::export::verify::{Opened, Verification};
-use crate::export::{ExportError, Exported, NotExported, Options, Stage, export};
+use crate::export::{ExportError, Exported, NotExported, Options, Stage, export, unfinished};
 
 /// What an export, or a verification, brought.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ pub enum Outcome {
     Verified(Verification),
     /// What was written did not pass the gate, and was removed.
     Refused(Verification),
-    /// It was stopped; nothing is left behind.
-    Stopped,
-    /// It failed, for this reason; nothing is left behind.
+    /// It was stopped; what is done is in this folder, if it is to be gone on with.
+    Stopped(Option<PathBuf>),
+    /// It failed, for this reason.
     Failed(String),
 }
 
@@ -119,15 +119,13 @@ impl Exporting {
         document: Arc<Document>,
         analysis: Arc<Analysis>,
         device: Device,
-        out: PathBuf,
-        overwrite: bool,
+        (out, overwrite, resume): (PathBuf, bool, bool),
     ) -> Self {
         Self::start(notify, move |stages, cancel| {
             let resources = resources(&device, stages, cancel);
             let (checkpoint, plan) = (&document.checkpoint, &analysis.plan);
             let run = Run { checkpoint, plan, sink: None, resources };
-            let options =
-                Options { out: &out, overwrite, strict: false, sync: true, resume: false };
+            let options = Options { out: &out, overwrite, strict: false, sync: true, resume };
             match export(&run, &options, &|stage, total| stages.begin(stage, total)) {
                 Ok(exported) => {
                     let device = device.backend.name().to_owned();
@@ -135,6 +133,9 @@ impl Exporting {
                     Outcome::Exported(Box::new(Done { exported, analysis, out, device }))
                 }
                 Err(NotExported::Refused(verification)) => Outcome::Refused(*verification),
+                Err(NotExported::Failed(ExportError::Engine(EngineError::Cancelled))) => {
+                    Outcome::Stopped(unfinished(&out, None).filter(|_| resume))
+                }
                 Err(NotExported::Failed(error)) => Outcome::of_error(&error),
                 Err(error) => Outcome::Failed(error.to_string()),
             }
@@ -191,7 +192,7 @@ impl Exporting {
 impl Outcome {
     fn of_error(error: &ExportError) -> Self {
         match error {
-            ExportError::Engine(EngineError::Cancelled) => Self::Stopped,
+            ExportError::Engine(EngineError::Cancelled) => Self::Stopped(None),
             error => Self::Failed(error.to_string()),
         }
     }

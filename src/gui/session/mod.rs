@@ -390,7 +390,7 @@ impl Session {
     }
 
     /// Begins to export into a folder, or a file.
-    pub fn export(&mut self, out: PathBuf, overwrite: bool) {
+    pub fn export(&mut self, out: PathBuf, overwrite: bool, resume: bool) {
         let (Some((_, document)), Some(analysis), Some(device)) =
             (&self.document, &self.planning.analysis, &self.devices.open)
         else {
@@ -399,8 +399,13 @@ impl Session {
         self.outcome = None;
         let (document, analysis) = (Arc::clone(document), Arc::clone(analysis));
         let device = device.clone();
-        self.exporting =
-            Some(Exporting::export(&self.notify, document, analysis, device, out, overwrite));
+        self.exporting = Some(Exporting::export(
+            &self.notify,
+            document,
+            analysis,
+            device,
+            (out, overwrite, resume),
+        ));
     }
 
     /// Begins to verify the open checkpoint, which is quantized.

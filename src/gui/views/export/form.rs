@@ -44,6 +44,13 @@ pub fn export_form_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
         ui.add_enabled(is_free, egui::Checkbox::new(overwrite, "Replace an earlier export"))
             .on_hover_text("Only an earlier export, or an empty folder, is ever replaced");
         ui.end_row();
+        ui.label("");
+        let resume = &mut app.views.export.resume;
+        ui.add_enabled(is_free, egui::Checkbox::new(resume, "Go on with an interrupted export"))
+            .on_hover_text(
+                "What is done of the same export is checked and kept, and stays if this one is stopped",
+            );
+        ui.end_row();
     });
     let why_not = app.why_no_export();
     ui.horizontal(|ui| {

@@ -28,6 +28,8 @@ pub struct ExportView {
     pub out: String,
     /// Whether it may replace an earlier export.
     pub overwrite: bool,
+    /// Whether to go on with what an interrupted one has left.
+    pub resume: bool,
     /// The checkpoint to compare with.
     pub against: String,
     /// Where a recipe was saved, and how it was then.
@@ -41,7 +43,7 @@ impl ExportView {
     pub fn turn_to(&mut self, document: &Arc<Document>, out: Option<String>) {
         self.against.clear();
         self.shard = None;
-        self.overwrite = false;
+        (self.overwrite, self.resume) = (false, false);
         self.out = out.unwrap_or_else(|| document.beside.display().to_string());
     }
 
@@ -116,6 +118,7 @@ impl App {
             out: out.as_deref().filter(|_| self.recipe().formats().next().is_some()),
             max_shard_size: session.planning.max_shard_bytes,
             overwrite: view.overwrite,
+            resume: view.resume,
             device: &session.devices.name,
         })
     }

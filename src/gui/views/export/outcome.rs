@@ -31,8 +31,12 @@ pub fn outcome_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
             gate_ui(ui, verification);
             copy_report_ui(ui, asked);
         }
-        Outcome::Stopped => {
+        Outcome::Stopped(None) => {
             ui.label("Stopped. Nothing was left behind.");
+        }
+        Outcome::Stopped(Some(left)) => {
+            let left = left.display();
+            ui.label(format!("Stopped. What is done is in {left}: it can be gone on with."));
         }
         Outcome::Failed(why) => {
             headline_ui(ui, false, "Nothing was written");
@@ -127,7 +131,7 @@ pub fn report_text(app: &App) -> String {
             format!("{source}\n{}", terminal::verification(verification))
         }
         Some(Outcome::Failed(why)) => format!("{source}\nerror: {why}"),
-        Some(Outcome::Stopped) | None => String::new(),
+        Some(Outcome::Stopped(_)) | None => String::new(),
     }
 }
 
