@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// What each module may know. `report` and `batch` show what all others do.
-const MAY_KNOW: [(&str, &[&str]); 23] = [
+const MAY_KNOW: [(&str, &[&str]); 24] = [
     ("units", &[]),
     ("numeric", &[]),
     ("format", &["numeric"]),
@@ -13,7 +13,8 @@ const MAY_KNOW: [(&str, &[&str]); 23] = [
     ("backend", &["format", "numeric", "stats"]),
     ("cpu", &["backend", "format", "numeric", "stats"]),
     ("gpu", &["backend", "cpu", "format", "numeric", "stats"]),
-    ("device", &["backend", "cpu", "gpu"]),
+    ("fallback", &["backend", "cpu", "format", "numeric", "stats"]),
+    ("device", &["backend", "cpu", "fallback", "gpu"]),
     ("doctor", &["backend", "cpu", "format", "gpu", "numeric", "units"]),
     ("onnx", &[]),
     ("checkpoint", &["numeric", "onnx"]),

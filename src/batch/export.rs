@@ -33,7 +33,7 @@ impl Batch<'_> {
             };
             self.progress.begin(name, total);
         });
-        let Exported { stats, findings, verification, companions } = match exported {
+        let Exported { stats, findings, verification, companions, .. } = match exported {
             Ok(exported) => exported,
             Err(NotExported::Refused(verification)) => {
                 writeln!(out)?;

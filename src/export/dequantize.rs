@@ -68,6 +68,7 @@ pub fn dequantize(
         }
     }
     drop(written);
+    checkpoint.check_unchanged()?;
     staging.publish()?;
     Ok(Dequantized { stats, companions })
 }

@@ -48,6 +48,8 @@ pub struct Exported {
     pub verification: Verification,
     /// The files beside the weights.
     pub companions: Companions,
+    /// What the device did not do as it should, and what made up for it.
+    pub notices: Vec<String>,
 }
 
 /// An export that ended without an output. Nothing is left behind.
@@ -108,13 +110,16 @@ pub fn export(
         stage(Stage::Verify, opened.bytes_of(&written));
         opened.verify_written(&run.resources, &written)?
     };
+    // What was read of a file that somebody writes to is of no one checkpoint.
+    run.checkpoint.check_unchanged().map_err(ExportError::from)?;
     if !verification.passed() {
         return Err(NotExported::Refused(Box::new(verification)));
     }
     // A folder with open files in it cannot be renamed on every system.
     drop(opened);
     staging.publish()?;
-    Ok(Exported { stats, findings, verification, companions })
+    let notices = run.resources.backend.notices();
+    Ok(Exported { stats, findings, verification, companions, notices })
 }
 
 /// For a target that is an ONNX file, the plan with its name. Only ONNX models become such files, and
