@@ -1,5 +1,6 @@
 //! A folder, or a file with the one beside it, that appears under its name only when it is complete.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -51,6 +52,7 @@ impl Staging {
     /// Gives the folder its name. What had the name is removed only after that. The target is
     /// checked once more: somebody may have put something there meanwhile.
     pub fn publish(self) -> Result<(), ExportError> {
+        let _turn = turn(parent_of(&self.target));
         check_target(&self.target, &self.source, self.overwrite)?;
         let io_error =
             |source| ExportError::io("rename the finished export to", &self.target, source);
@@ -125,6 +127,14 @@ impl Staging {
         }
         renamed.map_err(io_error)
     }
+}
+
+/// Waits for other runs that give names to exports in a folder: of two for one target the second finds what
+/// the first has put there. Where a system cannot lock folders they only refuse to put one into the other.
+fn turn(folder: &Path) -> Option<File> {
+    let folder = File::open(folder).ok()?;
+    folder.lock().ok()?;
+    Some(folder)
 }
 
 /// Whether a target is an ONNX file, and not a folder.
