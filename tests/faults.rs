@@ -280,6 +280,30 @@ fn a_source_that_changes_while_it_is_read_gives_no_output() {
     assert!(error.contains("cannot read") && error.contains("model.safetensors"), "{error}");
 }
 
+#[test]
+fn a_model_that_becomes_shorter_is_an_error_too() {
+    let place = Place::empty();
+    let file = place.path("model.onnx");
+    fs::copy(common::onnx_model("untied"), &file).unwrap();
+    let before = fs::metadata(&file).unwrap().len();
+    let checkpoint = Checkpoint::open(&file).unwrap();
+    let recipe: Recipe = toml::from_str("format = 'int4-g32'").unwrap();
+    let model = Model::new(&checkpoint, Dialect::Onnx.fused_experts());
+    let plan = Plan::new(&model, &recipe, Dialect::Onnx, Sharding::AsSource).unwrap();
+    File::options().write(true).open(&file).unwrap().set_len(before / 2).unwrap();
+
+    let (progress, cancel) = (Meanwhile(|| {}, false.into()), AtomicBool::new(false));
+    let resources = Resources { backend: &Cpu, workers: 2, progress: &progress, cancel: &cancel };
+    let run = Run { checkpoint: &checkpoint, plan: &plan, sink: None, resources };
+    let out = place.out();
+    let options = Options { out: &out, overwrite: false, strict: false, sync: false };
+    let error = export(&run, &options, &|_, _| {}).unwrap_err().to_string();
+    let shorter = format!("it became shorter, from {before} to {} bytes", before / 2);
+    assert!(error.contains("model.onnx was changed while it was read"), "{error}");
+    assert!(error.contains(&shorter), "{error}");
+    assert_eq!(place.listing(), ["model.onnx"]);
+}
+
 /// The program with a shell around it that changes what it may do; `None` where the shell cannot.
 #[cfg(unix)]
 fn shell(before: &str, args: &[String]) -> Option<Ran> {

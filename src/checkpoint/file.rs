@@ -11,6 +11,7 @@ use prost::bytes::Bytes;
 use super::error::CheckpointError;
 use super::header::{self, HeaderEntry, LENGTH_BYTES, Metadata};
 use super::locate::lies_within;
+use crate::onnx::ReadAt;
 
 /// An open file of tensors. Reads are positioned, so threads share it.
 #[derive(Debug)]
@@ -83,20 +84,14 @@ impl TensorFile {
 
     /// Fills `buffer` from `offset` of the data.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), CheckpointError> {
-        let at = self.data_start + offset;
-        let read = match &self.data {
-            Data::File(handle) => read_exact_at(handle, buffer, at),
-            Data::Memory(bytes) => {
-                let from = bytes.get(at as usize..).and_then(|rest| rest.get(..buffer.len()));
-                from.map(|from| buffer.copy_from_slice(from))
-                    .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
-            }
-        };
-        read.map_err(|source| {
-            let ended = source.kind() == io::ErrorKind::UnexpectedEof;
-            let changed = self.check_unchanged().err().filter(|_| ended);
-            changed.unwrap_or_else(|| CheckpointError::Io { path: self.path.clone(), source })
-        })
+        self.fill(buffer, self.data_start + offset).map_err(|error| self.read_error(error))
+    }
+
+    /// The error of a read: a file that ends too early was longer when it was opened.
+    pub(super) fn read_error(&self, source: io::Error) -> CheckpointError {
+        let ended = source.kind() == io::ErrorKind::UnexpectedEof;
+        let changed = self.check_unchanged().err().filter(|_| ended);
+        changed.unwrap_or_else(|| CheckpointError::Io { path: self.path.clone(), source })
     }
 
     /// Fails if the file has another length than when it was opened, or was written to since.
@@ -115,6 +110,19 @@ impl TensorFile {
                 let (before, now) = (self.file_bytes, found.len());
                 Err(CheckpointError::Changed { path, before, now })
             }
+        }
+    }
+}
+
+impl ReadAt for TensorFile {
+    fn length(&self) -> u64 {
+        self.file_bytes
+    }
+
+    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        match &self.data {
+            Data::File(handle) => read_exact_at(handle, buffer, offset),
+            Data::Memory(bytes) => ReadAt::fill(&bytes.as_ref(), buffer, offset),
         }
     }
 }
