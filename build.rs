@@ -5,7 +5,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed={SCHEMA}");
     let descriptors = protox::compile([SCHEMA], ["src/onnx"])?;
     prost_build::Config::new()
-        // Weights stay where they are: in the map of the file that they were decoded from.
+        // Byte strings stay where they are: in the message that they were decoded from.
         .bytes(["."])
         .disable_comments(["."])
         .compile_fds(descriptors)?;

@@ -98,13 +98,24 @@ pub struct Quantized {
     pub errors: ErrorSums,
 }
 
+/// How a device failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It had no memory for the call; smaller pieces may fit.
+    OutOfMemory,
+    /// It refused the work, was lost, or did not answer: it is not to be used again.
+    Broken,
+}
+
 /// The device failed; the message says what and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{device}: {message}")]
+#[error("{device}: {message}. Try again with --device cpu")]
 pub struct BackendError {
     /// The device's name.
     pub device: String,
-    /// What failed.
+    /// How it failed.
+    pub fault: Fault,
+    /// What failed, without a full stop.
     pub message: String,
 }
 
@@ -120,6 +131,16 @@ pub trait Backend: Send + Sync {
     /// How many bytes of weights a call should get: as many as make its costs small, and for a CPU so few
     /// that they stay in its caches from step to step.
     fn chunk_bytes(&self) -> u64;
+
+    /// Makes do with about half of the memory a call, after [`Fault::OutOfMemory`]. Gives whether it can.
+    fn shrink(&self) -> bool {
+        false
+    }
+
+    /// What went wrong so far and was made up for, a sentence each without a full stop.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// The largest magnitude, as the bit pattern of the weights' own kind (sign bit clear). A
     /// pattern above the kind's last finite one says that there is a NaN or an infinity. Any

@@ -1,10 +1,11 @@
-//! Who computes: the device that a name stands for.
+//! Who computes: the device that a name stands for. Behind a GPU stands the CPU, should it fail.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::cpu::Cpu;
+use crate::fallback::Fallback;
 use crate::gpu::{Choice, Gpu, OpenError};
 
 /// The name of the best GPU that is hardware, and of the CPU where there is none.
@@ -52,6 +53,6 @@ impl Device {
 
 impl From<Gpu> for Device {
     fn from(gpu: Gpu) -> Self {
-        Self { backend: Arc::new(gpu), refused: None }
+        Self { backend: Arc::new(Fallback::new(gpu)), refused: None }
     }
 }

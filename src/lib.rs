@@ -5,7 +5,7 @@
 //! [`numeric`] and [`mod@format`] specify the arithmetic; [`checkpoint`] opens files and [`model`]
 //! tells what their tensors are; [`recipe`] says what the user wants, [`dialect`] what a runtime
 //! wants, and [`plan`] puts them together without reading a weight; [`engine`] runs a plan on a
-//! [`backend`], [`cpu`] or [`gpu`], and measures ([`stats`]); [`quantized`] reads what is quantized
+//! [`backend`], [`cpu`] or [`gpu`] (with a [`fallback`]), and measures ([`stats`]); [`quantized`] reads what is quantized
 //! already; [`export`] writes and verifies;
 //! [`report`] makes tables of it all; [`doctor`] examines the machine; `gui`, the window, and [`batch`] show them.
 #![warn(missing_docs)]
@@ -19,6 +19,7 @@ pub mod dialect;
 pub mod doctor;
 pub mod engine;
 pub mod export;
+pub mod fallback;
 pub mod format;
 pub mod gpu;
 #[cfg(feature = "gui")]

@@ -97,7 +97,7 @@ impl BatchError {
 
 fn of_checkpoint(error: &CheckpointError) -> Exit {
     match error {
-        CheckpointError::Io { .. } => Exit::Failed,
+        CheckpointError::Io { .. } | CheckpointError::Changed { .. } => Exit::Failed,
         _ => Exit::Unfit,
     }
 }
@@ -163,16 +163,18 @@ fn of_write(error: &io::Error) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::BackendError;
+    use crate::backend::{BackendError, Fault};
 
     #[test]
     fn what_cannot_be_provoked_has_its_code_too() {
-        let failed = BackendError { device: "a GPU".to_owned(), message: "lost".to_owned() };
-        let failed = EngineError::from(failed);
-        assert_eq!(BatchError::from(failed).exit(), Exit::Device);
-        let failed =
-            EngineError::Backend(BackendError { device: String::new(), message: String::new() });
-        assert_eq!(BatchError::from(ExportError::from(failed)).exit(), Exit::Device);
+        let failed = BackendError {
+            device: "a GPU".to_owned(),
+            fault: Fault::Broken,
+            message: "lost".to_owned(),
+        };
+        let failed = || EngineError::from(failed.clone());
+        assert_eq!(BatchError::from(failed()).exit(), Exit::Device);
+        assert_eq!(BatchError::from(ExportError::from(failed())).exit(), Exit::Device);
         assert_eq!(BatchError::from(OpenError::NoAdapter).exit(), Exit::Usage);
 
         for (kind, exit) in [

@@ -87,6 +87,11 @@ pub enum Event<'a> {
         /// Their bytes.
         bytes: u64,
     },
+    /// Something went wrong and was made up for: the result is what it should be.
+    Notice {
+        /// What happened, and who goes on.
+        message: &'a str,
+    },
     /// A line of the gate.
     Check {
         /// What, in a word or two.
@@ -200,5 +205,17 @@ impl Events {
     pub fn end(&self) -> io::Result<()> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         failed.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_device_did_not_do_is_an_event_that_the_readme_tells() {
+        let line = serde_json::to_string(&Event::Notice { message: "X: lost" }).unwrap();
+        assert_eq!(line, r#"{"event":"notice","message":"X: lost"}"#);
+        assert!(include_str!("../../README.md").contains("\n| `notice` | `message`"));
     }
 }

@@ -61,7 +61,7 @@ impl Batch<'_> {
             true => finish(&run, &options, &stage),
             false => export(&run, &options, &stage),
         };
-        let Exported { stats, findings, verification, companions } = match exported {
+        let Exported { stats, findings, verification, companions, .. } = match exported {
             Ok(exported) => exported,
             Err(NotExported::Refused(verification)) => {
                 writeln!(out)?;

@@ -14,7 +14,7 @@ mod repair;
 mod show;
 mod size;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -89,17 +89,20 @@ pub fn run(
     }
     let (mode, begun) = (args.mode()?, Instant::now());
     let progress = Progress::new(args.quiet, events);
-    let batch = Batch { args, cancel, progress, events, found: Cell::new(0) };
+    let (found, devices) = Default::default();
+    let batch = Batch { args, cancel, progress, events, found, devices };
     batch.tell(&Event::start(args, mode));
     if let Some(report) = &args.report {
         check_file(report, args.checkpoint())?;
     }
-    let written = match mode {
-        Mode::Verify => batch.verify(out)?,
-        Mode::Dequantize { out: folder } => batch.dequantize(folder, out)?,
-        Mode::Repair { out: folder } => batch.repair(folder, out)?,
-        _ => batch.quantize(mode, out)?,
+    let ended = match mode {
+        Mode::Verify => batch.verify(out),
+        Mode::Dequantize { out: folder } => batch.dequantize(folder, out),
+        Mode::Repair { out: folder } => batch.repair(folder, out),
+        _ => batch.quantize(mode, out),
     };
+    batch.show_notices();
+    let written = ended?;
     let written = mode.out().filter(|_| written).map(PathBuf::as_path);
     let (found, bytes) = (batch.found.get(), batch.progress.all_stages());
     batch.tell(&done(args, written, found, bytes, begun));
@@ -115,6 +118,8 @@ struct Batch<'a> {
     events: Option<&'a Events>,
     /// How many findings there were.
     found: Cell<u64>,
+    /// The devices that were opened.
+    devices: RefCell<Vec<Device>>,
 }
 
 impl Batch<'_> {

@@ -30,7 +30,18 @@ impl Batch<'_> {
             progress::say(&format!("device    {error}"));
         }
         self.tell(&Event::Device { name: device.backend.name(), refused });
+        self.devices.borrow_mut().push(device.clone());
         Ok(device)
+    }
+
+    /// Says what devices did not do as they should.
+    pub(super) fn show_notices(&self) {
+        for message in self.devices.borrow().iter().flat_map(|device| device.backend.notices()) {
+            match self.events {
+                Some(events) => events.send(&Event::Notice { message: &message }),
+                None => progress::say(&format!("warning: {message}")),
+            }
+        }
     }
 
     pub(super) fn show_device(&self, name: &str, out: &mut dyn Write) -> Result<(), BatchError> {

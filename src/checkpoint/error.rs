@@ -1,6 +1,7 @@
 //! What can be wrong with a checkpoint. Every message names the file or the tensor, gives the
 //! numbers, and says what to do.
 
+use std::cmp::Ordering;
 use std::io;
 use std::path::PathBuf;
 
@@ -16,6 +17,16 @@ pub enum CheckpointError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// A weight file that somebody writes to.
+    #[error("{} was changed while it was read: {}. Try again once nobody writes to it", path.display(), change(*before, *now))]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Its length when it was opened.
+        before: u64,
+        /// Its length now.
+        now: u64,
     },
     /// A folder without weights in a form that is read.
     #[error("{}: no safetensors or ONNX weights here{found}. Pass a Hugging Face checkpoint folder, a .safetensors file or an .onnx file", folder.display())]
@@ -77,6 +88,15 @@ pub enum CheckpointError {
         /// What the parser said.
         message: String,
     },
+}
+
+/// What became of a file, from its lengths.
+fn change(before: u64, now: u64) -> String {
+    match now.cmp(&before) {
+        Ordering::Less => format!("it became shorter, from {before} to {now} bytes"),
+        Ordering::Greater => format!("it became longer, from {before} to {now} bytes"),
+        Ordering::Equal => format!("its {now} bytes were written to"),
+    }
 }
 
 /// What to do about the read errors that users meet: the end of a message, or nothing.

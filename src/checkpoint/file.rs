@@ -1,15 +1,17 @@
 //! A file of tensors that is open: its structure known, its data read on demand.
 
-use std::fs::File;
+use std::fs::{File, Metadata as FileMetadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use prost::bytes::Bytes;
 
 use super::error::CheckpointError;
 use super::header::{self, HeaderEntry, LENGTH_BYTES, Metadata};
 use super::locate::lies_within;
+use crate::onnx::ReadAt;
 
 /// An open file of tensors. Reads are positioned, so threads share it.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct TensorFile {
     pub data_start: u64,
     /// What its header says besides tensors.
     pub metadata: Arc<Metadata>,
+    /// When it was last written to before it was opened, where the system says.
+    modified: Option<SystemTime>,
     data: Data,
 }
 
@@ -43,7 +47,8 @@ impl TensorFile {
         let header_error = |problem| CheckpointError::Header { file: path.to_owned(), problem };
 
         let handle = open_regular(path).map_err(io_error)?;
-        let file_bytes = handle.metadata().map_err(io_error)?.len();
+        let found = handle.metadata().map_err(io_error)?;
+        let (file_bytes, modified) = (found.len(), written_at(&found));
         let mut first = vec![0; LENGTH_BYTES.min(file_bytes) as usize];
         read_exact_at(&handle, &mut first, 0).map_err(io_error)?;
         let header_bytes = header::header_bytes(&first, file_bytes).map_err(header_error)?;
@@ -56,39 +61,74 @@ impl TensorFile {
 
         let (path, name, data) = (path.to_owned(), name.to_owned(), Data::File(handle));
         let metadata = Arc::new(metadata);
-        Ok((Self { path, name, file_bytes, data_start, metadata, data }, entries))
+        Ok((Self { path, name, file_bytes, data_start, metadata, modified, data }, entries))
     }
 
     /// Opens a file whose tensors are found otherwise.
     pub fn plain(path: &Path, name: &str) -> Result<Self, CheckpointError> {
         let io_error = |source| CheckpointError::Io { path: path.to_owned(), source };
         let handle = open_regular(path).map_err(io_error)?;
-        let file_bytes = handle.metadata().map_err(io_error)?.len();
+        let found = handle.metadata().map_err(io_error)?;
+        let (file_bytes, modified) = (found.len(), written_at(&found));
         let (path, name, data) = (path.to_owned(), name.to_owned(), Data::File(handle));
         let metadata = Arc::default();
-        Ok(Self { path, name, file_bytes, data_start: 0, metadata, data })
+        Ok(Self { path, name, file_bytes, data_start: 0, metadata, modified, data })
     }
 
     /// Data that are in memory, and whose bytes no file has in this form.
     pub fn memory(path: &Path, bytes: Bytes) -> Self {
         let (path, name, data) = (path.to_owned(), String::new(), Data::Memory(bytes));
         let metadata = Arc::default();
-        Self { path, name, file_bytes: 0, data_start: 0, metadata, data }
+        Self { path, name, file_bytes: 0, data_start: 0, metadata, modified: None, data }
     }
 
     /// Fills `buffer` from `offset` of the data.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), CheckpointError> {
-        let at = self.data_start + offset;
-        let read = match &self.data {
-            Data::File(handle) => read_exact_at(handle, buffer, at),
-            Data::Memory(bytes) => {
-                let from = bytes.get(at as usize..).and_then(|rest| rest.get(..buffer.len()));
-                from.map(|from| buffer.copy_from_slice(from))
-                    .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
-            }
-        };
-        read.map_err(|source| CheckpointError::Io { path: self.path.clone(), source })
+        self.fill(buffer, self.data_start + offset).map_err(|error| self.read_error(error))
     }
+
+    /// The error of a read: a file that ends too early was longer when it was opened.
+    pub(super) fn read_error(&self, source: io::Error) -> CheckpointError {
+        let ended = source.kind() == io::ErrorKind::UnexpectedEof;
+        let changed = self.check_unchanged().err().filter(|_| ended);
+        changed.unwrap_or_else(|| CheckpointError::Io { path: self.path.clone(), source })
+    }
+
+    /// Fails if the file has another length than when it was opened, or was written to since.
+    pub fn check_unchanged(&self) -> Result<(), CheckpointError> {
+        if let Data::Memory(_) = &self.data {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        let found = match std::fs::metadata(&self.path) {
+            Ok(found) => found,
+            Err(source) => return Err(CheckpointError::Io { path, source }),
+        };
+        match (found.len(), written_at(&found)) == (self.file_bytes, self.modified) {
+            true => Ok(()),
+            false => {
+                let (before, now) = (self.file_bytes, found.len());
+                Err(CheckpointError::Changed { path, before, now })
+            }
+        }
+    }
+}
+
+impl ReadAt for TensorFile {
+    fn length(&self) -> u64 {
+        self.file_bytes
+    }
+
+    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        match &self.data {
+            Data::File(handle) => read_exact_at(handle, buffer, offset),
+            Data::Memory(bytes) => ReadAt::fill(&bytes.as_ref(), buffer, offset),
+        }
+    }
+}
+
+fn written_at(found: &FileMetadata) -> Option<SystemTime> {
+    found.modified().ok()
 }
 
 /// Longest config or index that is read.

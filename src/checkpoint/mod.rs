@@ -207,6 +207,12 @@ impl Checkpoint {
         }
     }
 
+    /// Fails if a weight file is not as it was when it was opened: what was read of it is then of no one
+    /// checkpoint. To be asked before a result gets its name.
+    pub fn check_unchanged(&self) -> Result<(), CheckpointError> {
+        self.files.iter().try_for_each(TensorFile::check_unchanged)
+    }
+
     /// The index of the tensor of that name in [`Checkpoint::tensors`].
     pub fn index_of(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()

@@ -1,12 +1,11 @@
 //! An ONNX model as a checkpoint: its initializers are its tensors.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
-use prost::bytes::{Bytes, BytesMut};
+use prost::bytes::BytesMut;
 
-use super::file::open_regular;
 use super::onnx_names::names;
 use super::{Checkpoint, CheckpointError, Dtype, Tensor, TensorFile, lies_within};
 use crate::onnx::{self, Document, ElementType, Links, MICROSOFT, OnnxProblem, Place, TensorOwner};
@@ -73,14 +72,6 @@ pub fn model_file(path: &Path, is_folder: bool) -> Option<PathBuf> {
 
 /// Opens the model in the file `model`; `path` is what the user named, that file or its folder.
 pub fn open(path: &Path, model: &Path) -> Result<Checkpoint, CheckpointError> {
-    let io_error = |source| CheckpointError::Io { path: model.to_owned(), source };
-    let handle = open_regular(model).map_err(io_error)?;
-    // SAFETY: the map is only read. A file that somebody shortens meanwhile ends the program, as it
-    // would any that maps files; models are not written while they are quantized.
-    let map = unsafe { Mmap::map(&handle) }.map_err(io_error)?;
-    let problem = |problem| CheckpointError::Onnx { file: model.to_owned(), problem };
-    let document = Document::new(Bytes::from_owner(map)).map_err(problem)?;
-
     let folder = model.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new(".")).to_owned();
     let name = model.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -90,7 +81,13 @@ pub fn open(path: &Path, model: &Path) -> Result<Checkpoint, CheckpointError> {
         by_name: HashMap::new(),
         files: Vec::new(),
     };
-    files.add(model, &name)?;
+    let own = files.add(model, &name)?;
+    let document = Document::new(&files.files[own]).map_err(|problem| match problem {
+        OnnxProblem::Unreadable { kind, message, .. } => {
+            files.files[own].read_error(io::Error::new(kind, message))
+        }
+        problem => CheckpointError::Onnx { file: model.to_owned(), problem },
+    })?;
     let names = names(&document);
     let (mut tensors, mut memory) = (Vec::new(), BytesMut::new());
     for (id, tensor) in document.tensors.iter().enumerate() {

@@ -149,6 +149,7 @@ mod tests {
                 Fault::Fails => {
                     return Err(BackendError {
                         device: "it".to_owned(),
+                        fault: crate::backend::Fault::Broken,
                         message: "lost".to_owned(),
                     });
                 }

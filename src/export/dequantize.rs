@@ -69,6 +69,7 @@ pub fn dequantize(
         }
     }
     drop(written);
+    checkpoint.check_unchanged()?;
     staging.publish()?;
     Ok(Dequantized { stats, companions })
 }

@@ -132,6 +132,7 @@ pub fn export_part(
     check_parts(run)?;
     let (mut staging, journal) = begin(run, options, Some(part), 0)?;
     let Made { mut stats, .. } = make(run, &staging, journal, options.sync, stage)?;
+    run.checkpoint.check_unchanged().map_err(ExportError::from)?;
     staging.keep(true);
     // Of tensors of other parts only the largest magnitude was looked for.
     let own = part.entries(run.plan);

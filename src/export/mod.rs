@@ -59,6 +59,8 @@ pub struct Exported {
     pub verification: Verification,
     /// The files beside the weights.
     pub companions: Companions,
+    /// What the device did not do as it should, and what made up for it.
+    pub notices: Vec<String>,
 }
 
 /// An export that ended without an output. Nothing is left behind, unless it is to be gone on with.
@@ -143,6 +145,8 @@ fn complete(
     };
     // A folder with open files in it cannot be renamed on every system.
     drop(opened);
+    // What was read of a file that somebody writes to is of no one checkpoint.
+    run.checkpoint.check_unchanged().map_err(ExportError::from)?;
     if !verification.passed() {
         staging.keep(is_published);
         return Err(NotExported::Refused(Box::new(verification)));
@@ -151,7 +155,8 @@ fn complete(
         true => staging.keep(false),
         false => staging.publish()?,
     }
-    Ok(Exported { stats: stats.clone(), findings, verification, companions })
+    let (stats, notices) = (stats.clone(), run.resources.backend.notices());
+    Ok(Exported { stats, findings, verification, companions, notices })
 }
 
 /// For a target that is an ONNX file, the plan with its name. Only ONNX models become such files, and

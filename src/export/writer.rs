@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -144,7 +145,7 @@ impl OpenFile {
                 write_all_at(&file, &header, 0).map_err(io_error)?;
             }
             Contents::Onnx(skeleton) => {
-                write_model(&file, skeleton, planned, source).map_err(io_error)?;
+                write_model(&file, skeleton, planned, source)?;
             }
             Contents::Data => {}
         }
@@ -208,13 +209,25 @@ fn write_model(
     skeleton: &Skeleton,
     planned: &PlannedFile,
     source: &Checkpoint,
-) -> io::Result<()> {
+) -> Result<(), ExportError> {
     const LARGE_BYTES: u64 = 64 << 10;
-    let Some(onnx) = &source.onnx else { return Ok(()) };
+    const COPY_BYTES: usize = 1 << 20;
+    let Some(model) = source.files.first() else { return Ok(()) };
+    let io_error = |source| ExportError::io("create", &planned.name, source);
+    let copy = |range: Range<usize>, at: u64| {
+        // In turns, since all that is between large tensors may be large too.
+        let mut buffer = vec![0; range.len().min(COPY_BYTES)];
+        for begin in range.clone().step_by(COPY_BYTES) {
+            let part = &mut buffer[..(range.end - begin).min(COPY_BYTES)];
+            model.read_at(part, begin as u64)?;
+            write_all_at(file, part, at + (begin - range.start) as u64).map_err(io_error)?;
+        }
+        Ok::<_, ExportError>(())
+    };
     let is_large = |tensor: &&Placed| tensor.bytes() >= LARGE_BYTES;
     for (begin, piece) in skeleton.placed() {
         match piece {
-            ModelPiece::Bytes(bytes) => write_all_at(file, bytes, begin)?,
+            ModelPiece::Bytes(bytes) => write_all_at(file, bytes, begin).map_err(io_error)?,
             ModelPiece::Hole(_) => {}
             ModelPiece::Source(range) => {
                 let end = begin + range.len() as u64;
@@ -222,11 +235,10 @@ fn write_model(
                 let mut at = begin;
                 let within = |tensor: &&Placed| (begin..end).contains(&tensor.begin);
                 for tensor in planned.tensors.iter().filter(within).filter(is_large) {
-                    let bytes = onnx.document.bytes(from(at)..from(tensor.begin));
-                    write_all_at(file, bytes, at)?;
+                    copy(from(at)..from(tensor.begin), at)?;
                     at = tensor.end;
                 }
-                write_all_at(file, onnx.document.bytes(from(at)..range.end), at)?;
+                copy(from(at)..range.end, at)?;
             }
         }
     }

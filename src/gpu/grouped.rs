@@ -53,7 +53,7 @@ impl Gpu {
     /// of a few weights have more scales than a slot has room for, and very long ones more weights.
     fn rows_of_piece(&self, columns: usize, scope: Scope) -> Option<usize> {
         let unit = scope.rows().unwrap_or(1);
-        let rows = self.piece_blocks * BLOCK_LEN / columns.max(1) / unit * unit;
+        let rows = self.piece_blocks() * BLOCK_LEN / columns.max(1) / unit * unit;
         (columns >= BLOCK_LEN && rows > 0).then_some(rows)
     }
 

@@ -14,7 +14,7 @@ impl Gpu {
         cells: &[GridCell],
         columns: usize,
     ) -> Result<Vec<GridCell>, BackendError> {
-        let room = self.piece_blocks * F32_BLOCK_BYTES / size_of::<GridCell>();
+        let room = self.piece_blocks() * F32_BLOCK_BYTES / size_of::<GridCell>();
         let rows = room / columns.max(1) / 2 * 2;
         if rows == 0 || columns == 0 {
             // Two rows are more than a piece.

@@ -31,6 +31,7 @@ pub use kernels::shader_sources;
 
 use gpu_data::Params;
 use kernels::Kernel;
+use nvfp4::pieces;
 use slot::Slot;
 
 impl Gpu {
@@ -59,9 +60,13 @@ impl Backend for Gpu {
         8 << 20
     }
 
+    fn shrink(&self) -> bool {
+        self.halve_pieces()
+    }
+
     fn amax(&self, weights: Weights<'_>) -> Result<u32, BackendError> {
         let mut amax = 0;
-        for piece in self.pieces(weights) {
+        for piece in pieces(weights, self.piece_blocks()) {
             let piece_amax = self.with_slot(piece.len().div_ceil(BLOCK_LEN), |slot| {
                 let len = piece.len().div_ceil(4) as u32;
                 slot.write_params(&self.queue, &Params { len, ..Params::default() });
@@ -147,3 +152,6 @@ impl Backend for Gpu {
         self.halve_grid(cells, columns)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,15 @@ fn params(blocks: usize, unit: Option<f32>, tables: &Nvfp4Tables) -> Params {
     }
 }
 
+/// Weights in pieces of so many blocks.
+pub fn pieces<'a>(
+    weights: Weights<'a>,
+    blocks: usize,
+) -> impl Iterator<Item = Weights<'a>> + use<'a> {
+    let bytes = blocks * BLOCK_LEN * weights.kind.bytes();
+    weights.bytes.chunks(bytes).map(move |bytes| Weights { bytes, ..weights })
+}
+
 /// A chunk in pieces of so many blocks.
 fn chunk_pieces<'a>(
     chunk: Nvfp4Chunk<'a>,
@@ -46,15 +55,6 @@ fn sums_of(
 }
 
 impl Gpu {
-    /// Weights in pieces that a slot takes.
-    pub(super) fn pieces<'a>(
-        &self,
-        weights: Weights<'a>,
-    ) -> impl Iterator<Item = Weights<'a>> + use<'a> {
-        let bytes = self.piece_blocks * BLOCK_LEN * weights.kind.bytes();
-        weights.bytes.chunks(bytes).map(move |bytes| Weights { bytes, ..weights })
-    }
-
     pub(super) fn quantize_nvfp4(
         &self,
         weights: Weights<'_>,
@@ -69,7 +69,7 @@ impl Gpu {
             weights: WeightSums::default(),
             errors: ErrorSums::default(),
         };
-        for piece in self.pieces(weights) {
+        for piece in pieces(weights, self.piece_blocks()) {
             let blocks = piece.len() / BLOCK_LEN;
             let (codes_len, scales_len) = (blocks * BLOCK_BYTES, blocks);
             let error_groups = Kernel::Nvfp4Errors.workgroups(blocks);
@@ -113,7 +113,7 @@ impl Gpu {
     ) -> Result<Vec<f32>, BackendError> {
         let gpu_tables = Tables::new(tables);
         let mut values = Vec::with_capacity(chunk.scales.len() * BLOCK_LEN);
-        for piece in chunk_pieces(chunk, self.piece_blocks) {
+        for piece in chunk_pieces(chunk, self.piece_blocks()) {
             let blocks = piece.scales.len();
             self.with_slot(blocks, |slot| {
                 slot.write_params(&self.queue, &params(blocks, None, tables));
@@ -180,7 +180,9 @@ impl Gpu {
     ) -> Result<(), BackendError> {
         let unit = sums::unit(sums::largest(tables));
         let gpu_tables = Tables::new(tables);
-        for piece in self.pieces(weights).zip(chunk_pieces(chunk, self.piece_blocks)) {
+        // Asked for once: another call may halve it meanwhile.
+        let blocks = self.piece_blocks();
+        for piece in pieces(weights, blocks).zip(chunk_pieces(chunk, blocks)) {
             let blocks = piece.1.scales.len();
             self.with_slot(blocks, |slot| {
                 slot.write_params(&self.queue, &params(blocks, unit, tables));

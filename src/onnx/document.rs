@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use prost::bytes::Bytes;
-
 use super::proto::AttributeProto;
 use super::tensor::{ElementType, Place};
 use super::walk::{Item, Walk};
-use super::{MAX_MESSAGE_BYTES, OnnxProblem};
+use super::wire::Field;
+use super::{MAX_MESSAGE_BYTES, OnnxProblem, ReadAt};
 
 /// A model: where everything is in its file, and what is known of it.
 #[derive(Debug)]
 pub struct Document {
-    /// The file; weights are read from it only when they are asked for.
-    pub(super) file: Bytes,
     /// The whole file in order.
     pub(super) items: Vec<Item>,
     /// The graphs: first that of the model, then those within nodes.
@@ -57,8 +54,8 @@ pub struct Node {
     pub attributes: Vec<AttributeProto>,
     /// The graph that it is in, an index in [`Document::graphs`].
     pub graph: usize,
-    /// Its message in the file.
-    pub(super) message: Range<usize>,
+    /// The fields of its message.
+    pub(super) fields: Vec<Part>,
 }
 
 /// Nodes are equal that do the same to the same values, wherever they are.
@@ -137,15 +134,27 @@ pub struct Tensor {
     pub owner: TensorOwner,
     /// Its message in the file.
     pub(super) message: Range<usize>,
+    /// The fields of that.
+    pub(super) fields: Vec<Part>,
+}
+
+/// A field of a message: its number, and its bytes in the file, key included.
+pub(super) type Part = (u32, Range<u32>);
+
+/// Fields of a message; no place in a file is above [`MAX_MESSAGE_BYTES`].
+pub(super) fn parts(fields: &[Field]) -> Vec<Part> {
+    let part = |field: &Field| (field.number, field.whole.start as u32..field.whole.end as u32);
+    fields.iter().map(part).collect()
 }
 
 impl Document {
     /// Reads the structure of a model from its file.
-    pub fn new(file: Bytes) -> Result<Self, OnnxProblem> {
-        if file.len() as u64 > MAX_MESSAGE_BYTES {
-            return Err(OnnxProblem::TooLarge { bytes: file.len() as u64 });
+    pub fn new(file: &dyn ReadAt) -> Result<Self, OnnxProblem> {
+        let bytes = file.length();
+        if bytes > MAX_MESSAGE_BYTES {
+            return Err(OnnxProblem::TooLarge { bytes });
         }
-        let walk = Walk::model(&file)?;
+        let walk = Walk::model(file)?;
         if walk.graphs.is_empty() {
             return Err(OnnxProblem::NoGraph);
         }
@@ -154,12 +163,7 @@ impl Document {
             return Err(OnnxProblem::NoOpset);
         }
         let Walk { items, graphs, nodes, tensors, opsets, ir_version, .. } = walk;
-        Ok(Self { items, graphs, nodes, tensors, opsets, ir_version, file })
-    }
-
-    /// A part of the file.
-    pub fn bytes(&self, range: Range<usize>) -> &[u8] {
-        &self.file[range]
+        Ok(Self { items, graphs, nodes, tensors, opsets, ir_version })
     }
 
     /// Version of ONNX's own operators; 1 if none is said.

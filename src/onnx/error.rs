@@ -1,8 +1,20 @@
+use std::io;
+
 use crate::onnx::MAX_MESSAGE_BYTES;
 
 /// What is wrong with an ONNX file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OnnxProblem {
+    /// The system does not give its bytes.
+    #[error("it cannot be read from byte {at} on: {message}")]
+    Unreadable {
+        /// Where.
+        at: usize,
+        /// The kind of the failure.
+        kind: io::ErrorKind,
+        /// What the system said.
+        message: String,
+    },
     /// Not a protobuf message, or a damaged one.
     #[error(
         "byte {at} is no valid protobuf ({message}). This is no ONNX file, or it is damaged: export the model again"

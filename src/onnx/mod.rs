@@ -1,7 +1,7 @@
 //! ONNX files, without loss: what is not understood of one, or not to be changed, stays byte for byte.
 //!
 //! A model is a protobuf message. [`Document`] walks it once and notes where nodes and tensors are;
-//! weights stay in the map of the file. [`Edits`] say what becomes of nodes and tensors, and
+//! weights stay in the file. [`Edits`] say what becomes of nodes and tensors, and
 //! [`Skeleton`] is the file that results: pieces of the source, new bytes, and holes for new weights.
 
 mod document;
@@ -11,6 +11,7 @@ mod graph;
 pub mod proto;
 pub mod scope;
 mod skeleton;
+mod source;
 mod tensor;
 mod walk;
 mod wire;
@@ -20,6 +21,7 @@ pub use edits::{Data, Edits, Hole, NewNode, NewTensor};
 pub use error::OnnxProblem;
 pub use graph::{Links, Use};
 pub use skeleton::{Piece, Skeleton};
+pub use source::ReadAt;
 pub use tensor::{ElementType, Place};
 
 /// The domain of ONNX Runtime's own operators.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use prost::Message;
 
-use super::document::Document;
+use super::document::{Document, Part};
 use super::edits::{Data, Edits, Hole, NewNode, NewTensor};
 use super::proto::attribute_proto::AttributeType;
 use super::proto::tensor_proto::DataLocation;
@@ -12,7 +12,7 @@ use super::proto::{
     AttributeProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
 };
 use super::walk::Item;
-use super::wire::{fields, prefix};
+use super::wire::prefix;
 
 /// Numbers of fields of the schema.
 mod number {
@@ -135,8 +135,8 @@ impl Document {
                         let mut node = Skeleton::default();
                         let proto = NodeProto { input, ..NodeProto::default() };
                         node.push(Piece::Bytes(proto.encode_to_vec()));
-                        let message = self.nodes[*id].message.clone();
-                        self.copy_fields(message, &[number::NODE_INPUT], &mut node);
+                        let fields = &self.nodes[*id].fields;
+                        copy_fields(fields, &[number::NODE_INPUT], &mut node);
                         out.field(*number, node);
                     }
                     None => out.field(*number, self.written(items, edits)),
@@ -165,31 +165,29 @@ impl Document {
         };
         out.push(Piece::Bytes(proto.encode_to_vec()));
         if let Some(id) = node.like {
-            self.copy_fields(self.nodes[id].message.clone(), &number::NODE_ACTION, &mut out);
+            copy_fields(&self.nodes[id].fields, &number::NODE_ACTION, &mut out);
         }
         out
     }
 
     fn tensor(&self, id: usize, edits: &Edits) -> Skeleton {
-        let message = self.tensors[id].message.clone();
+        let tensor = &self.tensors[id];
         let mut out = Skeleton::default();
         match edits.moved.get(&id) {
-            None => out.push(Piece::Source(message)),
+            None => out.push(Piece::Source(tensor.message.clone())),
             Some(data) => {
-                self.copy_fields(message, &number::TENSOR_ELEMENTS, &mut out);
+                copy_fields(&tensor.fields, &number::TENSOR_ELEMENTS, &mut out);
                 elements(data, &mut out);
             }
         }
         out
     }
+}
 
-    /// Copies the fields of a message that are not in a list, those that no schema knows included.
-    fn copy_fields(&self, message: Range<usize>, left_out: &[u32], out: &mut Skeleton) {
-        // The message was read before, and so has valid fields.
-        let fields = fields(&self.file, message).unwrap_or_default();
-        for field in fields.into_iter().filter(|field| !left_out.contains(&field.number)) {
-            out.push(Piece::Source(field.whole));
-        }
+/// Copies the fields of a message that are not in a list, those that no schema knows included.
+fn copy_fields(fields: &[Part], left_out: &[u32], out: &mut Skeleton) {
+    for (_, bytes) in fields.iter().filter(|(number, _)| !left_out.contains(number)) {
+        out.push(Piece::Source(bytes.start as usize..bytes.end as usize));
     }
 }
 

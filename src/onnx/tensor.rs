@@ -72,8 +72,13 @@ pub fn shape(proto: &TensorProto) -> Result<(Vec<u64>, Option<u64>), OnnxProblem
     Ok((dims, bytes))
 }
 
-/// Where the elements of a tensor are, which take `needed` bytes, in a file that begins at `base`.
-pub fn place(proto: &TensorProto, needed: Option<u64>, file: &[u8]) -> Result<Place, OnnxProblem> {
+/// Where the elements of a tensor are, which take `needed` bytes; `raw` is where its raw data are in the
+/// file, which the message comes without.
+pub fn place(
+    proto: &TensorProto,
+    needed: Option<u64>,
+    raw: Option<Range<usize>>,
+) -> Result<Place, OnnxProblem> {
     let tensor = || proto.name().to_owned();
     let sized = |found: u64| match needed {
         Some(needed) if needed != found => {
@@ -84,12 +89,9 @@ pub fn place(proto: &TensorProto, needed: Option<u64>, file: &[u8]) -> Result<Pl
     if proto.data_location() == DataLocation::External {
         return external(proto, needed);
     }
-    if let Some(raw) = &proto.raw_data {
+    if let Some(raw) = raw {
         sized(raw.len() as u64)?;
-        // The bytes are a part of the map that the message was read from.
-        let begin = (raw.as_ptr() as usize).wrapping_sub(file.as_ptr() as usize) as u64;
-        let begin = if raw.is_empty() { 0 } else { begin };
-        return Ok(Place::Inline(begin..begin + raw.len() as u64));
+        return Ok(Place::Inline(raw.start as u64..raw.end as u64));
     }
     let bytes = typed(proto);
     sized(bytes.len() as u64)?;

@@ -6,11 +6,12 @@ use std::ops::Range;
 use prost::Message;
 use prost::bytes::Bytes;
 
-use super::OnnxProblem;
-use super::document::{Graph, Node, Tensor, TensorOwner};
+use super::document::{Graph, Node, Tensor, TensorOwner, parts};
 use super::proto::{AttributeProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
+use super::source::Source;
 use super::tensor::{ElementType, place, shape};
 use super::wire::{Field, fields};
+use super::{OnnxProblem, ReadAt};
 
 /// Deepest nesting of messages that is followed; models have a few levels.
 const MAX_LEVELS: usize = 64;
@@ -49,24 +50,35 @@ enum Kind {
     Training,
 }
 
+/// Number of the field of a tensor that has its elements as bytes.
+const RAW_DATA: u32 = 9;
+
 /// What was met so far.
-#[derive(Debug, Default)]
-pub struct Walk {
+pub struct Walk<'a> {
     pub items: Vec<Item>,
     pub graphs: Vec<Graph>,
     pub nodes: Vec<Node>,
     pub tensors: Vec<Tensor>,
     pub opsets: BTreeMap<String, i64>,
     pub ir_version: i64,
-    file: Bytes,
+    file: Source<'a>,
     initializers: HashSet<(usize, String)>,
 }
 
-impl Walk {
+impl<'a> Walk<'a> {
     /// Walks through a whole model.
-    pub fn model(file: &Bytes) -> Result<Self, OnnxProblem> {
-        let mut walk = Self { file: file.clone(), ..Self::default() };
-        walk.items = walk.message(Kind::Model, 0..file.len(), 0)?;
+    pub fn model(file: &'a dyn ReadAt) -> Result<Self, OnnxProblem> {
+        let mut walk = Self {
+            items: Vec::new(),
+            graphs: Vec::new(),
+            nodes: Vec::new(),
+            tensors: Vec::new(),
+            opsets: BTreeMap::new(),
+            ir_version: 0,
+            file: Source::new(file),
+            initializers: HashSet::new(),
+        };
+        walk.items = walk.message(Kind::Model, 0..walk.file.len(), 0)?;
         Ok(walk)
     }
 
@@ -79,9 +91,8 @@ impl Walk {
         if level > MAX_LEVELS {
             return Err(OnnxProblem::TooDeep { levels: MAX_LEVELS });
         }
-        let file = self.file.clone();
         let mut items: Vec<Item> = Vec::new();
-        for field in fields(&file, range)? {
+        for field in fields(&self.file, range)? {
             let item = match field.payload.clone() {
                 Some(payload) => self.field(kind, &field, payload, level)?,
                 None => {
@@ -190,12 +201,12 @@ impl Walk {
 
     /// Notes a node with all that is simple in it; attributes are met later.
     fn begin_node(&mut self, graph: usize, message: Range<usize>) -> Result<usize, OnnxProblem> {
-        let mut node = Node { graph, message: message.clone(), ..Node::default() };
-        let file = self.file.clone();
-        for field in fields(&file, message)? {
+        let fields = fields(&self.file, message)?;
+        let mut node = Node { graph, fields: parts(&fields), ..Node::default() };
+        for field in fields {
             let Some(payload) = field.payload else { continue };
             let text = || {
-                let bytes = file[payload.clone()].to_vec();
+                let bytes = self.file.read(payload.clone())?;
                 let damaged =
                     |_| OnnxProblem::Damaged { at: payload.start, message: "no UTF-8".to_owned() };
                 String::from_utf8(bytes).map_err(damaged)
@@ -214,9 +225,18 @@ impl Walk {
     }
 
     fn tensor(&mut self, message: Range<usize>, owner: TensorOwner) -> Result<usize, OnnxProblem> {
-        let proto: TensorProto = self.decode(message.clone())?;
+        let fields = fields(&self.file, message.clone())?;
+        let (mut raw, mut others) = (None, Vec::new());
+        for field in &fields {
+            match (field.number, &field.payload) {
+                // It stays where it is.
+                (RAW_DATA, Some(payload)) => raw = Some(payload.clone()),
+                _ => others.extend(self.file.read(field.whole.clone())?),
+            }
+        }
+        let proto = decoded::<TensorProto>(others, message.start)?;
         let (dims, bytes) = shape(&proto)?;
-        let place = place(&proto, bytes, &self.file)?;
+        let place = place(&proto, bytes, raw)?;
         let name = match owner {
             TensorOwner::Node(node) if self.nodes[node].op_type == "Constant" => {
                 self.nodes[node].outputs.first().cloned().unwrap_or_default()
@@ -234,14 +254,19 @@ impl Walk {
             return Err(OnnxProblem::SameName { name });
         }
         let element_type = ElementType::try_from(proto.data_type()).unwrap_or_default();
-        self.tensors.push(Tensor { name, element_type, dims, place, owner, message });
+        let fields = parts(&fields);
+        self.tensors.push(Tensor { name, element_type, dims, place, owner, message, fields });
         Ok(self.tensors.len() - 1)
     }
 
-    /// Decodes a message whose bytes stay in the map.
+    /// Reads and decodes a message.
     fn decode<M: Message + Default>(&self, range: Range<usize>) -> Result<M, OnnxProblem> {
         let at = range.start;
-        M::decode(self.file.slice(range))
-            .map_err(|e| OnnxProblem::Damaged { at, message: e.to_string() })
+        decoded(self.file.read(range)?, at)
     }
+}
+
+/// Decodes a message that begins at byte `at` of the file.
+fn decoded<M: Message + Default>(bytes: Vec<u8>, at: usize) -> Result<M, OnnxProblem> {
+    M::decode(Bytes::from(bytes)).map_err(|e| OnnxProblem::Damaged { at, message: e.to_string() })
 }

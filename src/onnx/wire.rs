@@ -7,6 +7,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use prost::encoding::{encode_key, encode_varint};
 
 use super::OnnxProblem;
+use super::source::{Cursor, Source};
 
 /// A field of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,29 +20,35 @@ pub struct Field {
     pub payload: Option<Range<usize>>,
 }
 
-/// Splits the message at `range` of `file` into its fields, in order.
-pub fn fields(file: &[u8], range: Range<usize>) -> Result<Vec<Field>, OnnxProblem> {
-    let mut rest = &file[range.clone()];
+/// Splits the message at `range` of a file into its fields, in order. Payloads are passed over unread.
+pub fn fields(source: &Source<'_>, range: Range<usize>) -> Result<Vec<Field>, OnnxProblem> {
+    let mut rest = Cursor::new(source, range.clone());
+    let fields = split(&mut rest, range.end);
+    rest.failure().map_or(fields, Err)
+}
+
+/// Splits a message that ends at byte `end` of its file.
+fn split(rest: &mut Cursor<'_>, end: usize) -> Result<Vec<Field>, OnnxProblem> {
     let mut fields = Vec::new();
     while rest.has_remaining() {
-        let begin = range.end - rest.remaining();
+        let begin = end - rest.remaining();
         let damaged =
             |e: prost::DecodeError| OnnxProblem::Damaged { at: begin, message: e.to_string() };
-        let (number, wire_type) = decode_key(&mut rest).map_err(damaged)?;
+        let (number, wire_type) = decode_key(rest).map_err(damaged)?;
         let mut payload = None;
         if wire_type == WireType::LengthDelimited {
-            let length = decode_varint(&mut rest).map_err(damaged)?;
+            let length = decode_varint(rest).map_err(damaged)?;
             if length > rest.remaining() as u64 {
                 let message = format!("{length} bytes are said to follow, {} do", rest.remaining());
                 return Err(OnnxProblem::Damaged { at: begin, message });
             }
-            let start = range.end - rest.remaining();
+            let start = end - rest.remaining();
             rest.advance(length as usize);
             payload = Some(start..start + length as usize);
         } else {
-            skip_field(wire_type, number, &mut rest, DecodeContext::default()).map_err(damaged)?;
+            skip_field(wire_type, number, rest, DecodeContext::default()).map_err(damaged)?;
         }
-        fields.push(Field { number, whole: begin..range.end - rest.remaining(), payload });
+        fields.push(Field { number, whole: begin..end - rest.remaining(), payload });
     }
     Ok(fields)
 }
@@ -64,7 +71,8 @@ mod tests {
         let mut bytes = vec![0x08, 0xAC, 0x02, 0x12, 2, b'a', b'b'];
         encode_key(1999, WireType::ThirtyTwoBit, &mut bytes);
         bytes.extend([1, 2, 3, 4]);
-        let found = fields(&bytes, 0..bytes.len()).unwrap();
+        let file = bytes.as_slice();
+        let found = fields(&Source::new(&file), 0..bytes.len()).unwrap();
         let numbers: Vec<u32> = found.iter().map(|field| field.number).collect();
         assert_eq!(numbers, [1, 2, 1999]);
         assert_eq!(found[1].payload, Some(5..7));
@@ -75,7 +83,8 @@ mod tests {
     #[test]
     fn what_is_cut_off_is_an_error() {
         for bytes in [&[0x12, 5, b'a'][..], &[0x08], &[0x08, 0xFF], &[0x0F], &[0x00, 0x01]] {
-            assert!(matches!(fields(bytes, 0..bytes.len()), Err(OnnxProblem::Damaged { .. })));
+            let found = fields(&Source::new(&bytes), 0..bytes.len());
+            assert!(matches!(found, Err(OnnxProblem::Damaged { .. })));
         }
     }
 }

@@ -132,6 +132,7 @@ pub fn repair(
     }
     // A folder with open files in it cannot be renamed on every system.
     drop(written);
+    checkpoint.check_unchanged()?;
     staging.publish()?;
     Ok(Outcome::Repaired(Box::new(Repaired { repairs, rescaled, verification, companions })))
 }

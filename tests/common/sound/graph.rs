@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use bytes::Bytes;
 use quantscope::checkpoint::Checkpoint;
 use quantscope::dialect::Dialect;
 use quantscope::format::Format;
@@ -15,7 +14,7 @@ use super::plans::{planned, readable};
 
 /// An ONNX model.
 pub fn any_onnx(bytes: &[u8]) {
-    let Ok(document) = Document::new(Bytes::copy_from_slice(bytes)) else { return };
+    let Ok(document) = Document::new(&bytes) else { return };
     without_loss(&document, bytes);
     let _ = (Links::new(&document), scope::problems(&document));
 
@@ -55,7 +54,7 @@ fn without_loss(document: &Document, bytes: &[u8]) {
         }
     }
     assert!(again.len() <= bytes.len());
-    let same = Document::new(Bytes::from(again)).expect("what is written is read");
+    let same = Document::new(&again.as_slice()).expect("what is written is read");
     assert_eq!(
         (same.nodes.len(), same.tensors.len()),
         (document.nodes.len(), document.tensors.len())

@@ -19,7 +19,12 @@ pub fn outcome_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
     let theme = Theme::of(ui);
     ui.separator();
     match outcome {
-        Outcome::Exported(done) => exported_ui(ui, asked, done),
+        Outcome::Exported(done) => {
+            exported_ui(ui, asked, done);
+            for notice in &done.exported.notices {
+                ui.colored_label(theme.warn, notice);
+            }
+        }
         Outcome::Verified(verification) => {
             let headline = if verification.passed() { "Verified" } else { "Verification failed" };
             headline_ui(ui, verification.passed(), headline);
@@ -119,6 +124,7 @@ pub fn report_text(app: &App) -> String {
                 format!("{source} · {}", analysis.facts.join(" · ")),
                 terminal::summary(&analysis.plan),
                 format!("device    {device}\n"),
+                exported.notices.iter().map(|notice| format!("warning: {notice}\n")).collect(),
                 terminal::findings(&analysis.plan.findings),
                 terminal::findings(&exported.findings),
                 terminal::verification(&exported.verification).to_string(),
