@@ -101,6 +101,25 @@ fn parts_in_any_order_give_the_bytes_and_the_report_of_one_run() {
 }
 
 #[test]
+fn a_program_is_told_where_a_part_is() {
+    let place = place();
+    let ran = part(&place, "2/2", &["--json"]).ok();
+    let events = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
+    let events: Vec<serde_json::Value> = events.collect();
+    let told = events.iter().find(|event| event["event"] == "part").unwrap();
+    assert_eq!(told["part"], "2/2");
+    let folder = Path::new(told["folder"].as_str().unwrap()).join("files");
+    let names: Vec<_> =
+        told["files"].as_array().unwrap().iter().map(|name| name.as_str()).collect();
+    let mut stored = files(&folder);
+    assert!(!names.is_empty() && names.len() == stored.len());
+    assert!(names.iter().all(|name| folder.join(name.unwrap()).is_file()));
+    let bytes: usize = stored.drain(..).map(|(_, bytes)| bytes.len()).sum();
+    assert_eq!(told["bytes"], bytes);
+    assert_eq!(events.last().unwrap()["written"], serde_json::Value::Null);
+}
+
+#[test]
 fn there_may_be_more_parts_than_files() {
     let place = place();
     let (expected, _) = whole(&place);

@@ -92,6 +92,17 @@ pub enum Event<'a> {
         /// What happened, and who goes on.
         message: &'a str,
     },
+    /// A part of an export was made.
+    Part {
+        /// Which, and of how many.
+        part: String,
+        /// Where it is until all parts are put together.
+        folder: String,
+        /// Its files; none where there are more parts than files.
+        files: Vec<&'a str>,
+        /// Their bytes.
+        bytes: u64,
+    },
     /// A line of the gate.
     Check {
         /// What, in a word or two.

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use super::events::Event;
 use super::{Batch, BatchError};
 use crate::checkpoint::Checkpoint;
 use crate::engine::Run;
@@ -99,10 +100,17 @@ impl Batch<'_> {
     ) -> Result<(), BatchError> {
         let made = export_part(run, options, part, stage)?;
         self.progress.end();
+        let bytes = made.files.iter().map(|(_, bytes)| bytes).sum();
+        self.tell(&Event::Part {
+            part: part.to_string(),
+            folder: made.folder.display().to_string(),
+            files: made.files.iter().map(|(name, _)| name.as_str()).collect(),
+            bytes,
+        });
         self.show_stats(run.plan, &made.stats, GroupBy::Layer, out)?;
         if !self.args.quiet {
             let all = units::count(run.plan.files.len() as u64, "file");
-            let bytes = units::bytes(made.files.iter().map(|(_, bytes)| bytes).sum());
+            let bytes = units::bytes(bytes);
             let own = made.files.len();
             writeln!(out, "\npart      {part}: {own} of {all}, {bytes}")?;
             if own == 0 {
