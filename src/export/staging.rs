@@ -1,7 +1,8 @@
 //! A folder, or a file with the one beside it, that appears under its name only when it is complete.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -130,11 +131,20 @@ impl Staging {
 }
 
 /// Waits for other runs that give names to exports in a folder: of two for one target the second finds what
-/// the first has put there. Where a system cannot lock folders they only refuse to put one into the other.
+/// the first has put there. A rename takes no time, so a lock that stays is that of somebody else, who need
+/// not be waited for; nor is there one where the system cannot lock folders.
 fn turn(folder: &Path) -> Option<File> {
+    const WAIT: Duration = Duration::from_millis(20);
+    const TRIES: usize = 250;
     let folder = File::open(folder).ok()?;
-    folder.lock().ok()?;
-    Some(folder)
+    for _ in 0..TRIES {
+        match folder.try_lock() {
+            Ok(()) => return Some(folder),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(WAIT),
+            Err(TryLockError::Error(_)) => return None,
+        }
+    }
+    None
 }
 
 /// Whether a target is an ONNX file, and not a folder.
@@ -285,5 +295,17 @@ mod tests {
         }
         let left: Vec<_> = std::fs::read_dir(place.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "only the source");
+    }
+
+    #[test]
+    fn a_folder_that_somebody_has_locked_is_written_to_all_the_same() {
+        let place = tempfile::tempdir().unwrap();
+        let source = place.path().join("src");
+        std::fs::create_dir(&source).unwrap();
+        let Ok(folder) = File::open(place.path()) else { return };
+        let _ = folder.lock();
+        let target = place.path().join("out");
+        Staging::create(&target, &source, false, 0).unwrap().publish().unwrap();
+        assert!(target.is_dir());
     }
 }
