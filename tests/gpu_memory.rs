@@ -45,7 +45,7 @@ fn the_result_is_the_same_with_too_little_memory() {
     };
     std::thread::scope(|scope| {
         // Threads have their stacks before there is no room for them.
-        (0..8).for_each(|_| drop(scope.spawn(&call)));
+        (0..8).for_each(|_| drop(scope.spawn(call)));
         ready.wait();
         let mut prlimit = Command::new("prlimit");
         prlimit.args(["--pid", &pid, &format!("--as={limit}")]);
