@@ -27,7 +27,16 @@ impl Device {
     /// Opens what a name stands for: [`AUTO`], [`CPU`], `gpu` for the best adapter, a software driver if
     /// need be, or a part of an adapter's name.
     pub fn open(name: &str) -> Result<Self, OpenError> {
-        let gpu = |choice: Choice| Gpu::open(&choice).map(Self::from);
+        Self::open_as(name, Self::from)
+    }
+
+    /// The same without the CPU behind a GPU: where devices are compared, each is to show what it makes.
+    pub fn open_alone(name: &str) -> Result<Self, OpenError> {
+        Self::open_as(name, |gpu| Self { backend: Arc::new(gpu), refused: None })
+    }
+
+    fn open_as(name: &str, device: impl Fn(Gpu) -> Self) -> Result<Self, OpenError> {
+        let gpu = |choice: Choice| Gpu::open(&choice).map(&device);
         match name {
             CPU => Ok(Self::cpu(None)),
             AUTO => Ok(gpu(Choice::Real).unwrap_or_else(|error| {

@@ -18,12 +18,14 @@ use quantscope::checkpoint::{Checkpoint, CheckpointError};
 use quantscope::cpu::Cpu;
 use quantscope::dialect::Dialect;
 use quantscope::engine::{EngineError, Progress, Resources, Run};
-use quantscope::export::{ExportError, Exported, NotExported, Options, export};
+use quantscope::export::repair::{RepairStage, repair};
+use quantscope::export::{ExportError, Exported, NotExported, Options, dequantize, export};
 use quantscope::fallback::Fallback;
 use quantscope::format::{Coder, Nvfp4Tables, Scheme};
 use quantscope::model::Model;
 use quantscope::numeric::FloatKind;
 use quantscope::plan::{Plan, Sharding};
+use quantscope::quantized::{self, Outputs, Stated};
 use quantscope::recipe::Recipe;
 use quantscope::stats::{ErrorSums, WeightSums};
 use safetensors::Dtype;
@@ -279,6 +281,49 @@ fn a_source_that_changes_while_it_is_read_gives_no_output() {
 
     let error = changed(&model, |path| fs::remove_file(path).unwrap()).to_string();
     assert!(error.contains("cannot read") && error.contains("model.safetensors"), "{error}");
+}
+
+#[test]
+fn quantized_sources_must_not_change_either() {
+    let place = Place::with(&language_model(Dtype::BF16, 2));
+    place.export(&[]).ok();
+    let source = place.path("quantized");
+    fs::rename(place.out(), &source).unwrap();
+    // Without this the checkpoint would be sound, and not be written.
+    fs::copy(place.src().join("config.json"), source.join("config.json")).unwrap();
+    fs::remove_file(source.join("hf_quant_config.json")).unwrap();
+    let write = || {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let file = source.join("model.safetensors");
+        let all = fs::read(&file).unwrap();
+        File::options().write(true).open(&file).unwrap().write_all(&all).unwrap();
+    };
+    let (out, cancel) = (place.out(), AtomicBool::new(false));
+    let options =
+        Options { out: &out, overwrite: false, strict: false, sync: false, resume: false };
+
+    let idle = Meanwhile(|| {}, false.into());
+    let resources = Resources { backend: &Cpu, workers: 2, progress: &idle, cancel: &cancel };
+    let changing = |stage, _| {
+        if stage == RepairStage::Verify {
+            write()
+        }
+    };
+    let repaired = repair(&source, &options, Sharding::AsSource, &resources, &changing);
+    let error = repaired.unwrap_err().to_string();
+    assert!(error.contains("model.safetensors was changed while it was read"), "{error}");
+
+    let checkpoint = Checkpoint::open(&source).unwrap();
+    let stated = Stated::of(&checkpoint);
+    let layers = quantized::find(&checkpoint, None, stated.ignore_list(), stated.dialect);
+    let outputs = Outputs::Float(quantized::float_type(&checkpoint));
+    let plan = quantized::plan(&checkpoint, &layers, outputs, Sharding::AsSource);
+    let progress = Meanwhile(write, false.into());
+    let resources = Resources { progress: &progress, ..resources };
+    let floats = dequantize(&checkpoint, &layers, &plan, &options, &resources);
+    let error = floats.unwrap_err().to_string();
+    assert!(error.contains("bytes were written to"), "{error}");
+    assert_eq!(place.listing(), ["quantized", "src"]);
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Pair {
                 Ok(Self { sides: sides.map(Arc::new), devices, names, places, says })
             }
             Other::Device(name) => {
-                let open = |name: &str| Device::open(name).map_err(|error| error.to_string());
+                let open = |name: &str| Device::open_alone(name).map_err(|error| error.to_string());
                 let devices = [open(CPU)?, open(name)?];
                 let names = devices.each_ref().map(|device| device.backend.name().to_owned());
                 let held = Arc::new(Held {
