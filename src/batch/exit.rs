@@ -60,7 +60,9 @@ impl Exit {
             Self::Findings => "there are findings and --strict is on",
             Self::Full => "no room: the disk is full, or a limit is reached",
             Self::Unfit => "the checkpoint is damaged, or not one that this can be done with",
-            Self::Device => "the device failed, or cannot be opened: try --device cpu",
+            Self::Device => {
+                "the device cannot be opened, or doctor found one that fails: try --device cpu"
+            }
             Self::Stopped => "stopped by Ctrl-C or SIGTERM",
         }
     }

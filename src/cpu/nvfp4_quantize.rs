@@ -58,12 +58,15 @@ fn quantize_blocks<F: SourceFloat>(
     let (mut part, unit) = (Part::default(), sums.unit);
     for ((block, packed), &scale) in blocks.iter().zip(codes).zip(scales) {
         let (weights, step) = (widen(block), scaling.step(scale));
-        let (mut unpacked, mut values) = ([0u8; BLOCK_LEN], [0.0; BLOCK_LEN]);
+        let (mut unpacked, mut values) = ([0u32; BLOCK_LEN], [0.0; BLOCK_LEN]);
         for i in 0..BLOCK_LEN {
-            (unpacked[i], values[i]) = encode_and_round(weights[i], step);
+            let (code, value) = encode_and_round(weights[i], step);
+            (unpacked[i], values[i]) = (u32::from(code), value);
         }
         for i in 0..BLOCK_BYTES {
-            packed[i] = unpacked[2 * i] | (unpacked[2 * i + 1] << 4);
+            // In this way two codes are brought together before they are made bytes.
+            let pair = u64::from(unpacked[2 * i]) | u64::from(unpacked[2 * i + 1]) << 32;
+            packed[i] = (pair | pair >> 28) as u8;
         }
         part.add(&weights, unit);
         part.add_errors(&weights, &values, unit);

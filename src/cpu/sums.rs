@@ -1,5 +1,5 @@
 //! Sums over weights and errors. They are for display, and bound by the additions that they take: so
-//! these are of f32, eight at once, of a few hundred weights each, and only their results are added in
+//! these are of f32, sixteen at once, of a few hundred weights each, and only their results are added in
 //! f64.
 
 use multiversion::multiversion;
@@ -44,8 +44,8 @@ pub fn nvfp4_errors<F: SourceFloat>(
 /// Weights that are added at once.
 pub(super) const LANES: usize = BLOCK_LEN;
 
-/// Accumulators of a [`Part`]: a vector register of 256 bits.
-const WIDTH: usize = 8;
+/// Accumulators of a [`Part`]: a vector register of 512 bits, or two of 256.
+const WIDTH: usize = 16;
 
 /// The sums of a call. The order of additions is fixed, so they do not depend on the instruction set.
 #[derive(Default)]

@@ -7,6 +7,7 @@
 mod chunk;
 mod error;
 mod group;
+mod held;
 mod quantize;
 mod run;
 mod schedule;

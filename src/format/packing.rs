@@ -145,8 +145,11 @@ impl Packing {
 /// Packs a row into nibbles of which the bits in `flipped` are flipped.
 fn pack_row(row: &[u8], packed: &mut [u8], flipped: u8) {
     let (pairs, rest) = row.as_chunks::<2>();
-    for (byte, [low, high]) in packed.iter_mut().zip(pairs) {
-        *byte = (low ^ flipped) & 0xF | (high ^ flipped) << 4;
+    let both = u16::from_le_bytes([flipped; 2]);
+    for (byte, pair) in packed.iter_mut().zip(pairs) {
+        // As one number, which needs no shuffling.
+        let pair = u16::from_le_bytes(*pair) ^ both;
+        *byte = (pair & 0xF | pair >> 4 & 0xF0) as u8;
     }
     for (byte, low) in packed[pairs.len()..].iter_mut().zip(rest) {
         *byte = (low ^ flipped) & 0xF;

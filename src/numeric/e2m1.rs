@@ -28,12 +28,8 @@ pub fn encode_and_round(value: f32) -> (u8, f32) {
     // Patterns of magnitudes order like their values, and NaN is above all.
     let clamped = (value.to_bits() & 0x7FFF_FFFF).min(MAX.to_bits());
     let rounded = rounding::to_mantissa(f32::from_bits(clamped), 1, 1.0);
-    // Below 1 there are only 0 and ½.
-    let code = if rounded < 1.0 {
-        u32::from(rounded > 0.0)
-    } else {
-        (rounded.to_bits() >> 22).wrapping_sub(ONE - 2)
-    };
+    // Below 1 there are only 0 and ½, which are two steps apart there.
+    let code = (rounded.to_bits() >> 22).saturating_sub(ONE - 2).max(rounded.to_bits().min(1));
     let sign = if value < 0.0 { 0x8000_0000 } else { 0 };
     ((code | sign >> 28) as u8, f32::from_bits(rounded.to_bits() | sign))
 }

@@ -46,20 +46,37 @@ impl ScaleHealth {
 
     /// Looks at scales of a type whose smallest normal number and whose largest number are known.
     pub fn of_values(scales: impl Iterator<Item = f32>, min_normal: f32, largest: f32) -> Self {
-        let mut health = Self::default();
-        for scale in scales {
-            let mut one = Self { blocks: 1, min: scale, max: scale, ..Self::default() };
-            if !scale.is_finite() || scale.is_sign_negative() {
-                one = Self { blocks: 1, invalid: 1, ..Self::default() };
-            } else if scale == 0.0 {
-                one.zero = 1;
-            } else if scale < min_normal {
-                one.subnormal = 1;
-            } else if scale >= largest {
-                one.saturated = 1;
+        const TOGETHER: usize = 64;
+        // Patterns of valid scales order like their values, and those of all others are above.
+        let [min_normal, largest] = [min_normal, largest].map(f32::to_bits);
+        let first_invalid = f32::INFINITY.to_bits();
+        let (mut health, mut min, mut max) = (Self::default(), first_invalid, 0);
+        let mut patterns = scales.map(f32::to_bits);
+        let mut chunk = [0; TOGETHER];
+        loop {
+            let places = chunk.iter_mut().zip(patterns.by_ref());
+            let count = places.map(|(place, pattern)| *place = pattern).count();
+            if count == 0 {
+                break;
             }
-            health.merge(&one);
+            let [mut invalid, mut zero, mut subnormal, mut saturated] = [0u32; 4];
+            for &pattern in &chunk[..count] {
+                let valid = pattern < first_invalid;
+                invalid += u32::from(!valid);
+                zero += u32::from(pattern == 0);
+                subnormal += u32::from((pattern > 0) & (pattern < min_normal));
+                saturated += u32::from(valid & (pattern >= largest));
+                min = min.min(pattern);
+                max = max.max(if valid { pattern } else { 0 });
+            }
+            health.blocks += count as u64;
+            health.invalid += u64::from(invalid);
+            health.zero += u64::from(zero);
+            health.subnormal += u64::from(subnormal);
+            health.saturated += u64::from(saturated);
         }
+        health.min = f32::from_bits(if min < first_invalid { min } else { 0 });
+        health.max = f32::from_bits(max);
         health
     }
 
