@@ -2,9 +2,11 @@
 """Seconds that a reference tool needs to quantize the linear weights of a checkpoint and to write all tensors.
 
     benches/peers.py FORMAT CHECKPOINT OUT
+    benches/peers.py FORMAT MODEL.onnx OUT
 
 Prints the tool's name and the seconds, without those for starting Python; exit code 3 where it is not installed or
-has no such format. The arithmetic is the tool's own, called weight by weight; reading and writing is safetensors'.
+has no such format. The arithmetic is the tool's own: of a checkpoint called weight by weight, with safetensors reading
+and writing; of an ONNX model ONNX Runtime's quantizer does everything.
 """
 
 import pathlib
@@ -62,9 +64,31 @@ def compressed_tensors(form):
     return "compressed-tensors", int_weight
 
 
+def onnxruntime(form, model, out):
+    """ONNX Runtime's MatMulNBits quantizer on a whole model."""
+    import onnx
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    whole = INT.match(form)
+    if not whole or not whole[3]:
+        return None
+    start = time.monotonic()
+    quantizer = MatMulNBitsQuantizer(
+        onnx.load(model), bits=int(whole[1]), block_size=int(whole[3]), is_symmetric=not whole[2]
+    )
+    quantizer.process()
+    quantizer.model.save_model_to_file(str(out), use_external_data_format=True)
+    return time.monotonic() - start
+
+
 def main():
     form, checkpoint, out = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
     try:
+        if checkpoint.suffix == ".onnx":
+            seconds = onnxruntime(form, checkpoint, out)
+            if seconds is None:
+                sys.exit(3)
+            return print("onnxruntime", seconds)
         import torch
         from safetensors import safe_open
         from safetensors.torch import save_file

@@ -2,13 +2,14 @@
 """Times exports next to copying the same checkpoint, and prints one table for the README.
 
     benches/table.py CHECKPOINT [--times N] [--formats nvfp4,int8,...] [--binary quantscope]
-                     [--peer PYTHON] [--models MODEL.onnx]
+                     [--peer PYTHON]
 
 Every run is followed by its peer, and the middle of N ratios is shown, so that a machine that is busy for a while
 does not favour one of them. Read and written is on the disk of CHECKPOINT. The file cache is warm: everything is
 read once before. Two pairs are timed: an export that does not wait for the disk (--no-sync) next to `cp -r`, and
 one that does next to `cp -r` and `sync` of what it wrote. With --peer also what Python tools need for the same
-tensors and the same format, by `benches/peers.py` run by that interpreter, where they are installed.
+tensors and the same format, by `benches/peers.py` run by that interpreter, where they are installed. CHECKPOINT may
+be an ONNX model: ONNX Runtime's quantizer is the reference then.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def timed(command, folder=None):
     if status != 0:
         sys.exit(f"{command} failed: {said.decode(errors='replace')[-500:]}")
     if folder:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
     os.sync()
     return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
@@ -50,7 +51,8 @@ def copied(source, target, sync):
 
 def exported(args, target, form, sync):
     command = [args.binary, "--batch", args.checkpoint, "--out", target, "--quiet", "--device", "cpu", "--format", form]
-    command += ["--export", LAYOUTS.get(form, "compressed-tensors")] + ([] if sync else ["--no-sync"])
+    layout = "onnx" if args.checkpoint.suffix == ".onnx" else LAYOUTS.get(form, "compressed-tensors")
+    command += ["--export", layout] + ([] if sync else ["--no-sync"])
     return timed(command, target)
 
 
@@ -59,7 +61,8 @@ def peer_seconds(args, form):
     if not args.peer:
         return None
     with tempfile.TemporaryDirectory(dir=args.folder) as place:
-        command = [args.peer, HERE / "peers.py", form, args.checkpoint, pathlib.Path(place) / "out"]
+        out = "out.onnx" if args.checkpoint.suffix == ".onnx" else "out"
+        command = [args.peer, HERE / "peers.py", form, args.checkpoint, pathlib.Path(place) / out]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 3:
         return None
@@ -86,13 +89,15 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("checkpoint", type=pathlib.Path)
     parser.add_argument("--times", type=int, default=5)
-    parser.add_argument("--formats", default=",".join(FORMATS))
+    parser.add_argument("--formats")
     parser.add_argument("--binary", default=HERE.parent / "target/release/quantscope")
     parser.add_argument("--peer")
     args = parser.parse_args()
     args.folder = args.checkpoint.resolve().parent
+    formats = FORMATS if args.checkpoint.suffix != ".onnx" else ["int4-g32", "int8-g32"]
+    formats = args.formats.split(",") if args.formats else formats
     size = 0
-    for file in args.checkpoint.rglob("*"):
+    for file in [args.checkpoint, *args.checkpoint.rglob("*")]:
         if file.is_file():
             size += file.stat().st_size
             with open(file, "rb") as data:
@@ -101,7 +106,7 @@ def main():
     print(f"{size / 1e9:.2f} GB; {machine()}\n", flush=True)
     print("| format | seconds | `cp -r` | ratio | with the disk | `cp -r`, `sync` | ratio | CPU seconds | peak MB | reference tool |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|", flush=True)
-    for form in args.formats.split(","):
+    for form in formats:
         rows = []
         for _ in range(args.times):
             with tempfile.TemporaryDirectory(dir=args.folder) as place:
