@@ -76,13 +76,17 @@ impl Node {
         own == domain && self.op_type == op_type
     }
 
-    /// What a person finds it by: its name, or else its operator and the first value that it gives.
+    /// What a person finds it by: its name, or else its operator and the first value that it gives. Much
+    /// may be said of one node, so of longer names there is the start.
     pub fn label(&self) -> String {
+        const LONGEST: usize = 200;
+        let start = |name: &str| name.chars().take(LONGEST).collect::<String>();
         match self.name.as_str() {
             "" => {
-                format!("{} of {:?}", self.op_type, self.outputs.first().map_or("", String::as_str))
+                let output = self.outputs.first().map_or("", String::as_str);
+                format!("{} of {:?}", start(&self.op_type), start(output))
             }
-            name => name.to_owned(),
+            name => start(name),
         }
     }
 
