@@ -90,6 +90,18 @@ impl Settings {
         self.drafts.insert(0, draft);
         self.drafts.truncate(RECENT);
     }
+
+    /// Takes over what another window remembers besides.
+    pub fn absorb(&mut self, other: Self) {
+        let is_new = |path: &PathBuf| !self.recent.contains(path);
+        let recent: Vec<PathBuf> = other.recent.into_iter().filter(is_new).collect();
+        self.recent.extend(recent);
+        self.recent.truncate(RECENT);
+        let is_new = |draft: &Draft| self.drafts.iter().all(|own| own.path != draft.path);
+        let drafts: Vec<Draft> = other.drafts.into_iter().filter(is_new).collect();
+        self.drafts.extend(drafts);
+        self.drafts.truncate(RECENT);
+    }
 }
 
 impl Draft {
