@@ -6,6 +6,8 @@ use std::fs;
 
 use common::{Model, Place, Random, fields, files, onnx_model};
 use prost::Message;
+use quantscope::checkpoint::Checkpoint;
+use quantscope::model::FusedExperts;
 use quantscope::onnx::proto::attribute_proto::AttributeType;
 use quantscope::onnx::proto::tensor_proto::{DataLocation, DataType};
 use quantscope::onnx::proto::{
@@ -257,6 +259,36 @@ fn long_names_are_not_said_over_and_over() {
     let problems = scope::problems(&document);
     let said: usize = problems.iter().map(String::len).sum();
     assert!(problems.len() == many && said < many * 300, "{said} bytes");
+}
+
+#[test]
+fn a_node_that_takes_a_weight_often_turns_it_round_once() {
+    let many = 2000;
+    let node = |op_type: &str, input: Vec<String>, output: String| NodeProto {
+        input,
+        output: vec![output],
+        op_type: Some(op_type.to_owned()),
+        ..NodeProto::default()
+    };
+    let transpose = node("Transpose", vec!["w".to_owned(); many], "t".to_owned());
+    let product = |i: usize| node("MatMul", vec!["x".to_owned(), "t".to_owned()], format!("y{i}"));
+    let weight = TensorProto {
+        name: Some("w".to_owned()),
+        data_type: Some(DataType::Float.into()),
+        dims: vec![1, 1],
+        raw_data: Some(vec![0; 4].into()),
+        ..TensorProto::default()
+    };
+    let graph = GraphProto {
+        node: std::iter::once(transpose).chain((0..many).map(product)).collect(),
+        initializer: vec![weight],
+        ..GraphProto::default()
+    };
+    let place =
+        with_bytes(&ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec());
+    let checkpoint = Checkpoint::open(&place.src().join("model.onnx")).unwrap();
+    let model = quantscope::model::Model::new(&checkpoint, FusedExperts::Packed);
+    assert_eq!(model.uses[0].layers.len(), many);
 }
 
 #[test]

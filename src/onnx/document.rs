@@ -76,11 +76,8 @@ impl Node {
         own == domain && self.op_type == op_type
     }
 
-    /// What a person finds it by: its name, or else its operator and the first value that it gives. Much
-    /// may be said of one node, so of longer names there is the start.
+    /// What a person finds it by: its name, or else its operator and the first value that it gives.
     pub fn label(&self) -> String {
-        const LONGEST: usize = 200;
-        let start = |name: &str| name.chars().take(LONGEST).collect::<String>();
         match self.name.as_str() {
             "" => {
                 let output = self.outputs.first().map_or("", String::as_str);
@@ -113,6 +110,12 @@ impl Node {
     pub fn input(&self, number: usize) -> Option<&str> {
         self.inputs.get(number).map(String::as_str).filter(|name| !name.is_empty())
     }
+}
+
+/// A name, or the start of one that is longer than any of a model: of one node much may be said.
+pub fn start(name: &str) -> String {
+    const LONGEST: usize = 200;
+    name.chars().take(LONGEST).collect()
 }
 
 /// Who has a tensor.
