@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -37,6 +37,8 @@ struct Remembered {
 #[derive(Debug)]
 pub struct Memory {
     folder: PathBuf,
+    /// What was remembered when the window began.
+    begun: Option<Settings>,
     /// Holds the toolkit's file, and goes with the window.
     own: TempDir,
 }
@@ -45,9 +47,12 @@ impl Memory {
     /// Opens what is remembered in a folder, which need not be there yet.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        let memory = Self { folder, own: tempfile::tempdir()? };
+        let mut memory = Self { folder, begun: None, own: tempfile::tempdir()? };
         match memory.read() {
-            Some(remembered) => fs::write(memory.toolkit_file(), ron(&remembered.toolkit))?,
+            Some(remembered) => {
+                fs::write(memory.toolkit_file(), ron(&remembered.toolkit))?;
+                memory.begun = Some(remembered.settings);
+            }
             // As an earlier version left it, or nothing.
             None => drop(fs::copy(memory.folder.join(TOOLKIT_FILE), memory.toolkit_file())),
         }
@@ -59,9 +64,9 @@ impl Memory {
         self.own.path().join(TOOLKIT_FILE)
     }
 
-    /// The settings; `None` if there are none yet.
+    /// The settings that a window begins with; `None` if there were none yet.
     pub fn settings(&self) -> Option<Settings> {
-        self.read().map(|remembered| remembered.settings)
+        self.begun.clone()
     }
 
     /// Remembers the settings of this window, beside what others remember, and what the toolkit has under
@@ -75,7 +80,8 @@ impl Memory {
         // Without it, on some network drives, two windows that are closed at once may forget a draft.
         let _locked = lock.lock();
         if let Some(remembered) = self.read() {
-            settings.absorb(remembered.settings);
+            let begun = self.begun.clone().unwrap_or_default();
+            settings.absorb(remembered.settings, &begun);
         }
         let of_key = |key: &str| Some((key.to_owned(), toolkit(key)?));
         let toolkit = TOOLKIT_KEYS.into_iter().filter_map(of_key).collect();
@@ -105,6 +111,7 @@ fn ron(texts: &BTreeMap<String, String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::thread;
 
     use super::*;
@@ -132,7 +139,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = || Memory::open(folder.path().join("below")).unwrap();
         let (one, other, reader) = (open(), open(), open());
-        assert_eq!(reader.settings(), None);
+        assert_eq!(one.settings(), None);
         one.keep(settings("/one"), |_| None).unwrap();
         thread::scope(|scope| {
             for (memory, path) in [(&one, "/one"), (&other, "/other")] {
@@ -143,15 +150,36 @@ mod tests {
                 });
             }
             for _ in 0..200 {
-                assert!(reader.settings().is_some(), "part of a file was there");
+                assert!(reader.read().is_some(), "part of a file was there");
             }
         });
-        let kept = reader.settings().unwrap();
+        let kept = open().settings().unwrap();
         let mut paths: Vec<_> = kept.drafts.iter().map(|draft| draft.path.clone()).collect();
         paths.sort();
         assert_eq!(paths, [Some("/one".into()), Some("/other".into())]);
         let left = fs::read_dir(folder.path().join("below")).unwrap().count();
         assert_eq!(left, 2, "the file and its lock");
+    }
+
+    #[test]
+    fn a_draft_that_only_another_window_changed_stays_as_it_left_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Memory::open(folder.path().to_owned()).unwrap();
+        let mut both = settings("/a");
+        both.keep(draft("/b"));
+        open().keep(both, |_| None).unwrap();
+
+        let (one, other) = (open(), open());
+        let mut of_other = other.settings().unwrap();
+        of_other.keep(Draft { out: "changed".to_owned(), ..draft("/a") });
+        other.keep(of_other, |_| None).unwrap();
+        // The first window has the other checkpoint open, and the draft of this one from the start.
+        one.keep(one.settings().unwrap(), |_| None).unwrap();
+        let kept = open().settings().unwrap();
+        let drafts = kept.drafts.iter().map(|draft| (draft.path.as_deref(), draft.out.as_str()));
+        let expected =
+            [("/b", ""), ("/a", "changed")].map(|(path, out)| (Some(Path::new(path)), out));
+        assert_eq!(drafts.collect::<Vec<_>>(), expected);
     }
 
     #[test]
