@@ -70,7 +70,8 @@ impl<'a> Case<'a> {
         let data = self.tensors.last().map_or(0, |tensor| tensor.end as usize);
         let pattern = if self.pattern.is_empty() { b"\x3C" } else { self.pattern };
         let start = file.len();
-        file.extend(pattern.iter().cycle().take(data));
+        file.extend(pattern.repeat(data.div_ceil(pattern.len())));
+        file.truncate(start + data);
         for (at, bytes) in &self.given {
             let place = file[start + *at as usize..].iter_mut();
             place.zip(bytes).for_each(|(to, byte)| *to = *byte);
