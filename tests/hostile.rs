@@ -307,6 +307,58 @@ fn configs_and_sources_that_cannot_be_used() {
     refused(&place, &["up_proj.weight_scale_2\" would be stored twice"]);
 }
 
+/// Makes of a quantized source whatever can be made; none of it may be more than an error that names this.
+#[track_caller]
+fn unreadable(place: &Place, problem: &str) {
+    let source = place.src().display().to_string();
+    let ran = common::run([&source, "--verify"]).fails(3, &[]);
+    assert!(ran.stdout.contains(problem), "{}", ran.stdout);
+    common::run([&source, "--stats"]).ok();
+    let out = place.out().display().to_string();
+    for mode in ["--dequantize", "--repair"] {
+        let ran = common::run([&source, mode, "--out", &out]);
+        assert!(matches!(ran.code, Some(3 | 6)), "{mode}: {:?}, {}", ran.code, ran.stderr);
+    }
+    assert_eq!(place.listing(), ["src"]);
+}
+
+#[test]
+fn layers_that_are_stated_without_tensors() {
+    let packed = serde_json::json!({
+        "op": "et_vk.linear_q4gsw.default", "is_linear_weight": true, "shape": [64, 64],
+        "group_size": 32, "packed": "a.weight.q4gsw_packed", "scales": "GN",
+        "scales_tensor": "a.weight.q4gsw_scales",
+    });
+    let place = Place::with(&[]);
+    let header = serde_json::json!({ "__metadata__": { "a.weight.q4gsw": packed.to_string() } });
+    write_raw(&model_file(&place), &header.to_string(), &[]);
+    unreadable(&place, "it has no packed codes");
+}
+
+#[test]
+fn rows_that_nobody_stores_are_not_gone_through() {
+    let tensor = |name: &str, dtype, shape: &[u64], bytes| {
+        Stored::new(&format!("model.layers.0.mlp.up_proj.{name}"), dtype, shape, bytes)
+    };
+    let (rows, columns) = ((1_u64 << 31) - 1, 1_u64 << 18);
+    let shape = [rows, columns].iter().flat_map(|n| n.to_le_bytes()).collect();
+    let place = Place::empty();
+    let model = [
+        tensor("weight_shape", Dtype::I64, &[2], shape),
+        tensor("weight_packed", Dtype::I32, &[1, columns / 8], vec![0; columns as usize / 2]),
+        tensor("weight_scale", Dtype::BF16, &[1, 1], vec![0x80, 0x3F]),
+    ];
+    let config = serde_json::json!({ "quantization_config": {
+        "quant_method": "compressed-tensors", "format": "pack-quantized",
+        "config_groups": { "group_0": {
+            "targets": ["Linear"],
+            "weights": { "num_bits": 4, "type": "int", "strategy": "channel", "symmetric": true },
+        } },
+    } });
+    common::write_single(&place.src(), &model, &config);
+    unreadable(&place, "weight_shape says [2147483647, 262144] for codes [1, 32768]");
+}
+
 #[test]
 fn odd_tensors_are_kept() {
     let odd = |name: &str, shape: &[u64]| Stored::weights(name, Dtype::BF16, shape);

@@ -6,8 +6,15 @@ use std::fs;
 
 use common::{Model, Place, Random, fields, files, onnx_model};
 use prost::Message;
-use quantscope::onnx::proto::tensor_proto::DataLocation;
-use quantscope::onnx::proto::{ModelProto, StringStringEntryProto, TensorProto};
+use quantscope::checkpoint::Checkpoint;
+use quantscope::model::FusedExperts;
+use quantscope::onnx::proto::attribute_proto::AttributeType;
+use quantscope::onnx::proto::tensor_proto::{DataLocation, DataType};
+use quantscope::onnx::proto::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
+    TensorProto, ValueInfoProto,
+};
+use quantscope::onnx::{Document, scope};
 
 /// A place with a model of these bytes.
 fn with_bytes(bytes: &[u8]) -> Place {
@@ -155,6 +162,133 @@ fn links_do_not_leave_the_folder() {
     let place = with_external(&[("location", "link/secret")]);
     std::os::unix::fs::symlink("..", place.src().join("link")).unwrap();
     refused(&place, &[TABLE, "\"link/secret\"", "out of the folder"]);
+}
+
+/// A model of one product with a weight of blocks, said to be of so many outputs and inputs.
+fn with_product(outputs: i64, inputs: i64) -> Place {
+    let attribute = |name: &str, value: i64| AttributeProto {
+        name: Some(name.to_owned()),
+        r#type: Some(AttributeType::Int.into()),
+        i: Some(value),
+        ..AttributeProto::default()
+    };
+    let tensor = |name: &str, data_type: DataType, dims: &[i64], data: Vec<u8>| TensorProto {
+        name: Some(name.to_owned()),
+        data_type: Some(data_type.into()),
+        dims: dims.to_vec(),
+        raw_data: Some(data.into()),
+        ..TensorProto::default()
+    };
+    let value = |name: &str| ValueInfoProto { name: Some(name.to_owned()), ..Default::default() };
+    let product = NodeProto {
+        input: ["x", "codes", "scales"].map(str::to_owned).to_vec(),
+        output: vec!["y".to_owned()],
+        op_type: Some("MatMulNBits".to_owned()),
+        domain: Some("com.microsoft".to_owned()),
+        attribute: [("N", outputs), ("K", inputs), ("bits", 4), ("block_size", 16)]
+            .map(|(name, value)| attribute(name, value))
+            .to_vec(),
+        ..NodeProto::default()
+    };
+    let graph = GraphProto {
+        node: vec![product],
+        initializer: vec![
+            tensor("codes", DataType::Uint8, &[1, 1, 8], vec![0x88; 8]),
+            tensor("scales", DataType::Float, &[1], 1_f32.to_le_bytes().to_vec()),
+        ],
+        input: vec![value("x")],
+        output: vec![value("y")],
+        ..GraphProto::default()
+    };
+    let opset = |domain: &str, version| OperatorSetIdProto {
+        domain: Some(domain.to_owned()),
+        version: Some(version),
+    };
+    let proto = ModelProto {
+        ir_version: Some(9),
+        opset_import: vec![opset("", 21), opset("com.microsoft", 1)],
+        graph: Some(graph),
+        ..ModelProto::default()
+    };
+    with_bytes(&proto.encode_to_vec())
+}
+
+#[test]
+fn weights_whose_sizes_overflow() {
+    let stats = |place: &Place| {
+        let model = place.src().join("model.onnx").display().to_string();
+        common::run([&model, "--stats"]).ok()
+    };
+    stats(&with_product(1, 16));
+    // Blocks of 16, of which there would be 2^64 + 1: as many as there are, but for what overflows.
+    let (outputs, blocks) = (274_177, 67_280_421_310_721);
+    let place = with_product(outputs, blocks * 16);
+    let out = place.out().display().to_string();
+    let model = place.src().join("model.onnx").display().to_string();
+    stats(&place);
+    let ran = common::run([&model, "--dequantize", "--out", &out]);
+    ran.fails(6, &["[274177, 1076486740971536]", "no matrix"]);
+}
+
+#[test]
+fn long_names_are_not_said_over_and_over() {
+    let (name, many) = ("n".repeat(4000), 2000);
+    let tensor = TensorProto {
+        data_type: Some(DataType::Uint8.into()),
+        raw_data: Some(vec![1].into()),
+        ..TensorProto::default()
+    };
+    let tensors = AttributeProto {
+        name: Some("many".to_owned()),
+        r#type: Some(AttributeType::Tensors.into()),
+        tensors: vec![tensor; many],
+        ..AttributeProto::default()
+    };
+    let node = NodeProto {
+        input: vec!["?".to_owned(); many],
+        output: vec![name],
+        op_type: Some("Constant".to_owned()),
+        attribute: vec![tensors],
+        ..NodeProto::default()
+    };
+    let graph = GraphProto { node: vec![node], ..GraphProto::default() };
+    let proto = ModelProto { graph: Some(graph), ..ModelProto::default() };
+    let document = Document::new(&proto.encode_to_vec().as_slice()).unwrap();
+    let names: usize = document.tensors.iter().map(|tensor| tensor.name.len()).sum();
+    assert_eq!((document.tensors.len(), names), (many, 4000));
+    let problems = scope::problems(&document);
+    let said: usize = problems.iter().map(String::len).sum();
+    assert!(problems.len() == many && said < many * 300, "{said} bytes");
+}
+
+#[test]
+fn a_node_that_takes_a_weight_often_turns_it_round_once() {
+    let many = 2000;
+    let node = |op_type: &str, input: Vec<String>, output: String| NodeProto {
+        input,
+        output: vec![output],
+        op_type: Some(op_type.to_owned()),
+        ..NodeProto::default()
+    };
+    let transpose = node("Transpose", vec!["w".to_owned(); many], "t".to_owned());
+    let product = |i: usize| node("MatMul", vec!["x".to_owned(), "t".to_owned()], format!("y{i}"));
+    let weight = TensorProto {
+        name: Some("w".to_owned()),
+        data_type: Some(DataType::Float.into()),
+        dims: vec![1, 1],
+        raw_data: Some(vec![0; 4].into()),
+        ..TensorProto::default()
+    };
+    let graph = GraphProto {
+        node: std::iter::once(transpose).chain((0..many).map(product)).collect(),
+        initializer: vec![weight],
+        ..GraphProto::default()
+    };
+    let place =
+        with_bytes(&ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec());
+    let checkpoint = Checkpoint::open(&place.src().join("model.onnx")).unwrap();
+    let model = quantscope::model::Model::new(&checkpoint, FusedExperts::Packed);
+    assert_eq!(model.uses[0].layers.len(), many);
 }
 
 #[test]

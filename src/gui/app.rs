@@ -6,6 +6,7 @@ use eframe::egui::{CentralPanel, Context, Frame, Panel, Popup, Ui, ViewportComma
 
 use super::command::Command;
 use super::dialogs::{Answer, Dialogs};
+use super::memory::Memory;
 use super::menu;
 use super::overlay::Overlay;
 use super::panels;
@@ -21,6 +22,8 @@ pub struct App {
     pub(super) session: Session,
     /// What is remembered.
     pub(super) settings: Settings,
+    /// Where that is kept; nowhere in a window that nobody opened.
+    pub(super) memory: Option<Arc<Memory>>,
     pub(super) views: Views,
     pub(super) overlay: Overlay,
     pub(super) dialogs: Dialogs,
@@ -74,6 +77,7 @@ impl App {
         let mut app = Self {
             session,
             settings,
+            memory: None,
             views: Views::default(),
             overlay: Overlay::default(),
             dialogs: Dialogs::default(),
@@ -357,6 +361,10 @@ impl eframe::App for App {
     }
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {
-        eframe::set_value(storage, eframe::APP_KEY, &self.settings());
+        match &self.memory {
+            // What cannot be remembered is no reason to stop.
+            Some(memory) => drop(memory.keep(self.settings(), |key| storage.get_string(key))),
+            None => eframe::set_value(storage, eframe::APP_KEY, &self.settings()),
+        }
     }
 }

@@ -8,6 +8,7 @@ mod act;
 mod app;
 mod command;
 mod dialogs;
+mod memory;
 mod menu;
 mod overlay;
 mod panels;

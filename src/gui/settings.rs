@@ -90,6 +90,25 @@ impl Settings {
         self.drafts.insert(0, draft);
         self.drafts.truncate(RECENT);
     }
+
+    /// Takes over what other windows remember. Of one checkpoint that is their draft, unless it is open here
+    /// or its draft has been changed since this window began.
+    pub fn absorb(&mut self, others: Self, begun: &Self) {
+        let is_new = |path: &PathBuf| !self.recent.contains(path);
+        let recent: Vec<PathBuf> = others.recent.into_iter().filter(is_new).collect();
+        self.recent.extend(recent);
+        self.recent.truncate(RECENT);
+        // What is open comes first.
+        let is_own = |(i, draft): &(usize, Draft)| *i == 0 || !begun.drafts.contains(draft);
+        let (own, old): (Vec<_>, Vec<_>) = self.drafts.drain(..).enumerate().partition(is_own);
+        self.drafts = own.into_iter().map(|(_, draft)| draft).collect();
+        for draft in others.drafts.into_iter().chain(old.into_iter().map(|(_, draft)| draft)) {
+            if self.drafts.iter().all(|own| own.path != draft.path) {
+                self.drafts.push(draft);
+            }
+        }
+        self.drafts.truncate(RECENT);
+    }
 }
 
 impl Draft {

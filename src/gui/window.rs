@@ -7,6 +7,7 @@ use eframe::egui_wgpu::{RenderState, WgpuConfiguration, WgpuSetup, WgpuSetupCrea
 use eframe::{NativeOptions, Renderer};
 
 use super::App;
+use super::memory::Memory;
 use super::session::{Look, Source, WindowGpu};
 use super::settings::Settings;
 use super::theme::Theme;
@@ -14,6 +15,9 @@ use super::views::View;
 use super::views::inspect::lessons::Underway;
 use crate::device::Device;
 use crate::gpu::{AdapterInfo, Gpu, device_descriptor};
+
+/// What the system knows windows by, and the folder of what they remember.
+const NAME: &str = "quantscope";
 
 /// A window that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -40,30 +44,37 @@ pub struct Start {
 
 /// Opens a window. Returns when it is closed.
 pub fn run(start: Start) -> Result<(), NoWindow> {
+    // It has a file of the toolkit's, and so outlives the window.
+    let memory =
+        eframe::storage_dir(NAME).and_then(|folder| Memory::open(folder).ok()).map(Arc::new);
+    let of_window = memory.clone();
     let options = NativeOptions {
         viewport: ViewportBuilder::default()
-            .with_title("quantscope")
-            .with_app_id("quantscope")
+            .with_title(NAME)
+            .with_app_id(NAME)
             .with_inner_size(vec2(1440.0, 900.0))
             .with_min_inner_size(vec2(800.0, 500.0))
             .with_icon(icon())
             .with_drag_and_drop(true),
         renderer: Renderer::Wgpu,
         wgpu_options: WgpuConfiguration { wgpu_setup: setup(), ..Default::default() },
+        persistence_path: memory.as_ref().map(|memory| memory.toolkit_file()),
         ..NativeOptions::default()
     };
     let made = eframe::run_native(
-        "quantscope",
+        NAME,
         options,
         Box::new(move |creation| {
-            let stored = creation.storage;
+            // An earlier version left them to the toolkit.
+            let stored = || eframe::get_value(creation.storage?, eframe::APP_KEY);
             let settings: Option<Settings> =
-                stored.and_then(|storage| eframe::get_value(storage, eframe::APP_KEY));
+                of_window.as_ref().and_then(|memory| memory.settings()).or_else(stored);
             let gpu = creation.wgpu_render_state.as_ref().map(share);
             let mut settings = settings.unwrap_or_default();
             settings.view = start.view.unwrap_or(settings.view);
             settings.device = start.device.unwrap_or(settings.device);
             let mut app = App::new(&creation.egui_ctx, settings, gpu, start.source);
+            app.memory = of_window;
             app.views.inspect.wanted_lesson = start.lesson;
             app.session.start_with(start.look);
             Ok(Box::new(app))

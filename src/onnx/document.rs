@@ -77,9 +77,10 @@ impl Node {
     pub fn label(&self) -> String {
         match self.name.as_str() {
             "" => {
-                format!("{} of {:?}", self.op_type, self.outputs.first().map_or("", String::as_str))
+                let output = self.outputs.first().map_or("", String::as_str);
+                format!("{} of {:?}", start(&self.op_type), start(output))
             }
-            name => name.to_owned(),
+            name => start(name),
         }
     }
 
@@ -106,6 +107,12 @@ impl Node {
     pub fn input(&self, number: usize) -> Option<&str> {
         self.inputs.get(number).map(String::as_str).filter(|name| !name.is_empty())
     }
+}
+
+/// A name, or the start of one that is longer than any of a model: of one node much may be said.
+pub fn start(name: &str) -> String {
+    const LONGEST: usize = 200;
+    name.chars().take(LONGEST).collect()
 }
 
 /// Who has a tensor.

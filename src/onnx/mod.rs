@@ -16,7 +16,7 @@ mod tensor;
 mod walk;
 mod wire;
 
-pub use document::{Document, Graph, Node, Tensor, TensorOwner};
+pub use document::{Document, Graph, Node, Tensor, TensorOwner, start};
 pub use edits::{Data, Edits, Hole, NewNode, NewTensor};
 pub use error::OnnxProblem;
 pub use graph::{Links, Use};

@@ -237,8 +237,13 @@ impl<'a> Walk<'a> {
         let proto = decoded::<TensorProto>(others, message.start)?;
         let (dims, bytes) = shape(&proto)?;
         let place = place(&proto, bytes, raw)?;
+        // A `Constant` has one value. If there are more tensors in it, they are called what they say.
+        let is_value = |node: usize| {
+            let is_first = self.tensors.last().is_none_or(|tensor| tensor.owner != owner);
+            self.nodes[node].op_type == "Constant" && is_first
+        };
         let name = match owner {
-            TensorOwner::Node(node) if self.nodes[node].op_type == "Constant" => {
+            TensorOwner::Node(node) if is_value(node) => {
                 self.nodes[node].outputs.first().cloned().unwrap_or_default()
             }
             _ => proto.name().to_owned(),

@@ -184,10 +184,15 @@ fn told(checkpoint: &Checkpoint, layer: &Layer) -> Result<(Format, Vec<u64>), St
             let across = if scales.shape.len() == 2 { scales.shape[1] } else { 1 };
             Ok((int(8, *columns, across, true), shape.to_vec()))
         }
-        (Dtype::I32, [_, words]) => {
-            let shape = tensor(layer.parts.shape)
+        (Dtype::I32, [rows, words]) => {
+            let stated = tensor(layer.parts.shape)
                 .ok_or_else(|| format!("{module} has no {}", ct::SHAPE))?;
-            let shape = read_shape(checkpoint, shape).ok_or_else(unknown)?;
+            let shape = read_shape(checkpoint, stated).ok_or_else(unknown)?;
+            // Rows that are not stored would be gone through all the same.
+            if shape[0] != *rows {
+                let (name, codes) = (&stated.name, &codes.shape);
+                return Err(format!("{name} says {shape:?} for codes {codes:?}"));
+            }
             let bits = [4, 8].into_iter().find(|bits| (shape[1] * bits).div_ceil(32) == *words);
             let across = if scales.shape.len() == 2 { scales.shape[1] } else { 1 };
             let symmetric = layer.parts.zero_points.is_none();

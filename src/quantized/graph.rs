@@ -165,15 +165,18 @@ fn told(checkpoint: &Checkpoint, node: &Node, layer: &Layer) -> Result<(Format, 
         return Err(format!("its codes are {}, not U8", codes.dtype));
     }
     let shape = match (layer.is_table, &codes.shape[..]) {
-        (true, [rows, bytes]) => vec![*rows, bytes * 8 / u64::from(bits)],
+        (true, [rows, bytes]) => vec![*rows, bytes.saturating_mul(8 / u64::from(bits))],
         (true, shape) => return Err(format!("its codes are {shape:?}, no matrix")),
         (false, _) => {
-            let length =
-                |name| node.int(name).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
+            let length = |name| node.int(name).and_then(|n| u64::try_from(n).ok());
             let rows = length("N").ok_or("it has no N")?;
             vec![rows, length("K").ok_or("it has no K")?]
         }
     };
+    // Far above any matrix, and far below what overflows.
+    if !shape.iter().all(|length| (1..1 << 31).contains(length)) {
+        return Err(format!("its weight would be {shape:?}, which no matrix is"));
+    }
     let symmetric = match tensor(layer.parts.zero_points) {
         None if node.input(3).is_some() => {
             return Err("its zero points are no initializer".to_owned());

@@ -81,8 +81,12 @@ fn entry(
     outputs: Outputs,
     told: &mut HashSet<(usize, u64)>,
 ) -> Entry {
-    let first = layer.parts.all().next().unwrap_or(0);
-    let stored = &checkpoint.tensors[first];
+    // What a header speaks of may have no part at all, in a checkpoint without a single tensor.
+    let first = layer.parts.all().next();
+    let (file, offset) = first.map_or((0, 0), |i| {
+        let stored = &checkpoint.tensors[i];
+        (stored.file, stored.offset)
+    });
     // The weight as runtimes hold it where nothing is quantized: in ONNX in the type of its scales, which
     // is that of the layer's inputs, elsewhere in 16 bits.
     let scales = layer.parts.scales.map(|i| &checkpoint.tensors[i]);
@@ -97,8 +101,10 @@ fn entry(
         name: layer.weight.clone(),
         dtype: float,
         shape: layer.float_shape(),
+        file,
+        offset,
         bytes: length.saturating_mul(float.bitsize() as u64 / 8),
-        ..stored.clone()
+        strides: None,
     };
     let weight = Output { part: Part::Codes, ..Output::verbatim(&tensor) };
     let member = Member {
@@ -106,7 +112,7 @@ fn entry(
             3 => InputAxis::SecondToLast,
             _ => InputAxis::Last,
         }),
-        ..Member::of(first, tensor, None)
+        ..Member::of(first.unwrap_or(0), tensor, None)
     };
     // Two tensors may be one range of bytes, so places tell; an empty one takes none.
     let parts = layer.parts.all().map(|i| &checkpoint.tensors[i]);

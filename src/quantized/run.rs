@@ -82,8 +82,12 @@ pub fn run_entries(
     Ok(merge(measured.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 
-/// The jobs of one entry. A chunk of a layer is of one expert.
+/// The jobs of one entry. A chunk of a layer is of one expert. A layer that has a problem has none: what
+/// it says of its shape may be anything.
 fn jobs(entry: usize, layer: Option<&Layer>, tensor: &Tensor) -> Vec<Job> {
+    if layer.is_some_and(|layer| layer.problem.is_some()) {
+        return Vec::new();
+    }
     let (experts, length, step) = match layer {
         Some(layer) => {
             let experts = layer.experts().max(1);

@@ -94,6 +94,13 @@ impl RuleSet {
         for (i, SourcedRule { rule, source, .. }) in rules.iter().enumerate() {
             match &rule.pattern {
                 Some(pattern) => {
+                    let braces = braces(pattern);
+                    if braces > MAX_BRACES {
+                        let message = format!(
+                            "it has {braces} braces, where {MAX_BRACES} may be: write several rules"
+                        );
+                        return Err(RecipeError::Pattern { pattern: start(pattern), message });
+                    }
                     globs.add(Glob::new(pattern).map_err(|e| invalid(pattern, &e))?);
                     rule_of.push(i);
                 }
@@ -137,5 +144,60 @@ impl RuleSet {
 }
 
 fn invalid(pattern: &str, error: &globset::Error) -> RecipeError {
-    RecipeError::Pattern { pattern: pattern.to_owned(), message: error.kind().to_string() }
+    RecipeError::Pattern { pattern: start(pattern), message: error.kind().to_string() }
+}
+
+/// A pattern as messages quote it.
+fn start(pattern: &str) -> String {
+    const LONGEST: usize = 1000;
+    pattern.chars().take(LONGEST).collect()
+}
+
+/// Braces that a pattern may open. What compiles patterns calls itself for each within another.
+const MAX_BRACES: usize = 64;
+
+/// How many braces a pattern opens, those aside that stand for themselves in brackets.
+fn braces(pattern: &str) -> usize {
+    let (mut braces, mut rest) = (0, pattern.chars());
+    while let Some(c) = rest.next() {
+        match c {
+            // What follows begins no brackets.
+            '\\' if rest.as_str().starts_with(['\\', '[']) => drop(rest.next()),
+            '[' => {
+                let inside = rest.as_str();
+                let mut inside = inside.strip_prefix(['!', '^']).unwrap_or(inside).chars();
+                // At first a closing bracket stands for itself.
+                inside.next();
+                rest = inside.as_str().split_once(']').map_or("", |(_, after)| after).chars();
+            }
+            '{' => braces += 1,
+            _ => {}
+        }
+    }
+    braces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(pattern: String) -> Result<RuleSet, RecipeError> {
+        let (source, rule) = ("test".into(), Rule::about(pattern, Action::Keep));
+        RuleSet::new(vec![SourcedRule { rule, source, optional: false }])
+    }
+
+    #[test]
+    fn braces_without_end_are_refused_before_anything_follows_them() {
+        for (open, close) in
+            [("{", "}"), ("\\[{", "]}"), ("\\\\[a]{", "}"), ("[]a]{", "}"), ("[!]]{", "}")]
+        {
+            let nested = |n: usize| format!("{}a{}", open.repeat(n), close.repeat(n));
+            assert!(set(nested(20)).is_ok(), "{open}");
+            let message = set(nested(100_000)).unwrap_err().to_string();
+            assert!(message.contains("100000 braces") && message.len() < 2000, "{message}");
+        }
+        let literal = globset::escape(&"{".repeat(1000));
+        let rules = set(literal).unwrap();
+        assert_eq!(rules.matching([&"{".repeat(1000); 2], Role::Other), [0]);
+    }
 }

@@ -84,7 +84,7 @@ pub(super) fn codes_tables<'a>(
         let group = u16::try_from(node.int("block_size").unwrap_or(128)).ok()?;
         let stored = &checkpoint.tensors[codes];
         let [rows, bytes] = stored.shape[..] else { return None };
-        let columns = bytes * 8 / u64::from(bits);
+        let columns = bytes.saturating_mul(8 / u64::from(bits));
         let fits = stored.dtype == Dtype::U8
             && (16..=256).contains(&group)
             && group.is_power_of_two()

@@ -1,6 +1,6 @@
 //! What the nodes of a graph do with its tensors.
 
-use crate::onnx::{Document, Links, MICROSOFT, Node};
+use crate::onnx::{Document, Links, MICROSOFT, Node, start};
 
 /// Who takes a tensor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,7 +75,9 @@ impl TensorUses {
             uses.is_part |= is_codes || node.is("", "DequantizeLinear");
             let is_plain = matches!(node.ints("perm"), None | Some([1, 0]));
             let output = node.outputs.first().map_or("", String::as_str);
-            if node.is("", "Transpose") && is_plain && !links.is_ambiguous(output) {
+            // A node may take it several times, but turns only the first input round.
+            let turns = node.is("", "Transpose") && taken.input == 0;
+            if turns && is_plain && !links.is_ambiguous(output) {
                 if links.is_output(output) {
                     uses.other = Some(format!("the graph's output {output:?}"));
                 }
@@ -124,7 +126,7 @@ impl TensorUses {
 fn label(node: &Node) -> String {
     match node.name.as_str() {
         "" => node.label(),
-        name => format!("{name} ({})", node.op_type),
+        _ => format!("{} ({})", node.label(), start(&node.op_type)),
     }
 }
 

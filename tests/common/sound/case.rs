@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use quantscope::checkpoint::Dtype;
 use quantscope::checkpoint::header::{HeaderEntry, Metadata, encode};
+use quantscope::numeric::FloatKind;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -19,9 +20,8 @@ pub fn folder() -> TempDir {
 }
 
 /// Four parts between lines of `---`: `config.json`; another description, which is `hf_quant_config.json` and
-/// `q4gsw.json`; tensors, one a line with name, type and dimensions, and for whole numbers perhaps `=` and their
-/// values, or `@ KEY VALUE` for what the header says besides; and bytes, which all other data consist of over and
-/// over.
+/// `q4gsw.json`; tensors, one a line with name, type and dimensions, and perhaps `=` and their first values, or
+/// `@ KEY VALUE` for what the header says besides; and bytes, which all other data consist of over and over.
 pub struct Case<'a> {
     config: &'a [u8],
     other: &'a [u8],
@@ -56,10 +56,7 @@ impl<'a> Case<'a> {
             let bits = shape.iter().try_fold(bits, |bits, n| bits.checked_mul(*n))?;
             let begin = end;
             end = begin.checked_add(bits / 8).filter(|end| *end <= MAX_DATA_BYTES)?;
-            let numbers = values.split(' ').filter_map(|word| word.parse::<i64>().ok());
-            let width = dtype.bitsize() / 8;
-            let bytes = numbers.flat_map(|n| n.to_le_bytes().into_iter().take(width)).collect();
-            case.given.push((begin, bytes));
+            case.given.push((begin, encoded(dtype, values)));
             case.tensors.push(HeaderEntry { name, dtype, shape, begin, end });
         }
         Some(case)
@@ -73,7 +70,8 @@ impl<'a> Case<'a> {
         let data = self.tensors.last().map_or(0, |tensor| tensor.end as usize);
         let pattern = if self.pattern.is_empty() { b"\x3C" } else { self.pattern };
         let start = file.len();
-        file.extend(pattern.iter().cycle().take(data));
+        file.extend(pattern.repeat(data.div_ceil(pattern.len())));
+        file.truncate(start + data);
         for (at, bytes) in &self.given {
             let place = file[start + *at as usize..].iter_mut();
             place.zip(bytes).for_each(|(to, byte)| *to = *byte);
@@ -89,6 +87,24 @@ impl<'a> Case<'a> {
             }
         }
         source
+    }
+}
+
+/// Values as they lie in a tensor: floats of 16 and 32 bits as numbers, `NaN` and `inf` among them, and all
+/// others as whole numbers of so many bytes. What is neither is left out.
+fn encoded(dtype: Dtype, values: &str) -> Vec<u8> {
+    let words = values.split(' ');
+    let floats = words.clone().filter_map(|word| word.parse::<f32>().ok());
+    let short = |kind: FloatKind, value: f32| (kind.pattern(value) as u16).to_le_bytes();
+    match dtype {
+        Dtype::F32 => floats.flat_map(f32::to_le_bytes).collect(),
+        Dtype::F16 => floats.flat_map(|value| short(FloatKind::F16, value)).collect(),
+        Dtype::BF16 => floats.flat_map(|value| short(FloatKind::Bf16, value)).collect(),
+        _ => {
+            let numbers = words.filter_map(|word| word.parse::<i64>().ok());
+            let width = dtype.bitsize() / 8;
+            numbers.flat_map(|n| n.to_le_bytes().into_iter().take(width)).collect()
+        }
     }
 }
 

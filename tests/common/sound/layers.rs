@@ -73,8 +73,22 @@ pub fn read(checkpoint: &Checkpoint, out: &Path) {
     if dequantize(checkpoint, &layers, &floats, &options, &RESOURCES).is_ok() {
         let opened = Checkpoint::open(out).expect("what is written can be opened");
         readable(&opened);
+        layers.iter().for_each(|layer| finite(&opened, &layer.weight));
     }
     let _ = fs::remove_dir_all(out);
+}
+
+/// Whether a weight that was made of codes and scales has numbers only: whatever scales are, floats that
+/// are none are refused.
+fn finite(checkpoint: &Checkpoint, weight: &str) {
+    let Some(tensor) = checkpoint.tensor(weight) else { return };
+    let (Some(kind), width) = (tensor.float_kind(), tensor.unit_bytes() as usize) else { return };
+    let mut bytes = vec![0; tensor.bytes as usize];
+    checkpoint.read_at(tensor, &mut bytes, 0).expect("a tensor can be read");
+    for element in bytes.chunks_exact(width) {
+        let pattern = element.iter().rev().fold(0, |all, byte| all << 8 | u32::from(*byte));
+        assert!(kind.widen(pattern).is_finite(), "{weight} has {pattern:#x}");
+    }
 }
 
 /// Writes what a plan says.
