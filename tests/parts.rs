@@ -148,6 +148,15 @@ fn parts_that_do_not_belong_together_are_not_put_together() {
     finish(&place, &["-q"]).fails(2, &["parts of 2 and of 3"]);
     fs::remove_dir_all(place.path("out.quantscope-part-1-of-3")).unwrap();
 
+    // The same model with other weights is another source.
+    let source = place.src().join("model.safetensors");
+    let good = fs::read(&source).unwrap();
+    let mut tuned = good.clone();
+    tuned.iter_mut().skip(good.len() / 3).step_by(2).for_each(|byte| *byte ^= 1);
+    fs::write(&source, tuned).unwrap();
+    finish(&place, &["-q"]).fails(2, &["part-1-of-2", "its weights differ"]);
+    fs::write(&source, good).unwrap();
+
     // Damage is found before anything gets a name, and the parts stay for whoever looks into it.
     let folder = place.path("out.quantscope-part-1-of-2/files");
     let (name, mut bytes) = files(&folder).remove(0);
@@ -155,8 +164,9 @@ fn parts_that_do_not_belong_together_are_not_put_together() {
     fs::write(folder.join(&name), &bytes).unwrap();
     finish(&place, &["-q"]).fails(3, &["did not pass verification"]);
     assert_eq!(place.listing(), before);
-    // Going on with it mends it.
-    part(&place, "1/2", &["-q", "--resume"]).ok();
+    // A source that was copied may have another time, but a part that goes on is of one and the same file.
+    part(&place, "1/2", &["-q", "--resume"]).fails(2, &["written to since"]);
+    part(&place, "1/2", &["-q", "--overwrite"]).ok();
     finish(&place, &["-q"]).ok();
     assert_eq!(place.listing(), ["out", "src"]);
 }
@@ -201,7 +211,7 @@ fn the_script_for_slurm_gives_the_bytes_of_one_run() {
     for task in [2, 1, 3] {
         let mut job = Command::new("bash");
         job.arg(example("slurm-part.sh")).env("SLURM_ARRAY_TASK_ID", task.to_string());
-        with_job(job.env("SLURM_ARRAY_TASK_MAX", "3"), &place, 3);
+        with_job(&mut job, &place, 3);
         Ran::of(job.output().unwrap()).ok();
     }
     let mut job = Command::new("bash");

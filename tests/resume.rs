@@ -84,6 +84,8 @@ fn killed_at_fifty_random_moments_it_is_gone_on_with_to_the_same_bytes() {
         } else {
             assert!(!replaces || place.path(PARTIAL).join("replaced").is_dir());
         }
+        // Where it was published and only tidying up was interrupted, the output is there.
+        let args: &[&str] = if place.out().exists() { &["--overwrite"] } else { args };
         if left.iter().any(|name| name == PARTIAL) {
             partial += 1;
             if fs::metadata(place.path(PARTIAL).join("journal")).is_ok_and(|j| j.len() > 2000) {
@@ -102,6 +104,12 @@ fn killed_at_fifty_random_moments_it_is_gone_on_with_to_the_same_bytes() {
 /// A place with a partial export, killed when so many jobs were done.
 fn interrupted(args: &[&str]) -> Place {
     let place = place();
+    interrupted_in(&place, args);
+    place
+}
+
+/// The same where there is a source already; gives the journal.
+fn interrupted_in(place: &Place, args: &[&str]) -> PathBuf {
     let mut child =
         command(place.export_args(&place.src(), &[&["-q"], args].concat())).spawn().unwrap();
     let journal = place.path(PARTIAL).join("journal");
@@ -111,7 +119,7 @@ fn interrupted(args: &[&str]) -> Place {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    place
+    journal
 }
 
 #[test]
@@ -138,6 +146,10 @@ fn what_is_left_is_neither_lost_nor_taken_for_something_else() {
     let modified = written.modified().unwrap();
     write(&bytes, modified + Duration::from_secs(1));
     other(&[], &["model.safetensors of the source is another", "written to since"]);
+    let mut tuned = bytes.clone();
+    tuned.iter_mut().skip(bytes.len() / 2).step_by(2).take(10_000).for_each(|byte| *byte ^= 1);
+    write(&tuned, modified);
+    other(&[], &["model.safetensors of the source is another", "its weights differ"]);
     let mut renamed = bytes.clone();
     let at = renamed.windows(12).position(|word| word == b"layers.7.mlp").unwrap();
     renamed[at..at + 12].copy_from_slice(b"layers.9.mlp");
@@ -150,6 +162,83 @@ fn what_is_left_is_neither_lost_nor_taken_for_something_else() {
     let resumed = files(&place.out());
     place.export(&["-q", "--overwrite"]).ok();
     assert!(files(&place.out()) == resumed);
+}
+
+/// A state that a kill just after the last rename leaves: published, and not tidied up.
+fn published(place: &Place, old: bool) -> BTreeMap<PathBuf, Vec<u8>> {
+    let replaced = place.path(PARTIAL).join("replaced");
+    place.export(&["-q"]).ok();
+    let expected = files(&place.out());
+    fs::rename(place.out(), place.path("made")).unwrap();
+    let journal = interrupted_in(place, &[]);
+    fs::create_dir(&replaced).unwrap();
+    match old {
+        true => {
+            fs::create_dir(replaced.join("out")).unwrap();
+            fs::write(replaced.join("out/hf_quant_config.json"), "{}").unwrap();
+        }
+        false => fs::write(replaced.join("out.moved"), "").unwrap(),
+    }
+    fs::remove_dir_all(place.path(PARTIAL).join("files")).unwrap();
+    fs::rename(place.path("made"), place.out()).unwrap();
+    assert!(journal.exists());
+    expected
+}
+
+#[test]
+fn published_and_not_tidied_up_it_is_verified_once_more() {
+    for (old, args) in
+        [(false, vec!["-q", "--resume"]), (true, vec!["-q", "--resume", "--overwrite"])]
+    {
+        for damaged in [false, true] {
+            let place = place();
+            let expected = published(&place, old);
+            let weights = place.out().join("model.safetensors");
+            if damaged {
+                let mut bytes = fs::read(&weights).unwrap();
+                bytes[9000] ^= 1;
+                fs::write(&weights, bytes).unwrap();
+            }
+            place.export(&args).ok();
+            assert!(files(&place.out()) == expected, "{old} {damaged}");
+            assert_eq!(place.listing(), ["out", "src"]);
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn behind_a_link_the_folder_is_found_too() {
+    let place = place();
+    fs::create_dir(place.path("real")).unwrap();
+    fs::create_dir(place.path("real/v1")).unwrap();
+    fs::write(place.path("real/v1/hf_quant_config.json"), "{}").unwrap();
+    std::os::unix::fs::symlink("real/v1", place.out()).unwrap();
+    let partial = place.path("real/v1.quantscope-partial");
+    fs::create_dir(&partial).unwrap();
+    fs::create_dir_all(partial.join("replaced")).unwrap();
+    fs::create_dir(partial.join("files")).unwrap();
+    fs::rename(place.path("real/v1"), partial.join("replaced/v1")).unwrap();
+    place.export(&["-q", "--resume", "--overwrite"]).ok();
+    assert!(place.path("real/v1/model.safetensors").exists());
+    assert_eq!(fs::read_dir(place.path("real")).unwrap().count(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_was_copied_is_copied_again() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = interrupted(&[]);
+    let files = place.path(PARTIAL).join("files");
+    fs::create_dir(files.join("old")).unwrap();
+    for name in ["config.json", "gone.txt", "old/gone.txt"] {
+        fs::write(files.join(name), "old").unwrap();
+        fs::set_permissions(files.join(name), fs::Permissions::from_mode(0o444)).unwrap();
+    }
+    place.export(&["-q", "--resume"]).ok();
+    let names: Vec<PathBuf> = self::files(&place.out()).into_keys().collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert!(fs::read_to_string(place.out().join("config.json")).unwrap().len() > 10);
 }
 
 #[test]

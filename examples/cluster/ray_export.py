@@ -11,13 +11,20 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 
 import ray
 
 
 def quantscope(model, out, args, *more):
     program = os.environ.get("QUANTSCOPE", "quantscope")
-    done = subprocess.run([program, "--batch", model, "--out", out, *args, *more], capture_output=True, text=True)
+    command = [program, "--batch", model, "--out", out, *args, *more]
+    for _ in range(60):
+        done = subprocess.run(command, capture_output=True, text=True)
+        # What a worker that was lost had begun may still be at work.
+        if "another run is at work" not in done.stderr:
+            break
+        time.sleep(10)
     if done.returncode != 0:
         raise RuntimeError(f"exit code {done.returncode}: {done.stderr.strip()}")
     return done.stdout
@@ -35,11 +42,14 @@ def main():
     parser.add_argument("model")
     parser.add_argument("out")
     parser.add_argument("--parts", type=int, required=True, help="how many parts to make")
+    parser.add_argument("--cpus", type=int, default=1, help="CPU cores for each part")
     own, args = parser.parse_args(words[:cut]), words[cut + 1 :]
     model, out = os.path.abspath(own.model), os.path.abspath(own.out)
 
     ray.init()
-    made = [make_part.remote(model, out, args, number, own.parts) for number in range(1, own.parts + 1)]
+    part = make_part.options(num_cpus=own.cpus)
+    threads = ["--threads", str(own.cpus)]
+    made = [part.remote(model, out, args + threads, number, own.parts) for number in range(1, own.parts + 1)]
     while made:
         (done, *_), made = ray.wait(made)
         print(ray.get(done), end="", flush=True)

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::events::Event;
-use super::{Batch, BatchError};
+use super::{Batch, BatchError, Exit};
 use crate::checkpoint::Checkpoint;
 use crate::engine::Run;
 use crate::export::{
@@ -26,8 +26,11 @@ impl Batch<'_> {
         let written = self.write(checkpoint, plan, folder, out);
         let left = || unfinished(folder, self.args.part).filter(|_| self.args.resume);
         written.map_err(|error| match left() {
-            Some(partial) => BatchError::Left { error: error.into(), partial },
-            None => error,
+            // Where nothing was begun there is nothing more to say.
+            Some(partial) if error.exit() != Exit::Usage => {
+                BatchError::Left { error: error.into(), partial }
+            }
+            _ => error,
         })
     }
 

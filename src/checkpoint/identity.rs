@@ -1,7 +1,7 @@
 //! Telling whether a file is the one that was read before, without reading all of it.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
@@ -20,10 +20,15 @@ pub struct FileIdentity {
     modified_ns: Option<u64>,
     /// XXH3 of its header; of an ONNX file and its data, of the beginning.
     header: u64,
+    /// XXH3 of places spread over all of it: what other weights of the same shapes differ in.
+    samples: u64,
 }
 
 /// How much of a file without a header stands for it.
 const BEGINNING_BYTES: u64 = 1 << 20;
+/// How many places of a file are sampled, and how much of it at each.
+const SAMPLES: u64 = 256;
+const SAMPLE_BYTES: u64 = 4 << 10;
 
 impl Checkpoint {
     /// What tells each weight file from another, as it is on the disk now.
@@ -41,19 +46,27 @@ impl FileIdentity {
             metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let mut header = Vec::new();
         let length = if file.data_start > 0 { file.data_start } else { BEGINNING_BYTES };
-        opened.take(length).read_to_end(&mut header).map_err(io_error)?;
+        (&opened).take(length).read_to_end(&mut header).map_err(io_error)?;
+        let bytes = metadata.len();
+        let mut samples = Vec::new();
+        for place in 0..SAMPLES {
+            let begin = u128::from(bytes) * u128::from(place) / u128::from(SAMPLES);
+            (&opened).seek(SeekFrom::Start(begin as u64)).map_err(io_error)?;
+            (&opened).take(SAMPLE_BYTES).read_to_end(&mut samples).map_err(io_error)?;
+        }
         Ok(Self {
             name: file.name.clone(),
-            bytes: metadata.len(),
+            bytes,
             modified_ns: modified.and_then(|since| since.as_nanos().try_into().ok()),
             header: XxHash3_64::oneshot(&header),
+            samples: XxHash3_64::oneshot(&samples),
         })
     }
 
     /// Whether it is the same file as `now`; a copy of it, if times do not count.
     pub fn is_same(&self, now: &Self, times_count: bool) -> bool {
-        let is_copy = (&self.name, self.bytes, self.header) == (&now.name, now.bytes, now.header);
-        is_copy && !(times_count && self.modified_ns != now.modified_ns)
+        let times = if times_count { now.modified_ns } else { self.modified_ns };
+        *self == Self { modified_ns: times, ..now.clone() }
     }
 
     /// What is not the same in `now`, in words.
@@ -64,6 +77,8 @@ impl FileIdentity {
             format!("it had {} bytes, and has {}", self.bytes, now.bytes)
         } else if self.header != now.header {
             "its header differs".to_owned()
+        } else if self.samples != now.samples {
+            "its weights differ".to_owned()
         } else {
             "it was written to since".to_owned()
         }

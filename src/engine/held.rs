@@ -16,6 +16,7 @@ pub struct Held(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     chunks: HashMap<(usize, usize), ChunkBuffer>,
+    /// Memory of chunks and of spare buffers.
     bytes: usize,
     /// Buffers whose memory is used again.
     spare: Vec<ChunkBuffer>,
@@ -25,9 +26,15 @@ impl Held {
     /// Holds what the amax job of a chunk has read, if there is room, and leaves another buffer.
     pub fn hold(&self, job: &Job, buffer: &mut ChunkBuffer) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = buffer.bytes().len();
+        let bytes = buffer.memory_bytes();
+        let spare = state.spare.pop().unwrap_or_default();
+        state.bytes -= spare.memory_bytes();
+        if state.bytes + bytes > MOST_BYTES {
+            // Of the group before there may be more buffers than are needed again.
+            let more: usize = state.spare.drain(..).map(|spare| spare.memory_bytes()).sum();
+            state.bytes -= more;
+        }
         if state.bytes + bytes <= MOST_BYTES {
-            let spare = state.spare.pop().unwrap_or_default();
             state.bytes += bytes;
             state.chunks.insert((job.entry, job.chunk), std::mem::replace(buffer, spare));
         }
@@ -37,8 +44,10 @@ impl Held {
     pub fn take(&self, job: &Job, buffer: &mut ChunkBuffer) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(held) = state.chunks.remove(&(job.entry, job.chunk)) else { return false };
-        state.bytes -= held.bytes().len();
-        state.spare.push(std::mem::replace(buffer, held));
+        state.bytes -= held.memory_bytes();
+        let spare = std::mem::replace(buffer, held);
+        state.bytes += spare.memory_bytes();
+        state.spare.push(spare);
         true
     }
 }

@@ -88,6 +88,8 @@ impl Companions {
             if let Some(parent) = target.parent() {
                 std::fs::create_dir_all(parent).map_err(io_error)?;
             }
+            // What an interrupted run has copied may be read-only.
+            let _ = std::fs::remove_file(&target);
             std::fs::copy(checkpoint.folder.join(path), &target).map_err(io_error)?;
         }
         Ok(())

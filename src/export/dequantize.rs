@@ -70,6 +70,6 @@ pub fn dequantize(
     }
     drop(written);
     checkpoint.check_unchanged()?;
-    staging.publish()?;
+    staging.publish(options.sync)?;
     Ok(Dequantized { stats, companions })
 }

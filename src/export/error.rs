@@ -62,7 +62,7 @@ pub enum ExportError {
         partial: PathBuf,
     },
     /// What an interrupted export has left is of something else.
-    #[error("cannot go on with {}: {difference}. Begin anew with --overwrite", partial.display())]
+    #[error("cannot go on with {}: {difference}. To begin anew pass --overwrite, and not --resume", partial.display())]
     NotResumable {
         /// The folder.
         partial: PathBuf,

@@ -35,13 +35,13 @@ impl Identity {
     }
 
     /// What is not the same now as it was, in words. Files that were copied from one machine to another
-    /// need not have kept their times where there are parts.
-    pub fn difference(&self, now: &Self) -> Option<String> {
+    /// need not have kept their times; then these do not count.
+    pub fn difference(&self, now: &Self, times_count: bool) -> Option<String> {
         if self.version != now.version {
             return Some(format!("it was begun by version {}", self.version));
         }
         let is_other =
-            |(then, now): &(&FileIdentity, &FileIdentity)| !then.is_same(now, self.part.is_none());
+            |(then, now): &(&FileIdentity, &FileIdentity)| !then.is_same(now, times_count);
         let pairs = || self.source.iter().zip(&now.source);
         if let Some((then, now)) = pairs().find(is_other) {
             return Some(format!(

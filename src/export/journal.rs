@@ -27,7 +27,6 @@ pub struct Journal {
     /// Where the next frame goes.
     end: Mutex<u64>,
     complete: bool,
-    written_bytes: u64,
 }
 
 /// Where a record is.
@@ -35,6 +34,8 @@ pub struct Journal {
 struct Frame {
     offset: u64,
     bytes: usize,
+    /// Bytes of output that the job wrote.
+    written: u64,
 }
 
 /// What must be the same for an export to be gone on with.
@@ -65,7 +66,6 @@ impl Journal {
             jobs: Mutex::default(),
             end: Mutex::new(0),
             complete: false,
-            written_bytes: 0,
         };
         journal.add(&Record::Header(header))?;
         Ok(journal)
@@ -74,18 +74,18 @@ impl Journal {
     /// Reads one as far as it holds; `None` if that is not even its beginning.
     pub fn open(file: File) -> io::Result<Option<Self>> {
         let length = file.metadata()?.len();
-        let (mut end, mut header, mut complete, mut written_bytes) = (0, None, false, 0);
-        let mut jobs = HashMap::new();
+        let (mut end, mut header, mut complete) = (0, None, false);
+        let mut jobs: HashMap<usize, Frame> = HashMap::new();
         (&file).rewind()?;
         let mut reader = BufReader::new(&file);
         let mut bytes = Vec::new();
         while let Some(record) = next(&mut reader, length - end, &mut bytes)? {
-            let frame = Frame { offset: end + FRAME_HEADER_BYTES as u64, bytes: bytes.len() };
+            let offset = end + FRAME_HEADER_BYTES as u64;
+            let mut frame = Frame { offset, bytes: bytes.len(), written: 0 };
             match record {
                 Record::Header(found) => header = Some(found),
                 Record::Job { number, done } => {
-                    written_bytes +=
-                        done.pieces.iter().map(|piece| piece.bytes as u64).sum::<u64>();
+                    frame.written = done.pieces.iter().map(|piece| piece.bytes as u64).sum();
                     jobs.insert(number, frame);
                 }
                 Record::Complete => complete = true,
@@ -96,7 +96,7 @@ impl Journal {
         // What does not hold must not be taken for something once there is more behind it.
         file.set_len(end)?;
         let (jobs, end) = (Mutex::new(jobs), Mutex::new(end));
-        Ok(Some(Self { file, header, jobs, end, complete, written_bytes }))
+        Ok(Some(Self { file, header, jobs, end, complete }))
     }
 
     /// What it is the journal of.
@@ -104,9 +104,10 @@ impl Journal {
         &self.header
     }
 
-    /// Bytes that were written when it was opened.
+    /// Bytes that were written by jobs that are not recalled yet.
     pub fn written_bytes(&self) -> u64 {
-        self.written_bytes
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.values().map(|frame| frame.written).sum()
     }
 
     /// Whether every job is done.
@@ -117,7 +118,7 @@ impl Journal {
     /// What a job did, the first time that it is asked for.
     pub fn recall(&self, number: usize) -> io::Result<Option<Done>> {
         let frame = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
-        let Some(Frame { offset, bytes }) = frame else { return Ok(None) };
+        let Some(Frame { offset, bytes, .. }) = frame else { return Ok(None) };
         let mut record = vec![0; bytes];
         read_exact_at(&self.file, &mut record, offset)?;
         match postcard::from_bytes(&record) {

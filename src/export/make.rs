@@ -49,27 +49,31 @@ pub fn begin(
     more_bytes: u64,
 ) -> Result<(Staging, Journal), ExportError> {
     let source = &run.checkpoint.path;
+    let identity = Identity::of(run.checkpoint, run.plan, part)?;
     let target = check_start(options.out, source, options.overwrite, options.resume)?;
     let addition = part.map_or_else(|| PARTIAL.to_owned(), Part::addition);
     let mut staging = Staging::claim(target, &addition, source, options.overwrite)?;
     let io_error = |source| ExportError::io("write", "the journal of the export", source);
     let own = part.unwrap_or(Part { number: 1, of: 1 }).files(run.plan);
-    let files = run.plan.files.iter().zip(own).filter(|(_, own)| *own);
-    let needed = files.map(|(file, _)| file.bytes).sum::<u64>() + more_bytes;
-    let identity = Identity::of(run.checkpoint, run.plan, part)?;
+    let files = run.plan.files.iter().zip(own).filter(|(_, own)| *own).map(|(file, _)| file);
+    let needed = files.clone().map(|file| file.bytes).sum::<u64>() + more_bytes;
     let found = match staging.holds_work() {
         true => Journal::open(staging.journal()?).map_err(io_error)?,
         false => None,
     };
     match found {
         Some(journal) if options.resume => {
-            if let Some(difference) = journal.header().identity.difference(&identity) {
+            if let Some(difference) = journal.header().identity.difference(&identity, true) {
                 let partial = staging.root().to_owned();
                 return Err(ExportError::NotResumable { partial, difference });
             }
-            if !staging.was_published() {
-                staging.go_on(needed.saturating_sub(journal.written_bytes()))?;
-            }
+            staging.take_back()?;
+            check_target(options.out, source, options.overwrite)?;
+            let is_there = staging.path().is_dir();
+            let there = if is_there { journal.written_bytes() } else { 0 };
+            staging.go_on(needed.saturating_sub(there))?;
+            // All else is written anew, from what the source has now.
+            staging.retain(&files.map(|file| file.name.as_str()).collect())?;
             Ok((staging, journal))
         }
         Some(_) if !options.overwrite => {
@@ -77,6 +81,7 @@ pub fn begin(
         }
         _ => {
             // An interrupted run may have published it, and lost its journal.
+            staging.keep(staging.holds_work());
             check_target(options.out, source, options.overwrite)?;
             staging.begin(needed)?;
             staging.keep(options.resume);
@@ -163,7 +168,7 @@ pub fn finish(
         };
         let identity =
             Identity::of(run.checkpoint, run.plan, Some(part)).map_err(ExportError::from)?;
-        if let Some(difference) = journal.header().identity.difference(&identity) {
+        if let Some(difference) = journal.header().identity.difference(&identity, false) {
             let partial = staging.root().to_owned();
             return Err(ExportError::NotResumable { partial, difference }.into());
         }

@@ -93,10 +93,7 @@ pub fn export(
     let run = &Run { plan, ..*run };
     let companions = companions(run, options.out)?;
     let (staging, journal) = begin(run, options, None, companions.bytes)?;
-    let made = match staging.was_published() {
-        true => Made::of(run, &[journal])?,
-        false => make(run, &staging, journal, options.sync, stage)?,
-    };
+    let made = make(run, &staging, journal, options.sync, stage)?;
     complete(run, options, staging, companions, &made, stage)
 }
 
@@ -112,7 +109,7 @@ fn companions(run: &Run<'_>, out: &Path) -> Result<Companions, ExportError> {
 fn complete(
     run: &Run<'_>,
     options: &Options<'_>,
-    mut staging: Staging,
+    staging: Staging,
     companions: Companions,
     Made { stats, pieces }: &Made,
     stage: &dyn Fn(Stage, u64),
@@ -120,26 +117,20 @@ fn complete(
     let plan = run.plan;
     let findings = run_findings(plan, stats);
     if options.strict && !findings.is_empty() {
-        staging.keep(false);
         return Err(NotExported::Findings(findings));
     }
-    let is_published = staging.was_published();
-    if !is_published {
-        config::write(staging.path(), plan, run.checkpoint.config.as_ref())?;
-        companions.copy(run.checkpoint, staging.path(), run.resources.cancel)?;
-    }
-    let staged = match (is_published, is_model(options.out)) {
-        (true, _) => staging.target().to_owned(),
-        (false, true) => staging.path().join(options.out.file_name().unwrap_or_default()),
-        (false, false) => staging.path().to_owned(),
-    };
+    config::write(staging.path(), plan, run.checkpoint.config.as_ref())?;
+    companions.copy(run.checkpoint, staging.path(), run.resources.cancel)?;
+
+    let name = options.out.file_name().filter(|_| is_model(options.out));
+    let staged = name.map_or_else(|| staging.path().to_owned(), |name| staging.path().join(name));
     let opened = Opened::new(&staged, Some(run.checkpoint))?;
     // An ONNX model is carried by its file, not tensor by tensor: what is in it is read in full.
     let verification = if run.checkpoint.onnx.is_some() {
         stage(Stage::Verify, opened.bytes());
         opened.verify(&run.resources)?
     } else {
-        let written = Written::new(&staged, plan, pieces, stats)?;
+        let written = Written::new(staging.path(), plan, pieces, stats)?;
         stage(Stage::Verify, opened.bytes_of(&written));
         opened.verify_written(&run.resources, &written)?
     };
@@ -148,13 +139,9 @@ fn complete(
     // What was read of a file that somebody writes to is of no one checkpoint.
     run.checkpoint.check_unchanged().map_err(ExportError::from)?;
     if !verification.passed() {
-        staging.keep(is_published);
         return Err(NotExported::Refused(Box::new(verification)));
     }
-    match is_published {
-        true => staging.keep(false),
-        false => staging.publish()?,
-    }
+    staging.publish(options.sync)?;
     let (stats, notices) = (stats.clone(), run.resources.backend.notices());
     Ok(Exported { stats, findings, verification, companions, notices })
 }

@@ -5,13 +5,18 @@ use std::path::{Path, PathBuf};
 
 use super::ExportError;
 use super::staging::{REPLACED, Staging};
-use super::target::{check_target, data_of, is_model};
+use super::target::{check_target, data_of, is_model, parent_of};
 
 impl Staging {
     /// Gives the output its name. What had the name is removed only after that. The target is checked
     /// once more: somebody may have put something there meanwhile.
-    pub fn publish(mut self) -> Result<(), ExportError> {
+    /// With `sync` the disk has it before what it replaces is gone.
+    pub fn publish(mut self, sync: bool) -> Result<(), ExportError> {
         check_target(&self.target, &self.source, self.overwrite)?;
+        if sync {
+            let synced = sync_below(self.path());
+            synced.map_err(|source| ExportError::io("write", self.path(), source))?;
+        }
         if let Err(source) = self.rename(&mut || Ok(())) {
             if self.undo_publishing().is_err() {
                 self.kept = true;
@@ -20,6 +25,10 @@ impl Staging {
             }
             return Err(ExportError::io("rename the finished export to", &self.target, source));
         }
+        if sync {
+            let parent = parent_of(&self.target);
+            sync_folder(parent).map_err(|source| ExportError::io("write", parent, source))?;
+        }
         self.kept = false;
         Ok(())
     }
@@ -27,6 +36,22 @@ impl Staging {
     /// Whether an interrupted run has published it and not tidied up.
     pub fn was_published(&self) -> bool {
         self.aside().is_dir() && !self.staged(&self.target).exists() && self.target.exists()
+    }
+
+    /// Takes back what an interrupted run has published and not tidied up, to go on with it.
+    pub fn take_back(&self) -> Result<(), ExportError> {
+        if !self.was_published() {
+            return Ok(());
+        }
+        let move_back = || {
+            for target in self.names().filter(|target| !self.staged(target).exists()) {
+                if target.exists() {
+                    std::fs::rename(&target, self.staged(&target))?;
+                }
+            }
+            self.undo()
+        };
+        move_back().map_err(|source| ExportError::io("take back", &self.target, source))
     }
 
     fn aside(&self) -> PathBuf {
@@ -80,9 +105,13 @@ impl Staging {
 
     /// Takes back what publishing has done, unless it was done with all.
     pub(super) fn undo_publishing(&self) -> io::Result<()> {
-        if !self.aside().is_dir() || self.was_published() {
-            return Ok(());
+        match !self.aside().is_dir() || self.was_published() {
+            true => Ok(()),
+            false => self.undo(),
         }
+    }
+
+    fn undo(&self) -> io::Result<()> {
         for target in self.names() {
             let [old, marker] = self.old(&target);
             let staged = self.staged(&target);
@@ -100,6 +129,30 @@ impl Staging {
         std::fs::remove_dir(self.aside())
     }
 }
+/// Waits until the disk has all that is in a folder.
+fn sync_below(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => sync_below(&entry.path())?,
+            false => std::fs::File::open(entry.path())?.sync_all()?,
+        }
+    }
+    sync_folder(folder)
+}
+
+/// Waits until the disk has the names in a folder.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Folders cannot be opened for that there.
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,7 +166,7 @@ mod tests {
             let staging = Staging::create(&target, &source, overwrite, 0).unwrap();
             std::fs::create_dir_all(&target).unwrap();
             std::fs::write(target.join("thesis"), "x").unwrap();
-            let result = staging.publish();
+            let result = staging.publish(false);
             let expected =
                 if overwrite { "is neither an earlier export" } else { "exists already" };
             assert!(result.unwrap_err().to_string().contains(expected));

@@ -1,6 +1,7 @@
 //! The folder in which an output grows: beside its target, named after it, and locked by the run that is at
 //! work on it.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -46,8 +47,8 @@ pub fn check_start(
     overwrite: bool,
     resume: bool,
 ) -> Result<PathBuf, ExportError> {
-    let replaced = beside(&resolve(target)?, PARTIAL).join(REPLACED);
-    match resume && replaced.is_dir() {
+    let root = beside(&resolve(target)?, PARTIAL);
+    match resume && root.join(REPLACED).is_dir() {
         true => resolve(target),
         false => check_target(target, source, overwrite),
     }
@@ -123,6 +124,12 @@ impl Staging {
         }
     }
 
+    /// Removes all files but these, by their paths from where to write.
+    pub fn retain(&self, names: &BTreeSet<&str>) -> Result<(), ExportError> {
+        let wanted = names.iter().map(|name| self.files.join(name)).collect();
+        retain(&self.files, &wanted).map_err(|e| self.io(e))
+    }
+
     /// Has the folder stay if it is not published, or not.
     pub fn keep(&mut self, kept: bool) {
         self.kept = kept;
@@ -136,11 +143,6 @@ impl Staging {
     /// The folder with all that belongs to it.
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// Where the output is to be.
-    pub fn target(&self) -> &Path {
-        &self.target
     }
 
     /// The file that says how far the work is.
@@ -181,6 +183,22 @@ impl Drop for Staging {
     }
 }
 
+/// Removes what is below a folder but some files, and folders that are empty then.
+fn retain(folder: &Path, wanted: &BTreeSet<PathBuf>) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let (path, is_folder) = entry.map(|entry| (entry.path(), entry.file_type()))?;
+        if is_folder?.is_dir() {
+            retain(&path, wanted)?;
+            if std::fs::read_dir(&path)?.next().is_none() {
+                std::fs::remove_dir(&path)?;
+            }
+        } else if !wanted.contains(&path) {
+            std::fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// What is not there need not be removed.
 fn gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
@@ -212,12 +230,8 @@ fn lock(root: &Path) -> Result<File, ExportError> {
             Err(TryLockError::WouldBlock) => {
                 return Err(ExportError::Busy { partial: root.to_owned() });
             }
-            // Some file systems know no locks.
-            Err(TryLockError::Error(error)) if error.kind() != ErrorKind::Unsupported => {
-                return Err(io_error(error));
-            }
             _ if is_same(&journal, &path) => return Ok(journal),
-            // The run that had it has removed it meanwhile.
+            // Some file systems know no locks; but where there are, the run that had it has removed it meanwhile.
             _ => {}
         }
     }

@@ -32,12 +32,20 @@ pub fn resolve(target: &Path) -> Result<PathBuf, ExportError> {
     // A link to a file is itself replaced, and not what it leads to.
     let resolved = match is_model(target) {
         true => target.to_owned(),
-        false => target.canonicalize().unwrap_or_else(|_| target.to_owned()),
+        false => target.canonicalize().unwrap_or_else(|_| followed(target)),
     };
     let parent = parent_of(&resolved).canonicalize().ok().filter(|parent| parent.is_dir());
     match (parent, resolved.file_name()) {
         (Some(parent), Some(name)) => Ok(parent.join(name)),
         _ => Err(ExportError::NoParent { parent: parent_of(target).to_owned() }),
+    }
+}
+
+/// Where a link to nothing leads to: an interrupted run may have moved what was there.
+fn followed(target: &Path) -> PathBuf {
+    match target.read_link() {
+        Ok(link) => parent_of(target).join(link),
+        Err(_) => target.to_owned(),
     }
 }
 

@@ -224,7 +224,9 @@ fn write_model(
         }
         Ok::<_, ExportError>(())
     };
+    // In the order of their places.
     let is_large = |tensor: &&Placed| tensor.bytes() >= LARGE_BYTES;
+    let large: Vec<&Placed> = planned.tensors.iter().filter(is_large).collect();
     for (begin, piece) in skeleton.placed() {
         match piece {
             ModelPiece::Bytes(bytes) => write_all_at(file, bytes, begin).map_err(io_error)?,
@@ -233,8 +235,8 @@ fn write_model(
                 let end = begin + range.len() as u64;
                 let from = |at: u64| range.start + (at - begin) as usize;
                 let mut at = begin;
-                let within = |tensor: &&Placed| (begin..end).contains(&tensor.begin);
-                for tensor in planned.tensors.iter().filter(within).filter(is_large) {
+                let first = large.partition_point(|tensor| tensor.begin < begin);
+                for tensor in large[first..].iter().take_while(|tensor| tensor.begin < end) {
                     copy(from(at)..from(tensor.begin), at)?;
                     at = tensor.end;
                 }

@@ -133,7 +133,7 @@ pub fn repair(
     // A folder with open files in it cannot be renamed on every system.
     drop(written);
     checkpoint.check_unchanged()?;
-    staging.publish()?;
+    staging.publish(options.sync)?;
     Ok(Outcome::Repaired(Box::new(Repaired { repairs, rescaled, verification, companions })))
 }
 
