@@ -23,24 +23,6 @@ impl Batch<'_> {
         folder: &Path,
         out: &mut dyn Write,
     ) -> Result<bool, BatchError> {
-        let written = self.write(checkpoint, plan, folder, out);
-        let left = || unfinished(folder, self.args.part).filter(|_| self.args.resume);
-        written.map_err(|error| match left() {
-            // Where nothing was begun there is nothing more to say.
-            Some(partial) if error.exit() != Exit::Usage => {
-                BatchError::Left { error: error.into(), partial }
-            }
-            _ => error,
-        })
-    }
-
-    fn write(
-        &self,
-        checkpoint: &Checkpoint,
-        plan: &Plan,
-        folder: &Path,
-        out: &mut dyn Write,
-    ) -> Result<bool, BatchError> {
         let device = self.device()?;
         self.show_device(device.backend.name(), out)?;
         let run = Run { checkpoint, plan, sink: None, resources: self.resources(&device) };
@@ -91,6 +73,18 @@ impl Batch<'_> {
         let device = Some(device.backend.name());
         self.write_report(plan, device, &stats, &findings, Some(&verification))?;
         Ok(true)
+    }
+
+    /// What ended an export into a folder, and where what is done is left, if it is to be gone on with.
+    pub(super) fn or_left(&self, error: BatchError, folder: &Path) -> BatchError {
+        let left = unfinished(folder, self.args.part).filter(|_| self.args.resume);
+        match left {
+            // Where nothing was begun there is nothing more to say.
+            Some(partial) if error.exit() != Exit::Usage => {
+                BatchError::Left { error: error.into(), partial }
+            }
+            _ => error,
+        }
     }
 
     fn export_part(

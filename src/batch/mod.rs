@@ -196,7 +196,9 @@ impl Batch<'_> {
         }
         self.show_findings(&plan.findings, out)?;
         match mode {
-            Mode::Export { out: folder } => self.export(&checkpoint, &plan, folder, out),
+            Mode::Export { out: folder } => self
+                .export(&checkpoint, &plan, folder, out)
+                .map_err(|error| self.or_left(error, folder)),
             _ => self.stats(&checkpoint, &plan, out).map(|()| false),
         }
     }

@@ -28,7 +28,7 @@ pub struct TensorFile {
     /// What its header says besides tensors.
     pub metadata: Arc<Metadata>,
     /// When it was last written to before it was opened, where the system says.
-    modified: Option<SystemTime>,
+    pub(super) modified: Option<SystemTime>,
     data: Data,
 }
 

@@ -1,13 +1,12 @@
 //! Telling whether a file is the one that was read before, without reading all of it.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
 use super::{Checkpoint, CheckpointError, TensorFile};
+use crate::onnx::ReadAt;
 
 /// What tells a weight file from another, or from what it was before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +30,7 @@ const SAMPLES: u64 = 256;
 const SAMPLE_BYTES: u64 = 4 << 10;
 
 impl Checkpoint {
-    /// What tells each weight file from another, as it is on the disk now.
+    /// What tells each weight file from another, as it was opened.
     pub fn identity(&self) -> Result<Vec<FileIdentity>, CheckpointError> {
         self.files.iter().map(FileIdentity::of).collect()
     }
@@ -39,21 +38,20 @@ impl Checkpoint {
 
 impl FileIdentity {
     fn of(file: &TensorFile) -> Result<Self, CheckpointError> {
-        let io_error = |source| CheckpointError::Io { path: file.path.clone(), source };
-        let opened = File::open(&file.path).map_err(io_error)?;
-        let metadata = opened.metadata().map_err(io_error)?;
-        let modified =
-            metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let mut header = Vec::new();
+        let bytes = file.length();
+        let read = |begin: u64, length: u64| {
+            let mut read = vec![0; length.min(bytes - begin) as usize];
+            file.fill(&mut read, begin).map_err(|error| file.read_error(error))?;
+            Ok(read)
+        };
         let length = if file.data_start > 0 { file.data_start } else { BEGINNING_BYTES };
-        (&opened).take(length).read_to_end(&mut header).map_err(io_error)?;
-        let bytes = metadata.len();
+        let header = read(0, length)?;
         let mut samples = Vec::new();
         for place in 0..SAMPLES {
             let begin = u128::from(bytes) * u128::from(place) / u128::from(SAMPLES);
-            (&opened).seek(SeekFrom::Start(begin as u64)).map_err(io_error)?;
-            (&opened).take(SAMPLE_BYTES).read_to_end(&mut samples).map_err(io_error)?;
+            samples.extend(read(begin as u64, SAMPLE_BYTES)?);
         }
+        let modified = file.modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         Ok(Self {
             name: file.name.clone(),
             bytes,

@@ -24,7 +24,7 @@ use crate::backend::Backend;
 pub use chunk::{ChunkBuffer, padded_rows};
 pub use error::{EngineError, advice};
 pub use group::{Encoder, Method, Nvfp4Encoder};
-pub use run::{Run, merge};
+pub use run::{Run, by_entry, merge};
 pub use schedule::{CHUNK_BYTES, steps, units};
 pub use settle::{settle_tie, tie_matters};
 pub use sink::{Done, Measured, Piece, Sink};

@@ -47,12 +47,7 @@ pub(super) struct Shared<'a> {
 impl Run<'_> {
     /// Runs the plan. Gives the measurements of each entry; `None` for tensors that are no floats.
     pub fn execute(&self) -> Result<Vec<Option<TensorStats>>, EngineError> {
-        let measured = self.execute_units(&units(self.plan))?;
-        let mut stats = vec![None; self.plan.entries.len()];
-        for (entry, measurements) in measured {
-            stats[entry] = Some(measurements);
-        }
-        Ok(stats)
+        Ok(by_entry(self.plan, self.execute_units(&units(self.plan))?))
     }
 
     /// Bytes that progress is told of when the sink gets all that it wants.
@@ -132,6 +127,15 @@ pub fn merge(mut measured: Vec<Measured>) -> BTreeMap<usize, TensorStats> {
             total.experts.resize_with(known.max(expert + 1), TensorStats::default);
             total.experts[expert].merge(&part.stats);
         }
+    }
+    stats
+}
+
+/// Measurements in the order of a plan's entries; `None` for those that have none.
+pub fn by_entry(plan: &Plan, measured: BTreeMap<usize, TensorStats>) -> Vec<Option<TensorStats>> {
+    let mut stats = vec![None; plan.entries.len()];
+    for (entry, measurements) in measured {
+        stats[entry] = Some(measurements);
     }
     stats
 }

@@ -17,6 +17,9 @@ use super::writer::write_all_at;
 use crate::checkpoint::read_exact_at;
 use crate::engine::{Done, Measured, Piece};
 
+/// What a journal is called in messages.
+pub const NAME: &str = "the journal of the export";
+
 /// The journal of one export, or of one part of it.
 #[derive(Debug)]
 pub struct Journal {

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::identity::Identity;
-use super::journal::{Header, Journal};
+use super::journal::{self, Header, Journal};
 use super::part::Part;
 use super::staging::{PARTIAL, Staging, beside, check_start, holds_work};
 use super::target::{check_target, resolve};
 use super::writer::{Writer, in_order};
 use super::{ExportError, Exported, NotExported, Options, Stage, companions, complete};
-use crate::engine::{Piece, Run, merge};
+use crate::engine::{Piece, Run, by_entry, merge};
 use crate::stats::TensorStats;
 
 /// Weight files that are made.
@@ -23,20 +23,14 @@ pub struct Made {
 impl Made {
     /// What journals tell of.
     pub fn of(run: &Run<'_>, journals: &[Journal]) -> Result<Self, ExportError> {
-        let io_error = |source| ExportError::io("read", "the journal of the export", source);
+        let io_error = |source| ExportError::io("read", journal::NAME, source);
         let (mut pieces, mut measured) = (Vec::new(), Vec::new());
         for journal in journals {
             let (more_pieces, more_measured) = journal.take_all().map_err(io_error)?;
             pieces.extend(more_pieces);
             measured.extend(more_measured);
         }
-        let mut stats = vec![None; run.plan.entries.len()];
-        for (entry, measurements) in merge(measured) {
-            if let Some(own) = stats.get_mut(entry) {
-                *own = Some(measurements);
-            }
-        }
-        Ok(Self { stats, pieces: in_order(pieces) })
+        Ok(Self { stats: by_entry(run.plan, merge(measured)), pieces: in_order(pieces) })
     }
 }
 
@@ -51,11 +45,9 @@ pub fn begin(
     let source = &run.checkpoint.path;
     let identity = Identity::of(run.checkpoint, run.plan, part)?;
     let target = check_start(options.out, source, options.overwrite, options.resume)?;
-    let addition = part.map_or_else(|| PARTIAL.to_owned(), Part::addition);
-    let mut staging = Staging::claim(target, &addition, source, options.overwrite)?;
-    let io_error = |source| ExportError::io("write", "the journal of the export", source);
-    let own = part.unwrap_or(Part { number: 1, of: 1 }).files(run.plan);
-    let files = run.plan.files.iter().zip(own).filter(|(_, own)| *own).map(|(file, _)| file);
+    let mut staging = Staging::claim(target, &addition(part), source, options.overwrite)?;
+    let io_error = |source| ExportError::io("write", journal::NAME, source);
+    let files = part.unwrap_or(Part::WHOLE).own(run.plan);
     let needed = files.clone().map(|file| file.bytes).sum::<u64>() + more_bytes;
     let found = match staging.holds_work() {
         true => Journal::open(staging.journal()?).map_err(io_error)?,
@@ -93,10 +85,14 @@ pub fn begin(
     }
 }
 
+/// What is added to the name of a target for the folder in which it, or a part of it, grows.
+fn addition(part: Option<Part>) -> String {
+    part.map_or_else(|| PARTIAL.to_owned(), Part::addition)
+}
+
 /// The folder beside a target in which an interrupted run has left an export, or a part of one.
 pub fn unfinished(out: &Path, part: Option<Part>) -> Option<PathBuf> {
-    let addition = part.map_or_else(|| PARTIAL.to_owned(), Part::addition);
-    let folder = beside(&resolve(out).ok()?, &addition);
+    let folder = beside(&resolve(out).ok()?, &addition(part));
     holds_work(&folder).then_some(folder)
 }
 
@@ -142,8 +138,7 @@ pub fn export_part(
     // Of tensors of other parts only the largest magnitude was looked for.
     let own = part.entries(run.plan);
     stats.iter_mut().zip(own).filter(|(_, own)| !own).for_each(|(stats, _)| *stats = None);
-    let files = run.plan.files.iter().zip(part.files(run.plan)).filter(|(_, own)| *own);
-    let files = files.map(|(file, _)| (file.name.clone(), file.bytes)).collect();
+    let files = part.own(run.plan).map(|file| (file.name.clone(), file.bytes)).collect();
     Ok(PartMade { folder: staging.root().to_owned(), files, stats })
 }
 
@@ -157,6 +152,7 @@ pub fn finish(
     check_parts(run)?;
     let (source, out) = (&run.checkpoint.path, options.out);
     let target = check_target(out, source, options.overwrite)?;
+    let identity = Identity::of(run.checkpoint, run.plan, None).map_err(ExportError::from)?;
     let (mut parts, mut journals, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for part in Part::all_of(out)? {
         let staging = Staging::claim(target.clone(), &part.addition(), source, options.overwrite)?;
@@ -166,8 +162,6 @@ pub fn finish(
             missing.push(part);
             continue;
         };
-        let identity =
-            Identity::of(run.checkpoint, run.plan, Some(part)).map_err(ExportError::from)?;
         if let Some(difference) = journal.header().identity.difference(&identity, false) {
             let partial = staging.root().to_owned();
             return Err(ExportError::NotResumable { partial, difference }.into());
@@ -181,7 +175,7 @@ pub fn finish(
     let companions = companions(run, out)?;
     let staging = Staging::create(out, source, options.overwrite, companions.bytes)?;
     for (part, made) in &parts {
-        for (file, _) in run.plan.files.iter().zip(part.files(run.plan)).filter(|(_, own)| *own) {
+        for file in part.own(run.plan) {
             link(&made.path().join(&file.name), &staging.path().join(&file.name))?;
         }
     }

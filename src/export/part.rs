@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ExportError;
 use super::target::{parent_of, resolve};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedFile};
 
 /// A part of the files of an export. Parts are told from the plan alone, so machines need not speak with one
 /// another.
@@ -50,6 +50,9 @@ impl fmt::Display for Part {
 }
 
 impl Part {
+    /// All files, of an export that is not divided.
+    pub const WHOLE: Self = Self { number: 1, of: 1 };
+
     /// What is added to the name of a target for the folder of this part.
     pub fn addition(self) -> String {
         format!(".quantscope-part-{}-of-{}", self.number, self.of)
@@ -67,6 +70,11 @@ impl Part {
             own[file] = least + 1 == self.number as usize;
         }
         own
+    }
+
+    /// Those files.
+    pub fn own(self, plan: &Plan) -> impl Iterator<Item = &PlannedFile> + Clone {
+        plan.files.iter().zip(self.files(plan)).filter_map(|(file, own)| own.then_some(file))
     }
 
     /// Which entries of a plan are of this part: those with outputs in its files, and of those without any

@@ -26,8 +26,7 @@ impl Staging {
             return Err(ExportError::io("rename the finished export to", &self.target, source));
         }
         if sync {
-            let parent = parent_of(&self.target);
-            sync_folder(parent).map_err(|source| ExportError::io("write", parent, source))?;
+            sync_folder(parent_of(&self.target));
         }
         self.kept = false;
         Ok(())
@@ -130,6 +129,7 @@ impl Staging {
     }
 }
 /// Waits until the disk has all that is in a folder.
+#[cfg(unix)]
 fn sync_below(folder: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
@@ -138,20 +138,24 @@ fn sync_below(folder: &Path) -> io::Result<()> {
             false => std::fs::File::open(entry.path())?.sync_all()?,
         }
     }
-    sync_folder(folder)
-}
-
-/// Waits until the disk has the names in a folder.
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    std::fs::File::open(folder)?.sync_all()
-}
-
-/// Folders cannot be opened for that there.
-#[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
+    sync_folder(folder);
     Ok(())
 }
+
+/// Waits until the disk has the names in a folder. Network disks may not know that, and need not.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) {
+    let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+}
+
+/// Only what is open to be written can be synced there, and weight files are.
+#[cfg(not(unix))]
+fn sync_below(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) {}
 
 #[cfg(test)]
 mod tests {

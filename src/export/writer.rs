@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use twox_hash::XxHash3_64;
 
 use super::flusher::Flusher;
-use super::journal::Journal;
+use super::journal::{self, Journal};
 use super::{ExportError, Part};
 use crate::checkpoint::{Checkpoint, header, read_exact_at};
 use crate::engine::{Done, EngineError, Piece, Sink};
@@ -62,7 +62,7 @@ impl Writer {
         journal: Option<Journal>,
     ) -> Result<Self, ExportError> {
         let part = journal.as_ref().and_then(|journal| journal.header().identity.part);
-        let part = part.unwrap_or(Part { number: 1, of: 1 });
+        let part = part.unwrap_or(Part::WHOLE);
         let mut places: Vec<Vec<Option<(usize, u64)>>> =
             plan.entries.iter().map(|entry| vec![None; entry.outputs.len()]).collect();
         let mut files = Vec::new();
@@ -90,7 +90,7 @@ impl Writer {
             })?;
         }
         if let Some(journal) = self.journal {
-            journal.complete().map_err(|source| ExportError::io("write", JOURNAL_NAME, source))?;
+            journal.complete().map_err(|source| ExportError::io("write", journal::NAME, source))?;
         }
         let pieces = self.pieces.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(in_order(pieces))
@@ -112,9 +112,6 @@ impl Writer {
         self.pieces.lock().unwrap_or_else(PoisonError::into_inner).extend(pieces);
     }
 }
-
-/// What a journal is called in messages.
-const JOURNAL_NAME: &str = "the journal of the export";
 
 /// Pieces by files and places.
 pub fn in_order(mut pieces: Vec<Piece>) -> Vec<Piece> {
@@ -186,7 +183,7 @@ impl Sink for Writer {
 
     fn recall(&self, job: usize) -> Result<Option<Done>, EngineError> {
         let Some(journal) = &self.journal else { return Ok(None) };
-        let io_error = |source| EngineError::Write { name: JOURNAL_NAME.to_owned(), source };
+        let io_error = |source| EngineError::Write { name: journal::NAME.to_owned(), source };
         let done = journal.recall(job).map_err(io_error)?;
         let done = done.filter(|done| done.pieces.iter().all(|piece| self.is_there(piece)));
         if let Some(done) = &done {
@@ -198,7 +195,7 @@ impl Sink for Writer {
     fn note(&self, job: usize, done: &Done) -> Result<(), EngineError> {
         self.keep(&done.pieces);
         let Some(journal) = &self.journal else { return Ok(()) };
-        let io_error = |source| EngineError::Write { name: JOURNAL_NAME.to_owned(), source };
+        let io_error = |source| EngineError::Write { name: journal::NAME.to_owned(), source };
         journal.note(job, done).map_err(io_error)
     }
 }

@@ -10,7 +10,7 @@ use crate::backend::{Backend, Weights};
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::cpu::{Cpu, weight_sums};
 use crate::engine::{
-    CHUNK_BYTES, ChunkBuffer, EngineError, Measured, Resources, Sink, in_order, merge,
+    CHUNK_BYTES, ChunkBuffer, EngineError, Measured, Resources, Sink, by_entry, in_order, merge,
 };
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::numeric::FloatKind;
@@ -38,12 +38,7 @@ pub fn run(
     resources: &Resources<'_>,
 ) -> Result<Vec<Option<TensorStats>>, EngineError> {
     let all: Vec<usize> = (0..plan.entries.len()).collect();
-    let measured = run_entries(checkpoint, layers, plan, &all, sink, resources)?;
-    let mut stats = vec![None; plan.entries.len()];
-    for (entry, measurements) in measured {
-        stats[entry] = Some(measurements);
-    }
-    Ok(stats)
+    Ok(by_entry(plan, run_entries(checkpoint, layers, plan, &all, sink, resources)?))
 }
 
 /// The same for some entries of the plan. Gives the measurements by entry.
