@@ -21,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -28,20 +29,35 @@ LAYOUTS = {"nvfp4": "modelopt", "fp8": "modelopt"}
 FORMATS = ["nvfp4", "fp8", "fp8-block", "mxfp4", "int8", "int4-g128", "int4-asym-g128", "int4-g32"]
 
 
+def watch(pid, peaks):
+    """Notes the most memory that a process has had, in MiB, until it ends."""
+    try:
+        while True:
+            lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+            peaks.append(next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")))
+            time.sleep(0.01)
+    except (OSError, StopIteration):
+        pass
+
+
 def timed(command, folder=None):
-    """Seconds, seconds of processor time and peak MB of a command; then syncs, outside of the time."""
+    """Seconds, seconds of processor time and peak MiB of a command; then syncs, outside of the time."""
     start = time.monotonic()
     with open(os.devnull, "wb") as nothing:
         child = subprocess.Popen([str(word) for word in command], stdout=nothing, stderr=subprocess.PIPE)
+        # Not what the system says at the end, which counts this program, that the command was begun from.
+        peak = threading.Thread(target=watch, args=(child.pid, peaks := [0]))
+        peak.start()
         said = child.stderr.read()
         _, status, used = os.wait4(child.pid, 0)
+        peak.join()
     seconds = time.monotonic() - start
     if status != 0:
         sys.exit(f"{command} failed: {said.decode(errors='replace')[-500:]}")
     if folder:
         shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
     os.sync()
-    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    return seconds, used.ru_utime + used.ru_stime, max(peaks)
 
 
 def copied(source, target, sync):
@@ -104,7 +120,7 @@ def main():
                 while data.read(8 << 20):
                     pass
     print(f"{size / 1e9:.2f} GB; {machine()}\n", flush=True)
-    print("| format | seconds | `cp -r` | ratio | with the disk | `cp -r`, `sync` | ratio | CPU seconds | peak MB | reference tool |")
+    print("| format | seconds | `cp -r` | ratio | with the disk | `cp -r`, `sync` | ratio | CPU seconds | peak MiB | reference tool |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|", flush=True)
     for form in formats:
         rows = []
