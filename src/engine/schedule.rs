@@ -11,6 +11,10 @@ use crate::plan::{Decision, Entry, Plan};
 /// the memory of a run.
 pub const CHUNK_BYTES: u64 = 1 << 20;
 
+/// Bytes that one job reads of a matrix that is stored column by column, at least: of each column it needs a
+/// few rows, and reading little at a time takes long.
+const STRIDED_CHUNK_BYTES: u64 = 8 << 20;
+
 /// A length in steps, of which the last may be shorter.
 pub fn steps(length: u64, step: u64) -> impl Iterator<Item = Range<u64>> {
     (0..length.div_ceil(step)).map(move |i| i * step..((i + 1) * step).min(length))
@@ -112,6 +116,10 @@ fn chunks(plan: &Plan, entry: usize, task: Task, chunk_bytes: u64) -> impl Itera
     let member = &plan.entries[entry].member;
     let tensor = &member.tensor;
     let length = tensor.bytes / tensor.unit_bytes();
+    let chunk_bytes = match tensor.strides {
+        Some(_) => chunk_bytes.max(STRIDED_CHUNK_BYTES),
+        None => chunk_bytes,
+    };
     let most = chunk_bytes / tensor.unit_bytes();
     // Blocks down the columns come in groups of whole rows, and a chunk is of one expert.
     let axis = member.input_axis.filter(|_| task != Task::Copy);

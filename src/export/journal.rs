@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
 use super::identity::Identity;
-use super::writer::write_all_at;
+use super::open_file::write_all_at;
 use crate::checkpoint::read_exact_at;
 use crate::engine::{Done, Measured, Piece};
 

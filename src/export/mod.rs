@@ -8,6 +8,7 @@ mod flusher;
 mod identity;
 mod journal;
 mod make;
+mod open_file;
 mod part;
 mod publish;
 pub mod repair;
@@ -125,15 +126,9 @@ fn complete(
     let name = options.out.file_name().filter(|_| is_model(options.out));
     let staged = name.map_or_else(|| staging.path().to_owned(), |name| staging.path().join(name));
     let opened = Opened::new(&staged, Some(run.checkpoint))?;
-    // An ONNX model is carried by its file, not tensor by tensor: what is in it is read in full.
-    let verification = if run.checkpoint.onnx.is_some() {
-        stage(Stage::Verify, opened.bytes());
-        opened.verify(&run.resources)?
-    } else {
-        let written = Written::new(staging.path(), plan, pieces, stats)?;
-        stage(Stage::Verify, opened.bytes_of(&written));
-        opened.verify_written(&run.resources, &written)?
-    };
+    let written = Written::new(staging.path(), plan, pieces, stats)?;
+    stage(Stage::Verify, opened.bytes_of(&written));
+    let verification = opened.verify_written(&run.resources, &written)?;
     // A folder with open files in it cannot be renamed on every system.
     drop(opened);
     // What was read of a file that somebody writes to is of no one checkpoint.

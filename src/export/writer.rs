@@ -1,9 +1,6 @@
 //! The weight files of an export, written chunk by chunk at their final places. What else is in them
 //! is there from the start.
 
-use std::fs::File;
-use std::io;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,11 +8,11 @@ use twox_hash::XxHash3_64;
 
 use super::flusher::Flusher;
 use super::journal::{self, Journal};
+use super::open_file::{OpenFile, write_all_at};
 use super::{ExportError, Part};
-use crate::checkpoint::{Checkpoint, header, read_exact_at};
+use crate::checkpoint::{Checkpoint, read_exact_at};
 use crate::engine::{Done, EngineError, Piece, Sink};
-use crate::onnx::{Piece as ModelPiece, Skeleton};
-use crate::plan::{Contents, Placed, Plan, PlannedFile};
+use crate::plan::{Placed, Plan};
 
 /// Open weight files, at their full length, with their headers written.
 #[derive(Debug)]
@@ -29,15 +26,6 @@ pub struct Writer {
     pieces: Mutex<Vec<Piece>>,
     journal: Option<Journal>,
     flusher: Option<Flusher>,
-}
-
-/// A weight file that is being written.
-#[derive(Debug)]
-struct OpenFile {
-    name: String,
-    file: Arc<File>,
-    /// Systems let one thread at a time write to a file; those that wait here do not spin meanwhile.
-    turn: Mutex<()>,
 }
 
 impl Writer {
@@ -65,19 +53,24 @@ impl Writer {
         let part = part.unwrap_or(Part::WHOLE);
         let mut places: Vec<Vec<Option<(usize, u64)>>> =
             plan.entries.iter().map(|entry| vec![None; entry.outputs.len()]).collect();
-        let mut files = Vec::new();
+        let (mut files, mut pieces) = (Vec::new(), Vec::new());
         for (planned, is_own) in plan.files.iter().zip(part.files(plan)) {
-            let open = || OpenFile::open(&folder.join(&planned.name), planned, plan, source);
             let data_start = planned.data_start();
             for Placed { entry, output, begin, .. } in &planned.tensors {
                 places[*entry][*output] = Some((files.len(), data_start + begin));
             }
-            files.push(is_own.then(open).transpose()?);
+            let open = is_own.then(|| OpenFile::create(folder, planned)).transpose()?;
+            if let Some(open) = &open {
+                let written = open.write_contents(planned, plan, source)?;
+                pieces
+                    .extend(written.into_iter().map(|piece| Piece { file: files.len(), ..piece }));
+            }
+            files.push(open);
         }
         let handle = |open: &Option<OpenFile>| open.as_ref().map(|open| Arc::clone(&open.file));
         let flusher = sync.then(|| Flusher::start(files.iter().map(handle)));
         let own = part.entries(plan);
-        Ok(Self { files, places, own, pieces: Mutex::default(), journal, flusher })
+        Ok(Self { files, places, own, pieces: Mutex::new(pieces), journal, flusher })
     }
 
     /// Waits until the disk has everything, if it is to: only then may the folder get its name. Gives
@@ -117,37 +110,6 @@ impl Writer {
 pub fn in_order(mut pieces: Vec<Piece>) -> Vec<Piece> {
     pieces.sort_unstable_by_key(|piece| (piece.file, piece.offset));
     pieces
-}
-
-impl OpenFile {
-    /// Opens a planned file at its full length, with all in it that is not written piece by piece.
-    fn open(
-        path: &Path,
-        planned: &PlannedFile,
-        plan: &Plan,
-        source: &Checkpoint,
-    ) -> Result<Self, ExportError> {
-        let io_error = |source| ExportError::io("create", &planned.name, source);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(io_error)?;
-        }
-        let mut options = File::options();
-        options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(path).map_err(io_error)?;
-        file.set_len(planned.bytes).map_err(io_error)?;
-        match &planned.contents {
-            Contents::Safetensors(metadata) => {
-                let tensors = planned.tensors.iter().map(|t| t.described(&plan.entries));
-                let header = header::encode(tensors, metadata);
-                write_all_at(&file, &header, 0).map_err(io_error)?;
-            }
-            Contents::Onnx(skeleton) => {
-                write_model(&file, skeleton, planned, source)?;
-            }
-            Contents::Data => {}
-        }
-        Ok(Self { name: planned.name.clone(), file: Arc::new(file), turn: Mutex::default() })
-    }
 }
 
 impl Sink for Writer {
@@ -198,68 +160,4 @@ impl Sink for Writer {
         let io_error = |source| EngineError::Write { name: journal::NAME.to_owned(), source };
         journal.note(job, done).map_err(io_error)
     }
-}
-
-/// Writes all of an ONNX model but what is to come: holes, and large tensors that are carried.
-fn write_model(
-    file: &File,
-    skeleton: &Skeleton,
-    planned: &PlannedFile,
-    source: &Checkpoint,
-) -> Result<(), ExportError> {
-    const LARGE_BYTES: u64 = 64 << 10;
-    const COPY_BYTES: usize = 1 << 20;
-    let Some(model) = source.files.first() else { return Ok(()) };
-    let io_error = |source| ExportError::io("create", &planned.name, source);
-    let copy = |range: Range<usize>, at: u64| {
-        // In turns, since all that is between large tensors may be large too.
-        let mut buffer = vec![0; range.len().min(COPY_BYTES)];
-        for begin in range.clone().step_by(COPY_BYTES) {
-            let part = &mut buffer[..(range.end - begin).min(COPY_BYTES)];
-            model.read_at(part, begin as u64)?;
-            write_all_at(file, part, at + (begin - range.start) as u64).map_err(io_error)?;
-        }
-        Ok::<_, ExportError>(())
-    };
-    // In the order of their places.
-    let is_large = |tensor: &&Placed| tensor.bytes() >= LARGE_BYTES;
-    let large: Vec<&Placed> = planned.tensors.iter().filter(is_large).collect();
-    for (begin, piece) in skeleton.placed() {
-        match piece {
-            ModelPiece::Bytes(bytes) => write_all_at(file, bytes, begin).map_err(io_error)?,
-            ModelPiece::Hole(_) => {}
-            ModelPiece::Source(range) => {
-                let end = begin + range.len() as u64;
-                let from = |at: u64| range.start + (at - begin) as usize;
-                let mut at = begin;
-                let first = large.partition_point(|tensor| tensor.begin < begin);
-                for tensor in large[first..].iter().take_while(|tensor| tensor.begin < end) {
-                    copy(from(at)..from(tensor.begin), at)?;
-                    at = tensor.end;
-                }
-                copy(from(at)..range.end, at)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Writes bytes into a file from `offset` on.
-#[cfg(unix)]
-pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
-}
-
-/// Writes bytes into a file from `offset` on.
-#[cfg(windows)]
-pub fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let written = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        bytes = &bytes[written..];
-        offset += written as u64;
-    }
-    Ok(())
 }

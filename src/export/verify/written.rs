@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 
 use twox_hash::XxHash3_64;
@@ -11,7 +12,7 @@ use super::{Check, check};
 use crate::checkpoint::{CheckpointError, read_exact_at};
 use crate::engine::{ChunkBuffer, EngineError, Piece};
 use crate::export::ExportError;
-use crate::plan::Plan;
+use crate::plan::{Contents, Plan, PlannedFile};
 use crate::quantized::Layer;
 use crate::stats::{QuantizedStats, TensorStats};
 use crate::units;
@@ -90,23 +91,34 @@ impl<'a> Written<'a> {
     /// Places of files that were never written, or twice.
     fn gaps(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        let mut pieces = self.pieces.iter().peekable();
         for (number, file) in self.plan.files.iter().enumerate() {
-            let mut at = file.data_start();
-            for piece in self.pieces.iter().filter(|piece| piece.file == number) {
-                if piece.offset != at {
-                    let (from, to) = (at.min(piece.offset), at.max(piece.offset));
-                    problems.push(format!(
-                        "bytes {from} to {to} of {} were not written once",
-                        file.name
-                    ));
+            for Range { start: mut at, end } in written_ranges(file) {
+                let mut not_once = |from: u64, to: u64| {
+                    let (from, to) = (from.min(to), from.max(to));
+                    let name = &file.name;
+                    problems.push(format!("bytes {from} to {to} of {name} were not written once"));
+                };
+                while let Some(piece) = pieces.next_if(|p| p.file == number && p.offset < end) {
+                    if piece.offset != at {
+                        not_once(at, piece.offset);
+                    }
+                    at = piece.offset + piece.bytes as u64;
                 }
-                at = piece.offset + piece.bytes as u64;
-            }
-            if at != file.bytes {
-                problems.push(format!("bytes from {at} on of {} were not written", file.name));
+                if at != end {
+                    not_once(at, end);
+                }
             }
         }
         problems
+    }
+}
+
+/// What of a file is written in pieces: all behind a header; of a file for tensors nothing between them.
+fn written_ranges(file: &PlannedFile) -> Vec<Range<u64>> {
+    match file.contents {
+        Contents::Safetensors(_) | Contents::Onnx(_) => vec![file.data_start()..file.bytes],
+        Contents::Data => file.tensors.iter().map(|tensor| tensor.begin..tensor.end).collect(),
     }
 }
 
