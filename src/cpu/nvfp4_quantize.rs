@@ -55,21 +55,26 @@ fn quantize_blocks<F: SourceFloat>(
     codes: &mut [[u8; BLOCK_BYTES]],
     sums: &mut Sums,
 ) {
+    let mut steps = [0.0; TOGETHER];
+    for (step, scale) in steps.iter_mut().zip(scales) {
+        *step = scaling.step(*scale);
+    }
     let (mut part, unit) = (Part::default(), sums.unit);
-    for ((block, packed), &scale) in blocks.iter().zip(codes).zip(scales) {
-        let (weights, step) = (widen(block), scaling.step(scale));
-        let (mut unpacked, mut values) = ([0u32; BLOCK_LEN], [0.0; BLOCK_LEN]);
+    let mut unpacked = [0u8; TOGETHER * BLOCK_LEN];
+    let (of_blocks, _) = unpacked.as_chunks_mut::<BLOCK_LEN>();
+    for ((block, codes), step) in blocks.iter().zip(of_blocks).zip(steps) {
+        let weights = widen(block);
+        let mut values = [0.0; BLOCK_LEN];
         for i in 0..BLOCK_LEN {
-            let (code, value) = encode_and_round(weights[i], step);
-            (unpacked[i], values[i]) = (u32::from(code), value);
-        }
-        for i in 0..BLOCK_BYTES {
-            // In this way two codes are brought together before they are made bytes.
-            let pair = u64::from(unpacked[2 * i]) | u64::from(unpacked[2 * i + 1]) << 32;
-            packed[i] = (pair | pair >> 28) as u8;
+            (codes[i], values[i]) = encode_and_round(weights[i], step);
         }
         part.add(&weights, unit);
         part.add_errors(&weights, &values, unit);
+    }
+    for (byte, pair) in codes.as_flattened_mut().iter_mut().zip(unpacked.as_chunks::<2>().0) {
+        // As one number, which needs no shuffling.
+        let pair = u16::from_le_bytes(*pair);
+        *byte = (pair | pair >> 4) as u8;
     }
     sums.add(part);
 }

@@ -56,12 +56,12 @@ pub(super) struct Sums {
     count: u64,
     /// Zeros that fill up lanes, and are no weights.
     padding: u64,
-    zeros: u64,
-    sum: f64,
-    sum_abs: f64,
-    sum_squares: f64,
-    error_squares: f64,
-    error_max: f32,
+    zeros: [f64; WIDTH],
+    sum: [f64; WIDTH],
+    sum_abs: [f64; WIDTH],
+    sum_squares: [f64; WIDTH],
+    error_squares: [f64; WIDTH],
+    error_max: [f32; WIDTH],
 }
 
 impl Sums {
@@ -89,7 +89,7 @@ impl Sums {
         const NEAR: std::ops::Range<f32> = 1.0 / (1u64 << 40) as f32..(1u64 << 40) as f32;
         let mut sums = Self::of_weights(weights);
         add(&mut sums);
-        let largest = sums.error_max;
+        let largest = sums.error_max();
         if largest == 0.0 || NEAR.contains(&largest) {
             return (sums.weight_sums(), sums.error_sums());
         }
@@ -104,35 +104,31 @@ impl Sums {
     }
 
     /// Adds a part. It is taken by value, so that the compiler may keep it in registers.
-    #[inline(never)]
     pub(super) fn add(&mut self, part: Part) {
-        let total = |lanes: [f32; WIDTH]| lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>();
-        self.count += u64::from(part.count);
-        self.zeros += part.zeros.iter().map(|zeros| u64::from(*zeros)).sum::<u64>();
-        self.sum += total(part.sum);
-        self.sum_abs += total(part.sum_abs);
-        self.sum_squares += total(part.sum_squares);
-        self.error_squares += total(part.error_squares);
-        self.error_max = part.error_max.iter().fold(self.error_max, |max, lane| max.max(*lane));
+        add_part(self, &part);
     }
 
     pub(super) fn weight_sums(&self) -> WeightSums {
         let unit = f64::from(self.unit);
         WeightSums {
             count: self.count - self.padding,
-            zeros: self.zeros - self.padding,
-            sum: self.sum / unit,
-            sum_abs: self.sum_abs / unit,
-            sum_squares: self.sum_squares / (unit * unit),
+            zeros: self.zeros.iter().sum::<f64>() as u64 - self.padding,
+            sum: self.sum.iter().sum::<f64>() / unit,
+            sum_abs: self.sum_abs.iter().sum::<f64>() / unit,
+            sum_squares: self.sum_squares.iter().sum::<f64>() / (unit * unit),
         }
     }
 
     pub(super) fn error_sums(&self) -> ErrorSums {
         let unit = f64::from(self.unit);
         ErrorSums {
-            sum_squares: self.error_squares / (unit * unit),
-            max_abs: f64::from(self.error_max) / unit,
+            sum_squares: self.error_squares.iter().sum::<f64>() / (unit * unit),
+            max_abs: f64::from(self.error_max()) / unit,
         }
+    }
+
+    fn error_max(&self) -> f32 {
+        self.error_max.into_iter().fold(0.0, f32::max)
     }
 }
 
@@ -140,7 +136,7 @@ impl Sums {
 #[derive(Default)]
 pub(super) struct Part {
     count: u32,
-    zeros: [u32; WIDTH],
+    zeros: [f32; WIDTH],
     sum: [f32; WIDTH],
     sum_abs: [f32; WIDTH],
     sum_squares: [f32; WIDTH],
@@ -162,7 +158,8 @@ impl Part {
         for half in weights.as_chunks::<WIDTH>().0 {
             for (i, weight) in half.iter().enumerate() {
                 let weight = weight * unit;
-                self.zeros[i] += u32::from(half[i] == 0.0);
+                let more = self.zeros[i] + 1.0;
+                self.zeros[i] = if half[i] == 0.0 { more } else { self.zeros[i] };
                 self.sum[i] += weight;
                 self.sum_abs[i] += weight.abs();
                 self.sum_squares[i] += weight * weight;
@@ -178,12 +175,32 @@ impl Part {
             for i in 0..WIDTH {
                 let error = ((weights[i] - values[i]) * unit).abs();
                 self.error_squares[i] += error * error;
-                // Not `f32::max`, which takes care of NaN and several instructions.
-                self.error_max[i] =
-                    if error > self.error_max[i] { error } else { self.error_max[i] };
+                self.error_max[i] = larger(error, self.error_max[i]);
             }
         }
     }
+}
+
+#[multiversion(targets = "simd")]
+fn add_part(sums: &mut Sums, part: &Part) {
+    let add = |totals: &mut [f64; WIDTH], lanes: &[f32; WIDTH]| {
+        totals.iter_mut().zip(lanes).for_each(|(total, lane)| *total += f64::from(*lane));
+    };
+    sums.count += u64::from(part.count);
+    add(&mut sums.zeros, &part.zeros);
+    add(&mut sums.sum, &part.sum);
+    add(&mut sums.sum_abs, &part.sum_abs);
+    add(&mut sums.sum_squares, &part.sum_squares);
+    add(&mut sums.error_squares, &part.error_squares);
+    for (max, lane) in sums.error_max.iter_mut().zip(part.error_max) {
+        *max = larger(lane, *max);
+    }
+}
+
+/// Not `f32::max`, which takes care of NaN and several instructions: here the second counts then.
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
 }
 
 /// The exact values of weights.

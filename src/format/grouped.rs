@@ -204,14 +204,26 @@ impl ScaleStore {
 
     /// Scales as they are stored, little-endian.
     pub fn encode(self, scales: &[GroupScale], kind: FloatKind) -> Vec<u8> {
-        let scales = scales.iter().map(|group| group.scale);
-        match (self, kind) {
-            (Self::E8m0, _) => scales.map(e8m0::encode).collect(),
-            (Self::Own, FloatKind::Bf16 | FloatKind::F16) => {
-                scales.flat_map(|scale| (kind.pattern(scale) as u16).to_le_bytes()).collect()
-            }
-            (Self::Own | Self::F32, _) => scales.flat_map(f32::to_le_bytes).collect(),
+        let values = scales.iter().map(|group| group.scale);
+        if self == Self::E8m0 {
+            return values.map(e8m0::encode).collect();
         }
+        let mut bytes = vec![0; scales.len() * self.bytes(kind)];
+        let halves = bytes.as_chunks_mut::<2>().0.iter_mut().zip(values.clone());
+        match (self, kind) {
+            // Scales are exact in the type.
+            (Self::Own, FloatKind::Bf16) => halves.for_each(|(half, value)| {
+                *half = ((value.to_bits() >> 16) as u16).to_le_bytes();
+            }),
+            (Self::Own, FloatKind::F16) => halves.for_each(|(half, value)| {
+                *half = (kind.pattern(value) as u16).to_le_bytes();
+            }),
+            _ => {
+                let words = bytes.as_chunks_mut::<4>().0.iter_mut().zip(values);
+                words.for_each(|(word, value)| *word = value.to_le_bytes());
+            }
+        }
+        bytes
     }
 }
 
@@ -227,6 +239,7 @@ pub struct Extent {
 impl Extent {
     /// Of weights whose smallest and largest are these. Where they are zeros of both signs, both ends
     /// are the first of the weights: which comes first decides a sign in [`super::onnx_runtime`].
+    #[inline(always)]
     pub fn new(min: f32, max: f32, first: impl FnOnce() -> f32) -> Self {
         let both_zeros = min == 0.0 && max == 0.0 && min.to_bits() != max.to_bits();
         let [min, max] = if both_zeros { [first(); 2] } else { [min, max] };
@@ -436,6 +449,8 @@ pub struct Coder {
     pub scheme: Scheme,
     /// The type of the weights.
     pub kind: FloatKind,
+    /// The largest magnitude of the tensor, where all weights share a scale.
+    pub amax: f32,
     /// The scale of the whole tensor, where all weights share one.
     pub tensor_scale: Option<GroupScale>,
 }
@@ -446,7 +461,7 @@ impl Coder {
     pub fn new(scheme: Scheme, kind: FloatKind, amax: f32) -> Self {
         let of_tensor = scheme.scope == Scope::Tensor;
         let tensor_scale = of_tensor.then(|| (scheme.rule)(Extent::of_amax(amax), kind));
-        Self { scheme, kind, tensor_scale }
+        Self { scheme, kind, amax, tensor_scale }
     }
 
     /// The scale of a group.

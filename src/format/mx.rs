@@ -3,9 +3,11 @@
 //! ```text
 //! ModelOpt                   exponent = ⌈log₂(amax / largest element)⌉, from −127 on
 //! compressed-tensors         exponent = that of amax, one more if its mantissa is at least 1.75,
-//!                            less 2 (E2M1) or 8 (E4M3); a block of zeros or subnormals has −127;
-//!                            the quotient is rounded to the weights' type
+//!                            less 2 (E2M1) or 8 (E4M3); a block of zeros or subnormals has −127
 //! ```
+//!
+//! compressed-tensors rounds the quotient to the weights' type, which changes no code: by a power of two it
+//! is exact, but where it is so small that its code is 0, or so large that it is the largest.
 //!
 //! ModelOpt rounds E2M1 ties towards zero and writes zero with the sign bit set.
 
@@ -23,11 +25,11 @@ pub fn mxfp4(arithmetic: Arithmetic) -> Scheme {
     match arithmetic {
         Arithmetic::ModelOpt => {
             let element = Element::E2m1(SmallFloatTies::Down);
-            scheme(element, Quotient::F32, |extent, _| modelopt(extent, e2m1::MAX))
+            scheme(element, |extent, _| modelopt(extent, e2m1::MAX))
         }
         Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo => {
             let element = Element::E2m1(SmallFloatTies::Even);
-            scheme(element, Quotient::Own, |extent, kind| compressed_tensors(extent, kind, 2))
+            scheme(element, |extent, kind| compressed_tensors(extent, kind, 2))
         }
     }
 }
@@ -35,27 +37,21 @@ pub fn mxfp4(arithmetic: Arithmetic) -> Scheme {
 /// E4M3 codes.
 pub fn mxfp8(arithmetic: Arithmetic) -> Scheme {
     match arithmetic {
-        Arithmetic::ModelOpt => {
-            scheme(Element::E4m3, Quotient::F32, |extent, _| modelopt(extent, e4m3::MAX))
-        }
+        Arithmetic::ModelOpt => scheme(Element::E4m3, |extent, _| modelopt(extent, e4m3::MAX)),
         Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo => {
-            scheme(Element::E4m3, Quotient::Own, |extent, kind| compressed_tensors(extent, kind, 8))
+            scheme(Element::E4m3, |extent, kind| compressed_tensors(extent, kind, 8))
         }
     }
 }
 
-fn scheme(
-    element: Element,
-    quotient: Quotient,
-    rule: fn(Extent, FloatKind) -> GroupScale,
-) -> Scheme {
+fn scheme(element: Element, rule: fn(Extent, FloatKind) -> GroupScale) -> Scheme {
     let scope = Scope::Group(BLOCK_LEN);
     Scheme {
         scope,
         element,
         zero_points: false,
         store: ScaleStore::E8m0,
-        quotient,
+        quotient: Quotient::F32,
         rule,
         search: ScaleSearch::Max,
     }

@@ -23,13 +23,14 @@ pub fn encode_ties_even(value: f32) -> u8 {
 /// The code of [`encode_ties_even`], and what it stands for, as [`decode`] has it.
 #[inline(always)]
 pub fn encode_and_round(value: f32) -> (u8, f32) {
-    /// The code of 1 would be this, if exponents were those of f32.
-    const ONE: u32 = 1.0f32.to_bits() >> 22;
+    /// The pattern of the power of two that rounds magnitudes below 2, without the last 22 bits.
+    const LOWEST: u32 = (127 + 22) << 1;
     // Patterns of magnitudes order like their values, and NaN is above all.
     let clamped = (value.to_bits() & 0x7FFF_FFFF).min(MAX.to_bits());
-    let rounded = rounding::to_mantissa(f32::from_bits(clamped), 1, 1.0);
-    // Below 1 there are only 0 and ½, which are two steps apart there.
-    let code = (rounded.to_bits() >> 22).saturating_sub(ONE - 2).max(rounded.to_bits().min(1));
+    let (sum, power) = rounding::rounding_sum(f32::from_bits(clamped), 1, 1.0);
+    let rounded = sum - power;
+    // Units in the last place, and two for each doubling of what they are.
+    let code = sum.to_bits() - power.to_bits() + (power.to_bits() >> 22) - LOWEST;
     let sign = if value < 0.0 { 0x8000_0000 } else { 0 };
     ((code | sign >> 28) as u8, f32::from_bits(rounded.to_bits() | sign))
 }

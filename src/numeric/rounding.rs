@@ -45,10 +45,18 @@ pub(super) fn to_f16(value: f32) -> f32 {
 /// a multiple of what is the last place there. At most 2¹⁰⁰.
 #[inline(always)]
 pub fn to_mantissa(magnitude: f32, bits: u32, first_normal: f32) -> f32 {
+    let (sum, power) = rounding_sum(magnitude, bits, first_normal);
+    sum - power
+}
+
+/// The sum that rounds a magnitude in [`to_mantissa`], and the power of two that is part of it: their
+/// patterns differ by how many units in the last place the rounded magnitude is.
+#[inline(always)]
+pub fn rounding_sum(magnitude: f32, bits: u32, first_normal: f32) -> (f32, f32) {
     let exponent = (magnitude.to_bits() & INFINITY).max(first_normal.to_bits());
     // The power of two whose last place is the one to round to: a sum with it is rounded there.
     let power = f32::from_bits(exponent + ((23 - bits) << 23));
-    (magnitude + power) - power
+    (magnitude + power, power)
 }
 
 /// 1.5·2²³, whose unit in the last place is 1: a sum with it is rounded to a whole number, which is in

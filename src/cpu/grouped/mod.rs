@@ -12,20 +12,39 @@ mod segments;
 #[cfg(test)]
 mod tests;
 
-use super::amax::amax;
 use super::sums::Sums;
 use crate::backend::{Grouped, GroupedChunk, TieMatch};
-use crate::format::{Coder, ScaleSearch, Scheme};
+use crate::format::{Coder, GroupScale, ScaleSearch, Scheme};
 use crate::numeric::{FloatKind, SourceFloat};
 use crate::stats::{ErrorSums, WeightSums};
 use segments::Segments;
 
+/// Weights of a tensor with one scale that are gone over at once: few enough to be in the cache when they are
+/// encoded.
+const TOGETHER: usize = 16 << 10;
+
 /// Codes and scales of whole rows.
 pub fn quantize<F: SourceFloat>(weights: &[F], columns: usize, coder: &Coder) -> Grouped {
-    let (mut scales, amax) = match coder.tensor_scale {
-        Some(group) => (vec![group], amax(weights)),
-        None => extents::scales(weights, columns, coder),
-    };
+    match coder.tensor_scale {
+        Some(scale) => quantize_under(scale, weights, coder),
+        None => quantize_groups(weights, columns, coder),
+    }
+}
+
+fn quantize_under<F: SourceFloat>(scale: GroupScale, weights: &[F], coder: &Coder) -> Grouped {
+    let mut codes = vec![0; weights.len()];
+    let (mut amax, mut sums) = (0, Sums::new(coder.amax));
+    for (weights, codes) in weights.chunks(TOGETHER).zip(codes.chunks_mut(TOGETHER)) {
+        amax = amax.max(super::amax::amax(weights));
+        let segments = Segments::new(coder.scheme.scope, weights.len(), weights.len());
+        codes::encode(weights, segments, &coder.scheme, &[scale], codes, &mut sums);
+    }
+    let (weights, errors) = (sums.weight_sums(), sums.error_sums());
+    Grouped { codes, scales: vec![scale], amax, weights, errors }
+}
+
+fn quantize_groups<F: SourceFloat>(weights: &[F], columns: usize, coder: &Coder) -> Grouped {
+    let (mut scales, amax) = extents::scales(weights, columns, coder);
     let mut codes = vec![0; weights.len()];
     let mut sums = Sums::new(F::KIND.widen(amax));
     let segments = Segments::new(coder.scheme.scope, weights.len(), columns);

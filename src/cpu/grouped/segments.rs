@@ -29,6 +29,12 @@ impl Segments {
         };
         Self { scope, len, columns, width, begin: 0, row: 0, row_end: columns, scale: 0 }
     }
+
+    /// The length of all segments, if each has a scale of its own and none is shorter.
+    pub fn even_len(&self) -> Option<usize> {
+        let is_own = matches!(self.scope, Scope::Row | Scope::Group(_));
+        (is_own && self.width > 0 && self.columns.is_multiple_of(self.width)).then_some(self.width)
+    }
 }
 
 /// The weights of a segment, and the number of their scale.
@@ -71,6 +77,9 @@ mod tests {
                 let index = |i| scope.index(i / columns, i % columns, columns);
                 let expected: Vec<usize> = (0..rows * columns).map(index).collect();
                 assert!(scales == expected, "{scope:?}, {rows} rows of {columns}");
+                if let Some(len) = Segments::new(scope, rows * columns, columns).even_len() {
+                    assert!((0..rows * columns).all(|i| expected[i] == i / len), "{scope:?}");
+                }
             }
             assert_eq!(Segments::new(scope, 0, 0).next(), None);
         }
