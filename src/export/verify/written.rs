@@ -117,7 +117,9 @@ impl<'a> Written<'a> {
 /// What of a file is written in pieces: all behind a header; of a file for tensors nothing between them.
 fn written_ranges(file: &PlannedFile) -> Vec<Range<u64>> {
     match file.contents {
-        Contents::Safetensors(_) | Contents::Onnx(_) => vec![file.data_start()..file.bytes],
+        Contents::Safetensors(_) | Contents::Onnx(_) => {
+            std::iter::once(file.data_start()..file.bytes).collect()
+        }
         Contents::Data => file.tensors.iter().map(|tensor| tensor.begin..tensor.end).collect(),
     }
 }
