@@ -1,5 +1,6 @@
 //! Telling whether a file is the one that was read before, without reading all of it.
 
+use std::hash::Hasher;
 use std::panic::resume_unwind;
 use std::time::UNIX_EPOCH;
 
@@ -24,8 +25,8 @@ pub struct FileIdentity {
     samples: u64,
 }
 
-/// How much of a file without a header stands for it.
-const BEGINNING_BYTES: u64 = 1 << 20;
+/// How much of a header is read at once, and how much of a file without one stands for it.
+const PIECE_BYTES: u64 = 1 << 20;
 /// How many places of a file are sampled, and how much of it at each.
 const SAMPLES: u64 = 256;
 const SAMPLE_BYTES: u64 = 4 << 10;
@@ -55,25 +56,29 @@ impl Checkpoint {
 impl FileIdentity {
     fn of(file: &TensorFile) -> Result<Self, CheckpointError> {
         let bytes = file.length();
-        let read = |begin: u64, length: u64| {
-            let mut read = vec![0; length.min(bytes - begin) as usize];
-            file.fill(&mut read, begin).map_err(|error| file.read_error(error))?;
-            Ok(read)
+        let mut buffer = Vec::new();
+        let mut add = |hash: &mut XxHash3_64, begin: u64, length: u64| {
+            buffer.resize(length.min(bytes - begin) as usize, 0);
+            file.fill(&mut buffer, begin).map_err(|error| file.read_error(error))?;
+            hash.write(&buffer);
+            Ok::<_, CheckpointError>(())
         };
-        let length = if file.data_start > 0 { file.data_start } else { BEGINNING_BYTES };
-        let header = read(0, length)?;
-        let mut samples = Vec::new();
+        let [mut header, mut samples] = [XxHash3_64::new(), XxHash3_64::new()];
+        let length = if file.data_start > 0 { file.data_start } else { PIECE_BYTES };
+        for piece in (0..length.min(bytes)).step_by(PIECE_BYTES as usize) {
+            add(&mut header, piece, PIECE_BYTES.min(length - piece))?;
+        }
         for place in 0..SAMPLES {
             let begin = u128::from(bytes) * u128::from(place) / u128::from(SAMPLES);
-            samples.extend(read(begin as u64, SAMPLE_BYTES)?);
+            add(&mut samples, begin as u64, SAMPLE_BYTES)?;
         }
         let modified = file.modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         Ok(Self {
             name: file.name.clone(),
             bytes,
             modified_ns: modified.and_then(|since| since.as_nanos().try_into().ok()),
-            header: XxHash3_64::oneshot(&header),
-            samples: XxHash3_64::oneshot(&samples),
+            header: header.finish(),
+            samples: samples.finish(),
         })
     }
 

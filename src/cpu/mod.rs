@@ -48,10 +48,8 @@ impl Backend for Cpu {
         "CPU"
     }
 
-    /// As many as there are cores. No disk is faster than what the most of them do, and each takes memory.
     fn useful_callers(&self) -> usize {
-        const MOST: usize = 32;
-        std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST))
+        std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
     }
 
     fn chunk_bytes(&self) -> u64 {

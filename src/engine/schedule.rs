@@ -11,9 +11,9 @@ use crate::plan::{Decision, Entry, Plan};
 /// the memory of a run.
 pub const CHUNK_BYTES: u64 = 1 << 20;
 
-/// Bytes that one job reads of a matrix that is stored column by column, at least: of each column it needs a
+/// The same of a matrix that is stored column by column, whatever the backend says: of each column a job needs a
 /// few rows, and reading little at a time takes long.
-const STRIDED_CHUNK_BYTES: u64 = 8 << 20;
+pub const STRIDED_CHUNK_BYTES: u64 = 8 << 20;
 
 /// A length in steps, of which the last may be shorter.
 pub fn steps(length: u64, step: u64) -> impl Iterator<Item = Range<u64>> {
@@ -79,9 +79,10 @@ fn is_kept(plan: &Plan, entry: usize) -> bool {
     matches!(plan.entries[entry].decision, Decision::Keep(_) | Decision::Shared { .. })
 }
 
-/// All jobs of some units, in order, each of at most `chunk_bytes` of source, or one row. A group's amax jobs precede those of the group after it, and its
-/// quantize jobs follow them: so one group's amax is being found while the one before is quantized, and
-/// the second reading of a chunk mostly comes from the system's page cache.
+/// All jobs of some units, in order, each of at most `chunk_bytes` of source, or one row; of what is stored column
+/// by column [`STRIDED_CHUNK_BYTES`]. A group's amax jobs precede those of the group after it, and its quantize jobs
+/// follow them: so one group's amax is being found while the one before is quantized, and the second reading of a
+/// chunk mostly comes from the system's page cache.
 pub fn schedule(plan: &Plan, units: &[Vec<usize>], chunk_bytes: u64) -> Vec<Job> {
     let mut jobs = Vec::new();
     let mut waiting: Vec<Job> = Vec::new();

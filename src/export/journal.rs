@@ -46,7 +46,7 @@ struct Frame {
 pub struct Header {
     /// What is exported, and how.
     pub identity: Identity,
-    /// Bytes of source that a job takes: what its number means depends on it.
+    /// Bytes of source that a job takes, if they follow one another: what its number means depends on it.
     pub chunk_bytes: u64,
 }
 

@@ -130,7 +130,7 @@ fn complete(
     stage(Stage::Verify, opened.bytes_of(&written));
     let verification = opened.verify_written(&run.resources, &written)?;
     // A folder with open files in it cannot be renamed on every system.
-    drop(opened);
+    drop((opened, written));
     // What was read of a file that somebody writes to is of no one checkpoint.
     run.checkpoint.check_unchanged().map_err(ExportError::from)?;
     if !verification.passed() {

@@ -449,7 +449,7 @@ pub struct Coder {
     pub scheme: Scheme,
     /// The type of the weights.
     pub kind: FloatKind,
-    /// The largest magnitude of the tensor, where all weights share a scale.
+    /// The largest magnitude of all weights that share a scale, where a tensor has one.
     pub amax: f32,
     /// The scale of the whole tensor, where all weights share one.
     pub tensor_scale: Option<GroupScale>,

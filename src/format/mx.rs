@@ -3,11 +3,9 @@
 //! ```text
 //! ModelOpt                   exponent = ⌈log₂(amax / largest element)⌉, from −127 on
 //! compressed-tensors         exponent = that of amax, one more if its mantissa is at least 1.75,
-//!                            less 2 (E2M1) or 8 (E4M3); a block of zeros or subnormals has −127
+//!                            less 2 (E2M1) or 8 (E4M3); a block of zeros or subnormals has −127;
+//!                            the quotient is rounded to the weights' type
 //! ```
-//!
-//! compressed-tensors rounds the quotient to the weights' type, which changes no code: by a power of two it
-//! is exact, but where it is so small that its code is 0, or so large that it is the largest.
 //!
 //! ModelOpt rounds E2M1 ties towards zero and writes zero with the sign bit set.
 
@@ -25,11 +23,11 @@ pub fn mxfp4(arithmetic: Arithmetic) -> Scheme {
     match arithmetic {
         Arithmetic::ModelOpt => {
             let element = Element::E2m1(SmallFloatTies::Down);
-            scheme(element, |extent, _| modelopt(extent, e2m1::MAX))
+            scheme(element, Quotient::F32, |extent, _| modelopt(extent, e2m1::MAX))
         }
         Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo => {
             let element = Element::E2m1(SmallFloatTies::Even);
-            scheme(element, |extent, kind| compressed_tensors(extent, kind, 2))
+            scheme(element, Quotient::Own, |extent, kind| compressed_tensors(extent, kind, 2))
         }
     }
 }
@@ -37,21 +35,27 @@ pub fn mxfp4(arithmetic: Arithmetic) -> Scheme {
 /// E4M3 codes.
 pub fn mxfp8(arithmetic: Arithmetic) -> Scheme {
     match arithmetic {
-        Arithmetic::ModelOpt => scheme(Element::E4m3, |extent, _| modelopt(extent, e4m3::MAX)),
+        Arithmetic::ModelOpt => {
+            scheme(Element::E4m3, Quotient::F32, |extent, _| modelopt(extent, e4m3::MAX))
+        }
         Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo => {
-            scheme(Element::E4m3, |extent, kind| compressed_tensors(extent, kind, 8))
+            scheme(Element::E4m3, Quotient::Own, |extent, kind| compressed_tensors(extent, kind, 8))
         }
     }
 }
 
-fn scheme(element: Element, rule: fn(Extent, FloatKind) -> GroupScale) -> Scheme {
+fn scheme(
+    element: Element,
+    quotient: Quotient,
+    rule: fn(Extent, FloatKind) -> GroupScale,
+) -> Scheme {
     let scope = Scope::Group(BLOCK_LEN);
     Scheme {
         scope,
         element,
         zero_points: false,
         store: ScaleStore::E8m0,
-        quotient: Quotient::F32,
+        quotient,
         rule,
         search: ScaleSearch::Max,
     }
@@ -79,4 +83,25 @@ fn compressed_tensors(extent: Extent, kind: FloatKind, offset: i32) -> GroupScal
     let code = (exponent - kind.exponent_bias() + e8m0::BIAS - offset).clamp(0, 254);
     let scale = kind.round(e8m0::decode(code as u8));
     GroupScale::symmetric(if scale == 0.0 { 1.0 } else { scale })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Codes that compressed-tensors 0.20 gave with PyTorch: a quotient that is zero only in the weights' type
+    /// has no sign.
+    #[test]
+    fn quotients_are_rounded_to_the_type_of_weights() {
+        let scheme = mxfp4(Arithmetic::CompressedTensors);
+        let kinds =
+            [(FloatKind::F16, 0x4AFF), (FloatKind::Bf16, 0x415F), (FloatKind::F32, 0x415F_0000)];
+        for (kind, amax) in kinds {
+            let sign = if kind == FloatKind::F32 { 1 << 31 } else { 1 << 15 };
+            let group = (scheme.rule)(Extent::of_amax(kind.widen(amax)), kind);
+            assert_eq!(group.scale, 2.0);
+            let code = |pattern| scheme.encode(kind.widen(pattern), group, kind);
+            assert_eq!([code(amax), code(sign | 1), code(1)], [7, 0, 0], "{kind:?}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ macro_rules! with_known_arithmetic {
             }};
         }
         match ($scheme.element, $scheme.quotient, $scheme.zero_points) {
-            (E2m1(Even), Quotient::F32, false) => known!(E2m1(Even), Quotient::F32, false),
+            (E2m1(Even), Quotient::Own, false) => known!(E2m1(Even), Quotient::Own, false),
             (E2m1(Down), Quotient::F32, false) => known!(E2m1(Down), Quotient::F32, false),
             (E4m3, Quotient::F32, false) => known!(E4m3, Quotient::F32, false),
             (E4m3, Quotient::Own, false) => known!(E4m3, Quotient::Own, false),

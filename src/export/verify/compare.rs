@@ -7,7 +7,9 @@ use super::scales::{LayerScales, groups, scales};
 use super::written::{self, Written};
 use super::{Check, LayerError, MIN_SQNR_DB, Opened, check};
 use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
-use crate::engine::{CHUNK_BYTES, ChunkBuffer, EngineError, Piece, Resources, in_order, steps};
+use crate::engine::{
+    CHUNK_BYTES, ChunkBuffer, EngineError, Piece, Resources, STRIDED_CHUNK_BYTES, in_order, steps,
+};
 use crate::format::Format;
 use crate::quantized::{Layer, global_scale, read_chunk};
 use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
@@ -156,7 +158,7 @@ pub fn compare(
     let mut checks = vec![scales(&read), groups(opened, &read)];
     if let Some(written) = written {
         let lost = lost.into_inner().unwrap_or_else(PoisonError::into_inner);
-        checks.push(written::check_pieces(written, lost));
+        checks.push(written::check_pieces(written, &opened.checkpoint, lost));
     }
     let mut errors = Vec::new();
     if opened.source.is_some() {
@@ -175,18 +177,23 @@ pub fn compare(
 }
 
 /// Rows of a layer that are read to see that they are what was meant: at its ends and in the middle. Where a
-/// few take long, since the source is stored column by column or tiles are read whole, only at the end, where
-/// whatever is off has added up.
+/// few take long, since the source is stored column by column or tiles are read whole, not at its beginning:
+/// whatever is off adds up.
 fn windows(opened: &Opened<'_>, layer: &Layer) -> Vec<Range<u64>> {
     const WINDOW_WEIGHTS: u64 = 16 << 10;
     let (all, step) = (layer.lines(), layer.lines_in(WINDOW_WEIGHTS));
     let last = all.saturating_sub(1) / step * step;
-    let is_strided =
-        source_weight(opened, layer).is_some_and(|(_, source)| source.strides.is_some());
-    let takes_long = is_strided || step.min(all) * layer.line_weights() > 4 * WINDOW_WEIGHTS;
-    let mut starts = if takes_long { vec![last] } else { vec![0, last / 2 / step * step, last] };
+    let takes_long =
+        is_strided(opened, layer) || step.min(all) * layer.line_weights() > 4 * WINDOW_WEIGHTS;
+    let mut starts = vec![0, last / 2 / step * step, last];
     starts.dedup();
-    starts.into_iter().map(|start| start..(start + step).min(all)).collect()
+    let skipped = usize::from(takes_long && starts.len() > 2);
+    starts.into_iter().skip(skipped).map(|start| start..(start + step).min(all)).collect()
+}
+
+/// Whether the weights of a layer are those of columns of the source.
+fn is_strided(opened: &Opened<'_>, layer: &Layer) -> bool {
+    source_weight(opened, layer).is_some_and(|(_, source)| source.strides.is_some())
 }
 
 fn jobs<'a>(
@@ -202,8 +209,9 @@ fn jobs<'a>(
             );
             continue;
         }
-        // A chunk of source is at most CHUNK_BYTES, whatever its type.
-        let step = layer.lines_in(CHUNK_BYTES / 4);
+        let bytes = if is_strided(opened, layer) { STRIDED_CHUNK_BYTES } else { CHUNK_BYTES };
+        // So much of the source at most, whatever its type.
+        let step = layer.lines_in(bytes / 4);
         jobs.extend(steps(layer.lines(), step).map(|rows| Job::Rows { layer: i, rows }));
     }
     if let Some(written) = written {

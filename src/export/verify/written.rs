@@ -9,7 +9,7 @@ use std::path::Path;
 use twox_hash::XxHash3_64;
 
 use super::{Check, check};
-use crate::checkpoint::{CheckpointError, read_exact_at};
+use crate::checkpoint::{Checkpoint, CheckpointError, read_exact_at};
 use crate::engine::{ChunkBuffer, EngineError, Piece};
 use crate::export::ExportError;
 use crate::plan::{Contents, Plan, PlannedFile};
@@ -110,6 +110,29 @@ impl<'a> Written<'a> {
                 }
             }
         }
+        if let Some(piece) = pieces.next() {
+            let (from, name) = (piece.offset, &self.plan.files[piece.file].name);
+            problems.push(format!("what is at byte {from} of {name} has no place there"));
+        }
+        problems
+    }
+
+    /// Tensors that are read from elsewhere than where they were written to.
+    fn misplaced(&self, opened: &Checkpoint) -> Vec<String> {
+        let mut problems = Vec::new();
+        for file in &self.plan.files {
+            for placed in &file.tensors {
+                let output = placed.of(&self.plan.entries);
+                let is_there = opened.tensor(&output.name).is_none_or(|tensor| {
+                    let read_from = &opened.files[tensor.file].name;
+                    (read_from, tensor.offset, tensor.bytes)
+                        == (&file.name, placed.begin, placed.bytes())
+                });
+                if !is_there {
+                    problems.push(format!("{} is not read from where it is", output.name));
+                }
+            }
+        }
         problems
     }
 }
@@ -125,8 +148,13 @@ fn written_ranges(file: &PlannedFile) -> Vec<Range<u64>> {
 }
 
 /// Whether everything was written, and is read as it was written.
-pub fn check_pieces(written: &Written<'_>, mut problems: Vec<String>) -> Check {
+pub fn check_pieces(
+    written: &Written<'_>,
+    opened: &Checkpoint,
+    mut problems: Vec<String>,
+) -> Check {
     problems.extend(written.gaps());
+    problems.extend(written.misplaced(opened));
     let bytes: u64 = written.pieces.iter().map(|piece| piece.bytes as u64).sum();
     let detail = format!("{} read back as they were written", units::bytes(bytes));
     check("read back", problems, detail)
