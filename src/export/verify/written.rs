@@ -123,7 +123,7 @@ impl<'a> Written<'a> {
         for file in &self.plan.files {
             for placed in &file.tensors {
                 let output = placed.of(&self.plan.entries);
-                let is_there = opened.tensor(&output.name).is_none_or(|tensor| {
+                let is_there = opened.tensor(&output.name).is_some_and(|tensor| {
                     let read_from = &opened.files[tensor.file].name;
                     (read_from, tensor.offset, tensor.bytes)
                         == (&file.name, placed.begin, placed.bytes())
