@@ -88,35 +88,6 @@ impl<'a> Written<'a> {
         Ok(problems)
     }
 
-    /// Places of files that were never written, or twice.
-    fn gaps(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut pieces = self.pieces.iter().peekable();
-        for (number, file) in self.plan.files.iter().enumerate() {
-            for Range { start: mut at, end } in written_ranges(file) {
-                let mut not_once = |from: u64, to: u64| {
-                    let (from, to) = (from.min(to), from.max(to));
-                    let name = &file.name;
-                    problems.push(format!("bytes {from} to {to} of {name} were not written once"));
-                };
-                while let Some(piece) = pieces.next_if(|p| p.file == number && p.offset < end) {
-                    if piece.offset != at {
-                        not_once(at, piece.offset);
-                    }
-                    at = piece.offset + piece.bytes as u64;
-                }
-                if at != end {
-                    not_once(at, end);
-                }
-            }
-        }
-        if let Some(piece) = pieces.next() {
-            let (from, name) = (piece.offset, &self.plan.files[piece.file].name);
-            problems.push(format!("what is at byte {from} of {name} has no place there"));
-        }
-        problems
-    }
-
     /// Tensors that are read from elsewhere than where they were written to.
     fn misplaced(&self, opened: &Checkpoint) -> Vec<String> {
         let mut problems = Vec::new();
@@ -137,6 +108,35 @@ impl<'a> Written<'a> {
     }
 }
 
+/// Places of files that were never written, or twice, and pieces that are nowhere in them.
+fn gaps(files: &[PlannedFile], pieces: &[Piece]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut pieces = pieces.iter().peekable();
+    for (number, file) in files.iter().enumerate() {
+        for Range { start: mut at, end } in written_ranges(file) {
+            let mut not_once = |from: u64, to: u64| {
+                let (from, to) = (from.min(to), from.max(to));
+                let name = &file.name;
+                problems.push(format!("bytes {from} to {to} of {name} were not written once"));
+            };
+            while let Some(piece) = pieces.next_if(|p| p.file == number && p.offset < end) {
+                if piece.offset != at {
+                    not_once(at, piece.offset);
+                }
+                at = piece.offset + piece.bytes as u64;
+            }
+            if at != end {
+                not_once(at, end);
+            }
+        }
+    }
+    if let Some(piece) = pieces.next() {
+        let (from, name) = (piece.offset, &files[piece.file].name);
+        problems.push(format!("what is at byte {from} of {name} has no place there"));
+    }
+    problems
+}
+
 /// What of a file is written in pieces: all behind a header; of a file for tensors nothing between them.
 fn written_ranges(file: &PlannedFile) -> Vec<Range<u64>> {
     match file.contents {
@@ -153,9 +153,68 @@ pub fn check_pieces(
     opened: &Checkpoint,
     mut problems: Vec<String>,
 ) -> Check {
-    problems.extend(written.gaps());
+    problems.extend(gaps(&written.plan.files, written.pieces));
     problems.extend(written.misplaced(opened));
     let bytes: u64 = written.pieces.iter().map(|piece| piece.bytes as u64).sum();
     let detail = format!("{} read back as they were written", units::bytes(bytes));
     check("read back", problems, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::Skeleton;
+    use crate::plan::Placed;
+
+    fn file(name: &str, contents: Contents, tensors: &[Range<u64>], bytes: u64) -> PlannedFile {
+        let placed =
+            |range: &Range<u64>| Placed { entry: 0, output: 0, begin: range.start, end: range.end };
+        let tensors = tensors.iter().map(placed).collect();
+        PlannedFile { name: name.to_owned(), tensors, contents, bytes }
+    }
+
+    fn found(pieces: &[(usize, Range<u64>)]) -> Vec<String> {
+        let model = Contents::Onnx(Skeleton::default());
+        let files = [
+            // A header of 10 bytes.
+            file("a", Contents::Safetensors(Default::default()), &[0..30, 30..30, 30..50], 60),
+            file("model", model, &[5..20], 40),
+            file("data", Contents::Data, &[0..8, 64..70], 70),
+        ];
+        let piece = |(file, range): &(usize, Range<u64>)| Piece {
+            file: *file,
+            offset: range.start,
+            bytes: (range.end - range.start) as usize,
+            hash: 0,
+        };
+        gaps(&files, &pieces.iter().map(piece).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn all_that_is_in_a_file_is_written_once() {
+        let all =
+            [(0, 10..40), (0, 40..60), (1, 0..5), (1, 5..20), (1, 20..40), (2, 0..8), (2, 64..70)];
+        assert_eq!(found(&all), Vec::<String>::new());
+        for missing in 0..all.len() {
+            let mut pieces = all.to_vec();
+            let (_, range) = pieces.remove(missing);
+            assert!(!found(&pieces).is_empty(), "{range:?} is missing");
+        }
+        let what_is_wrong = [
+            ((0, 40..59), "bytes 59 to 60 of a were not written once"),
+            ((0, 39..60), "bytes 39 to 40 of a were not written once"),
+            ((2, 64..71), "bytes 70 to 71 of data were not written once"),
+        ];
+        for ((file, range), problem) in what_is_wrong {
+            let mut pieces = all.to_vec();
+            let place = pieces.iter().position(|(other, old)| {
+                *other == file && (old.end == range.end || old.start == range.start)
+            });
+            pieces[place.unwrap()] = (file, range);
+            assert_eq!(found(&pieces), [problem]);
+        }
+        let mut pieces = all.to_vec();
+        pieces.push((2, 70..80));
+        assert_eq!(found(&pieces), ["what is at byte 70 of data has no place there"]);
+    }
 }
