@@ -166,9 +166,8 @@ mod tests {
     use crate::onnx::Skeleton;
     use crate::plan::Placed;
 
-    fn file(name: &str, contents: Contents, tensors: &[Range<u64>], bytes: u64) -> PlannedFile {
-        let placed =
-            |range: &Range<u64>| Placed { entry: 0, output: 0, begin: range.start, end: range.end };
+    fn file(name: &str, contents: Contents, tensors: &[(u64, u64)], bytes: u64) -> PlannedFile {
+        let placed = |&(begin, end): &(u64, u64)| Placed { entry: 0, output: 0, begin, end };
         let tensors = tensors.iter().map(placed).collect();
         PlannedFile { name: name.to_owned(), tensors, contents, bytes }
     }
@@ -177,9 +176,14 @@ mod tests {
         let model = Contents::Onnx(Skeleton::default());
         let files = [
             // A header of 10 bytes.
-            file("a", Contents::Safetensors(Default::default()), &[0..30, 30..30, 30..50], 60),
-            file("model", model, &[5..20], 40),
-            file("data", Contents::Data, &[0..8, 64..70], 70),
+            file(
+                "a",
+                Contents::Safetensors(Default::default()),
+                &[(0, 30), (30, 30), (30, 50)],
+                60,
+            ),
+            file("model", model, &[(5, 20)], 40),
+            file("data", Contents::Data, &[(0, 8), (64, 70)], 70),
         ];
         let piece = |(file, range): &(usize, Range<u64>)| Piece {
             file: *file,
