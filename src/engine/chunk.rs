@@ -74,11 +74,6 @@ impl ChunkBuffer {
         &mut bytemuck::cast_slice_mut(&mut self.words)[..bytes]
     }
 
-    /// Memory that it takes.
-    pub fn memory_bytes(&self) -> usize {
-        8 * self.words.capacity() + 4 * self.narrowed.capacity()
-    }
-
     /// The bytes as they are stored, or as they were rearranged.
     pub fn bytes(&self) -> &[u8] {
         &bytemuck::cast_slice(&self.words)[..self.bytes]

@@ -7,7 +7,6 @@
 mod chunk;
 mod error;
 mod group;
-mod held;
 mod quantize;
 mod run;
 mod schedule;

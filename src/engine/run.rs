@@ -7,7 +7,6 @@ use std::sync::{Mutex, PoisonError};
 
 use super::chunk::ChunkBuffer;
 use super::group::SharedScale;
-use super::held::Held;
 use super::schedule::{Job, Task, schedule, units};
 use super::sink::{Done, Measured, Piece, Sink};
 use super::workers::in_order;
@@ -40,7 +39,6 @@ pub(super) struct Shared<'a> {
     jobs: Vec<Job>,
     /// By their numbers in the plan.
     groups: BTreeMap<usize, SharedScale>,
-    held: Held,
     measured: Mutex<Vec<Measured>>,
 }
 
@@ -94,7 +92,6 @@ impl Run<'_> {
             run: self,
             jobs: self.jobs(units),
             groups: units.iter().filter_map(number).map(group).collect(),
-            held: Held::default(),
             measured: Mutex::default(),
         };
         for job in &shared.jobs {
@@ -200,9 +197,7 @@ impl Shared<'_> {
         if job.task == Task::Quantize && !self.global_scale_is_known(job) {
             return Ok(());
         }
-        if job.task != Task::Quantize || !self.held.take(job, buffer) {
-            buffer.read(self.run.checkpoint, tensor, job.range.clone())?;
-        }
+        buffer.read(self.run.checkpoint, tensor, job.range.clone())?;
         let work = Work { job, pieces: RefCell::default() };
         self.copy(&work, buffer.bytes())?;
         if job.task == Task::Quantize {
@@ -221,9 +216,6 @@ impl Shared<'_> {
             },
             (_, weights) => weights.map(measure),
         };
-        if job.task == Task::Amax && self.run.wants(job.entry) {
-            self.held.hold(job, buffer);
-        }
         let (entry, chunk, expert) = (job.entry, job.chunk, job.expert);
         let measured = stats.map(|stats| Measured { entry, chunk, expert, stats });
         let done = Done { pieces: work.pieces.into_inner(), measured };

@@ -11,6 +11,7 @@ use crate::engine::{
     CHUNK_BYTES, ChunkBuffer, EngineError, Piece, Resources, STRIDED_CHUNK_BYTES, in_order, steps,
 };
 use crate::format::Format;
+use crate::format::packing::Packing;
 use crate::quantized::{Layer, global_scale, read_chunk};
 use crate::stats::{ErrorSums, ScaleHealth, WeightSums};
 
@@ -177,18 +178,19 @@ pub fn compare(
 }
 
 /// Rows of a layer that are read to see that they are what was meant: at its ends and in the middle. Where a
-/// few take long, since the source is stored column by column or tiles are read whole, not at its beginning:
-/// whatever is off adds up.
+/// few take long, since the source is stored column by column, not at its beginning: whatever is off adds up.
 fn windows(opened: &Opened<'_>, layer: &Layer) -> Vec<Range<u64>> {
     const WINDOW_WEIGHTS: u64 = 16 << 10;
     let (all, step) = (layer.lines(), layer.lines_in(WINDOW_WEIGHTS));
+    // Of a tile some rows will do.
+    let packed_together = layer.packing().map_or(1, Packing::rows) as u64;
+    let few = (WINDOW_WEIGHTS / layer.line_weights().max(1)).max(1);
+    let length = step.min(few.next_multiple_of(packed_together));
     let last = all.saturating_sub(1) / step * step;
-    let takes_long =
-        is_strided(opened, layer) || step.min(all) * layer.line_weights() > 4 * WINDOW_WEIGHTS;
     let mut starts = vec![0, last / 2 / step * step, last];
     starts.dedup();
-    let skipped = usize::from(takes_long && starts.len() > 2);
-    starts.into_iter().skip(skipped).map(|start| start..(start + step).min(all)).collect()
+    let skipped = usize::from(is_strided(opened, layer) && starts.len() > 2);
+    starts.into_iter().skip(skipped).map(|start| start..(start + length).min(all)).collect()
 }
 
 /// Whether the weights of a layer are those of columns of the source.
