@@ -239,7 +239,7 @@ pub struct Args {
     #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "How")]
     pub device: String,
 
-    /// Number of threads; each takes about 5 MiB, and 60 MiB with a GPU [default: one a core, at most 16; 4 with a GPU]
+    /// Number of threads; each takes about 5 MiB, 13 MiB for ONNX models, and 60 MiB with a GPU [default: one a core, at most 16; 4 with a GPU]
     #[arg(long, value_name = "N", requires = "batch", help_heading = "How")]
     pub threads: Option<std::num::NonZeroUsize>,
 
