@@ -74,6 +74,11 @@ pub struct Tensor {
 }
 
 impl Tensor {
+    /// Whether what follows one another in a row is far apart in the file.
+    pub fn is_stored_by_columns(&self) -> bool {
+        matches!(self.strides.as_deref(), Some([_, step]) if *step > 1)
+    }
+
     /// Number of elements.
     pub fn len(&self) -> u64 {
         self.shape.iter().product()

@@ -5,6 +5,7 @@ use super::sums::{Part, Sums, widen};
 use crate::backend::Quantized;
 use crate::format::Nvfp4Tables;
 use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Scaling, encode_and_round};
+use crate::format::packing::pack_row;
 use crate::numeric::SourceFloat;
 
 /// Blocks whose scales are found before their codes, so that both loops vectorise.
@@ -71,10 +72,6 @@ fn quantize_blocks<F: SourceFloat>(
         part.add(&weights, unit);
         part.add_errors(&weights, &values, unit);
     }
-    for (byte, pair) in codes.as_flattened_mut().iter_mut().zip(unpacked.as_chunks::<2>().0) {
-        // As one number, which needs no shuffling.
-        let pair = u16::from_le_bytes(*pair);
-        *byte = (pair | pair >> 4) as u8;
-    }
+    pack_row(&unpacked[..blocks.len() * BLOCK_LEN], codes.as_flattened_mut(), 0);
     sums.add(part);
 }

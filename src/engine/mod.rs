@@ -24,7 +24,7 @@ pub use chunk::{ChunkBuffer, padded_rows};
 pub use error::{EngineError, advice};
 pub use group::{Encoder, Method, Nvfp4Encoder};
 pub use run::{Run, by_entry, merge};
-pub use schedule::{CHUNK_BYTES, STRIDED_CHUNK_BYTES, steps, units};
+pub use schedule::{CHUNK_BYTES, bytes_at_once, steps, units};
 pub use settle::{settle_tie, tie_matters};
 pub use sink::{Done, Measured, Piece, Sink};
 pub use tie_match::{Comparison, tie_match};

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::checkpoint::Tensor;
 use crate::format::nvfp4::BLOCK_LEN;
 use crate::format::{Arithmetic, Scope};
 use crate::model::InputAxis;
@@ -11,9 +12,12 @@ use crate::plan::{Decision, Entry, Plan};
 /// the memory of a run.
 pub const CHUNK_BYTES: u64 = 1 << 20;
 
-/// The same of a matrix that is stored column by column, whatever the backend says: of each column a job needs a
-/// few rows, and reading little at a time takes long.
-pub const STRIDED_CHUNK_BYTES: u64 = 8 << 20;
+/// What to read at once of a tensor, in bytes: so many, but more of one that is stored column by column. Of each
+/// column a chunk needs a few rows, and reading little at a time takes long.
+pub fn bytes_at_once(tensor: &Tensor, bytes: u64) -> u64 {
+    const BY_COLUMNS: u64 = 8 << 20;
+    if tensor.is_stored_by_columns() { bytes.max(BY_COLUMNS) } else { bytes }
+}
 
 /// A length in steps, of which the last may be shorter.
 pub fn steps(length: u64, step: u64) -> impl Iterator<Item = Range<u64>> {
@@ -79,8 +83,8 @@ fn is_kept(plan: &Plan, entry: usize) -> bool {
     matches!(plan.entries[entry].decision, Decision::Keep(_) | Decision::Shared { .. })
 }
 
-/// All jobs of some units, in order, each of at most `chunk_bytes` of source, or one row; of what is stored column
-/// by column [`STRIDED_CHUNK_BYTES`]. A group's amax jobs precede those of the group after it, and its quantize jobs
+/// All jobs of some units, in order, each of at most `chunk_bytes` of source, or one row; more of what is stored
+/// column by column. A group's amax jobs precede those of the group after it, and its quantize jobs
 /// follow them: so one group's amax is being found while the one before is quantized, and the second reading of a
 /// chunk mostly comes from the system's page cache.
 pub fn schedule(plan: &Plan, units: &[Vec<usize>], chunk_bytes: u64) -> Vec<Job> {
@@ -117,11 +121,7 @@ fn chunks(plan: &Plan, entry: usize, task: Task, chunk_bytes: u64) -> impl Itera
     let member = &plan.entries[entry].member;
     let tensor = &member.tensor;
     let length = tensor.bytes / tensor.unit_bytes();
-    let chunk_bytes = match tensor.strides {
-        Some(_) => chunk_bytes.max(STRIDED_CHUNK_BYTES),
-        None => chunk_bytes,
-    };
-    let most = chunk_bytes / tensor.unit_bytes();
+    let most = bytes_at_once(tensor, chunk_bytes) / tensor.unit_bytes();
     // Blocks down the columns come in groups of whole rows, and a chunk is of one expert.
     let axis = member.input_axis.filter(|_| task != Task::Copy);
     let (span, step, fused) = match (axis, tensor.shape.as_slice()) {

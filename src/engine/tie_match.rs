@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::group::{Encoder, Method};
-use super::schedule::CHUNK_BYTES;
+use super::schedule::{CHUNK_BYTES, bytes_at_once};
 use super::workers::in_order;
 use super::{ChunkBuffer, EngineError, Resources};
 use crate::backend::{Backend, GroupedChunk, Nvfp4Chunk, TieMatch, Weights};
@@ -33,7 +33,8 @@ pub fn tie_match(
     }
     let widest = 8 * columns;
     let together = dialect.rows_together(format);
-    let rows_a_job = (CHUNK_BYTES / widest / together).max(1) * together;
+    let bytes = bytes_at_once(table, CHUNK_BYTES).max(bytes_at_once(head, CHUNK_BYTES));
+    let rows_a_job = (bytes / widest / together).max(1) * together;
     let jobs = rows.div_ceil(rows_a_job) as usize;
     let range = |job: usize| {
         let first = job as u64 * rows_a_job;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use twox_hash::XxHash3_64;
 
@@ -20,17 +20,23 @@ const COPY_BYTES: u64 = 1 << 20;
 /// A weight file that is being written.
 #[derive(Debug)]
 pub struct OpenFile {
+    /// Its number in the plan.
+    number: usize,
     /// Its name in the plan.
     pub name: String,
     /// Open to be read and written.
     pub file: Arc<File>,
     /// Systems let one thread at a time write to a file; those that wait here do not spin meanwhile.
-    pub turn: Mutex<()>,
+    turn: Mutex<()>,
 }
 
 impl OpenFile {
     /// Opens a planned file at its full length.
-    pub fn create(folder: &Path, planned: &PlannedFile) -> Result<Self, ExportError> {
+    pub fn create(
+        folder: &Path,
+        number: usize,
+        planned: &PlannedFile,
+    ) -> Result<Self, ExportError> {
         let name = planned.name.clone();
         let create = || {
             let path = folder.join(&name);
@@ -41,7 +47,7 @@ impl OpenFile {
             Ok(file)
         };
         let file = create().map_err(|source| ExportError::io("create", &name, source))?;
-        Ok(Self { name, file: Arc::new(file), turn: Mutex::default() })
+        Ok(Self { number, name, file: Arc::new(file), turn: Mutex::default() })
     }
 
     /// Writes all that no job does. Gives what it wrote, but for the header of a safetensors file.
@@ -55,7 +61,7 @@ impl OpenFile {
             Contents::Safetensors(metadata) => {
                 let tensors = planned.tensors.iter().map(|t| t.described(&plan.entries));
                 let header = header::encode(tensors, metadata);
-                self.write_piece(&header, 0)?;
+                self.write_content(&header, 0)?;
                 Ok(Vec::new())
             }
             Contents::Onnx(skeleton) => self.write_model(skeleton, planned, source),
@@ -76,7 +82,7 @@ impl OpenFile {
         let mut tensors = planned.tensors.iter().peekable();
         for (begin, piece) in skeleton.placed() {
             match piece {
-                ModelPiece::Bytes(bytes) => written.push(self.write_piece(bytes, begin)?),
+                ModelPiece::Bytes(bytes) => written.push(self.write_content(bytes, begin)?),
                 ModelPiece::Hole(_) => drop(tensors.next()),
                 ModelPiece::Source(range) => {
                     let end = begin + range.len() as u64;
@@ -103,15 +109,23 @@ impl OpenFile {
         let copy = |part: Range<u64>| {
             let mut buffer = vec![0; (part.end - part.start) as usize];
             model.read_at(&mut buffer, range.start + part.start)?;
-            self.write_piece(&buffer, at + part.start)
+            self.write_content(&buffer, at + part.start)
         };
         steps(range.end - range.start, COPY_BYTES).map(copy).collect()
     }
 
-    fn write_piece(&self, bytes: &[u8], offset: u64) -> Result<Piece, ExportError> {
-        write_all_at(&self.file, bytes, offset)
-            .map_err(|source| ExportError::io("write", &self.name, source))?;
-        Ok(Piece { file: 0, offset, bytes: bytes.len(), hash: XxHash3_64::oneshot(bytes) })
+    fn write_content(&self, bytes: &[u8], offset: u64) -> Result<Piece, ExportError> {
+        self.write(bytes, offset).map_err(|source| ExportError::io("write", &self.name, source))
+    }
+
+    /// Writes a piece from `offset` on.
+    pub fn write(&self, bytes: &[u8], offset: u64) -> io::Result<Piece> {
+        {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            write_all_at(&self.file, bytes, offset)?;
+        }
+        let hash = XxHash3_64::oneshot(bytes);
+        Ok(Piece { file: self.number, offset, bytes: bytes.len(), hash })
     }
 }
 

@@ -8,7 +8,7 @@ use twox_hash::XxHash3_64;
 
 use super::flusher::Flusher;
 use super::journal::{self, Journal};
-use super::open_file::{OpenFile, write_all_at};
+use super::open_file::OpenFile;
 use super::{ExportError, Part};
 use crate::checkpoint::{Checkpoint, read_exact_at};
 use crate::engine::{Done, EngineError, Piece, Sink};
@@ -59,11 +59,10 @@ impl Writer {
             for Placed { entry, output, begin, .. } in &planned.tensors {
                 places[*entry][*output] = Some((files.len(), data_start + begin));
             }
-            let open = is_own.then(|| OpenFile::create(folder, planned)).transpose()?;
+            let number = files.len();
+            let open = is_own.then(|| OpenFile::create(folder, number, planned)).transpose()?;
             if let Some(open) = &open {
-                let written = open.write_contents(planned, plan, source)?;
-                pieces
-                    .extend(written.into_iter().map(|piece| Piece { file: files.len(), ..piece }));
+                pieces.extend(open.write_contents(planned, plan, source)?);
             }
             files.push(open);
         }
@@ -121,18 +120,14 @@ impl Sink for Writer {
         bytes: &[u8],
     ) -> Result<Option<Piece>, EngineError> {
         let Some((number, start)) = self.places[entry][output] else { return Ok(None) };
-        let Some(OpenFile { name, file, turn }) = &self.files[number] else { return Ok(None) };
-        let offset = start + offset;
-        let written = {
-            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-            write_all_at(file, bytes, offset)
-        };
-        written.map_err(|source| EngineError::Write { name: name.clone(), source })?;
+        let Some(open) = &self.files[number] else { return Ok(None) };
+        let written = open.write(bytes, start + offset);
+        let piece =
+            written.map_err(|source| EngineError::Write { name: open.name.clone(), source })?;
         if let Some(flusher) = &self.flusher {
             flusher.wrote(number, bytes.len());
         }
-        let hash = XxHash3_64::oneshot(bytes);
-        Ok(Some(Piece { file: number, offset, bytes: bytes.len(), hash }))
+        Ok(Some(piece))
     }
 
     fn wants(&self, entry: usize) -> bool {

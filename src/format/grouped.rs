@@ -204,27 +204,19 @@ impl ScaleStore {
 
     /// Scales as they are stored, little-endian.
     pub fn encode(self, scales: &[GroupScale], kind: FloatKind) -> Vec<u8> {
-        let values = scales.iter().map(|group| group.scale);
-        if self == Self::E8m0 {
-            return values.map(e8m0::encode).collect();
-        }
-        let mut bytes = vec![0; scales.len() * self.bytes(kind)];
-        let halves = bytes.as_chunks_mut::<2>().0.iter_mut().zip(values.clone());
         match (self, kind) {
-            // Scales are exact in the type.
-            (Self::Own, FloatKind::Bf16) => halves.for_each(|(half, value)| {
-                *half = ((value.to_bits() >> 16) as u16).to_le_bytes();
-            }),
-            (Self::Own, FloatKind::F16) => halves.for_each(|(half, value)| {
-                *half = (kind.pattern(value) as u16).to_le_bytes();
-            }),
-            _ => {
-                let words = bytes.as_chunks_mut::<4>().0.iter_mut().zip(values);
-                words.for_each(|(word, value)| *word = value.to_le_bytes());
+            (Self::E8m0, _) => stored(scales, |scale| [e8m0::encode(scale)]),
+            (Self::Own, FloatKind::Bf16 | FloatKind::F16) => {
+                stored(scales, |scale| (kind.pattern(scale) as u16).to_le_bytes())
             }
+            (Self::Own | Self::F32, _) => stored(scales, f32::to_le_bytes),
         }
-        bytes
     }
+}
+
+/// Scales one after the other. Not `flat_map`, which goes byte by byte.
+fn stored<const N: usize>(scales: &[GroupScale], bytes: impl Fn(f32) -> [u8; N]) -> Vec<u8> {
+    scales.iter().map(|group| bytes(group.scale)).collect::<Vec<_>>().into_flattened()
 }
 
 /// Smallest and largest of some weights and zero.

@@ -143,7 +143,8 @@ impl Packing {
 }
 
 /// Packs a row into nibbles of which the bits in `flipped` are flipped.
-fn pack_row(row: &[u8], packed: &mut [u8], flipped: u8) {
+#[inline(always)]
+pub fn pack_row(row: &[u8], packed: &mut [u8], flipped: u8) {
     let (pairs, rest) = row.as_chunks::<2>();
     let both = u16::from_le_bytes([flipped; 2]);
     for (byte, pair) in packed.iter_mut().zip(pairs) {

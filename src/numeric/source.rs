@@ -45,6 +45,7 @@ impl FloatKind {
     }
 
     /// The pattern of a value that this kind holds exactly.
+    #[inline]
     pub fn pattern(self, value: f32) -> u32 {
         match self {
             Self::Bf16 => bf16::from_f32(value).to_bits().into(),

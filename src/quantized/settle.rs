@@ -6,7 +6,8 @@ use super::{Chunk, find, read_chunk};
 use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
 use crate::dialect::{Dialect, ExcludeList};
 use crate::engine::{
-    self, CHUNK_BYTES, ChunkBuffer, Comparison, EngineError, Resources, in_order, steps,
+    self, CHUNK_BYTES, ChunkBuffer, Comparison, EngineError, Resources, bytes_at_once, in_order,
+    steps,
 };
 use crate::model::Model;
 use crate::model::ties::{CodesTable, Tie};
@@ -69,7 +70,8 @@ pub fn equal_bytes(
     b: &Tensor,
 ) -> Result<bool, CheckpointError> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for range in steps(a.bytes, CHUNK_BYTES) {
+    let at_once = bytes_at_once(a, CHUNK_BYTES).max(bytes_at_once(b, CHUNK_BYTES));
+    for range in steps(a.bytes, at_once) {
         if a.bytes != b.bytes {
             return Ok(false);
         }
@@ -99,7 +101,7 @@ fn compare(
     let Some(layer) = of_table else { return Ok(None) };
     let head = model.tensor(head);
     let [rows, columns] = table.shape;
-    let rows_a_job = (CHUNK_BYTES / 4 / columns.max(1)).max(1);
+    let rows_a_job = (bytes_at_once(head, CHUNK_BYTES) / 4 / columns.max(1)).max(1);
     let jobs: Vec<_> = steps(rows, rows_a_job).collect();
     let found: Mutex<Vec<(usize, Comparison)>> = Mutex::default();
     in_order(

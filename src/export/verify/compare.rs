@@ -8,7 +8,7 @@ use super::written::{self, Written};
 use super::{Check, LayerError, MIN_SQNR_DB, Opened, check};
 use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
 use crate::engine::{
-    CHUNK_BYTES, ChunkBuffer, EngineError, Piece, Resources, STRIDED_CHUNK_BYTES, in_order, steps,
+    CHUNK_BYTES, ChunkBuffer, EngineError, Piece, Resources, bytes_at_once, in_order, steps,
 };
 use crate::format::Format;
 use crate::format::packing::Packing;
@@ -189,13 +189,10 @@ fn windows(opened: &Opened<'_>, layer: &Layer) -> Vec<Range<u64>> {
     let last = all.saturating_sub(1) / step * step;
     let mut starts = vec![0, last / 2 / step * step, last];
     starts.dedup();
-    let skipped = usize::from(is_strided(opened, layer) && starts.len() > 2);
+    let source = source_weight(opened, layer);
+    let takes_long = source.is_some_and(|(_, source)| source.is_stored_by_columns());
+    let skipped = usize::from(takes_long && starts.len() > 2);
     starts.into_iter().skip(skipped).map(|start| start..(start + length).min(all)).collect()
-}
-
-/// Whether the weights of a layer are those of columns of the source.
-fn is_strided(opened: &Opened<'_>, layer: &Layer) -> bool {
-    source_weight(opened, layer).is_some_and(|(_, source)| source.strides.is_some())
 }
 
 fn jobs<'a>(
@@ -211,7 +208,8 @@ fn jobs<'a>(
             );
             continue;
         }
-        let bytes = if is_strided(opened, layer) { STRIDED_CHUNK_BYTES } else { CHUNK_BYTES };
+        let source = source_weight(opened, layer);
+        let bytes = source.map_or(CHUNK_BYTES, |(_, source)| bytes_at_once(source, CHUNK_BYTES));
         // So much of the source at most, whatever its type.
         let step = layer.lines_in(bytes / 4);
         jobs.extend(steps(layer.lines(), step).map(|rows| Job::Rows { layer: i, rows }));
