@@ -64,11 +64,11 @@ fn ties(kind: FloatKind, amax: f32, random: &mut Random) -> Tensor {
     let tables = Nvfp4Tables::new(Scaling::new(Rule::Dynamic, kind, amax));
     let mut patterns = Vec::new();
     for scale in 1..SCALE_CODES {
-        let amax = tables.scale_starts[scale].min(infinity(kind) - 1);
+        let amax = tables.thresholds().scale_starts[scale].min(infinity(kind) - 1);
         for amax in [amax.saturating_sub(1), amax, (amax + 1).min(infinity(kind) - 1)] {
             patterns.push(amax);
             for _ in 1..BLOCK_LEN {
-                let start = tables.code_starts[scale][random.below(7)];
+                let start = tables.thresholds().code_starts[scale][random.below(7)];
                 let near = (start + random.below(3) as u32).saturating_sub(1).min(amax);
                 patterns.push(near | random.sign(kind));
             }

@@ -107,7 +107,7 @@ fn ties(kind: FloatKind, columns: usize, scheme: &Scheme, random: &mut Random) -
         let amax =
             if of_tensor { tensor_amax } else { random.below(infinity(kind) as usize) as u32 };
         let extent = Extent::of_amax(kind.widen(amax));
-        let GroupScale { scale, zero_point } = (scheme.rule)(extent, kind);
+        let GroupScale { scale, zero_point } = scheme.scale(extent, kind);
         patterns.push(amax);
         patterns.push(amax | sign(kind));
         for _ in 2..group_len {

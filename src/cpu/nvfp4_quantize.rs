@@ -1,8 +1,8 @@
 use multiversion::multiversion;
 
 use super::nvfp4_search::nvfp4_search;
-use super::sums::{Part, Sums, widen};
-use crate::backend::Quantized;
+use super::sums::{Part, Sums, nvfp4_errors, widen};
+use crate::backend::{Nvfp4Chunk, Quantized};
 use crate::format::Nvfp4Tables;
 use crate::format::nvfp4::{BLOCK_BYTES, BLOCK_LEN, Scaling, encode_and_round};
 use crate::format::packing::pack_row;
@@ -30,7 +30,13 @@ pub fn nvfp4_quantize<F: SourceFloat>(weights: &[F], tables: &Nvfp4Tables) -> Qu
         }
         quantize_blocks(blocks, scaling, scales, codes, &mut sums);
     }
-    Quantized { codes, scales, weights: sums.weight_sums(), errors: sums.error_sums() }
+    let (weights, errors) = match sums.are_plain() {
+        true => (sums.weight_sums(), sums.error_sums()),
+        false => {
+            nvfp4_errors(weights, Nvfp4Chunk { codes: &codes, scales: &scales }, scaling)
+        }
+    };
+    Quantized { codes, scales, weights, errors }
 }
 
 #[multiversion(targets = "simd")]
@@ -48,6 +54,7 @@ fn find_scales<F: SourceFloat>(blocks: &[[F; BLOCK_LEN]], scaling: &Scaling, sca
     }
 }
 
+/// Adds to sums, which are wrong if they are not plain.
 #[multiversion(targets = "simd")]
 fn quantize_blocks<F: SourceFloat>(
     blocks: &[[F; BLOCK_LEN]],
@@ -60,7 +67,7 @@ fn quantize_blocks<F: SourceFloat>(
     for (step, scale) in steps.iter_mut().zip(scales) {
         *step = scaling.step(*scale);
     }
-    let (mut part, unit) = (Part::default(), sums.unit);
+    let mut part = Part::default();
     let mut unpacked = [0u8; TOGETHER * BLOCK_LEN];
     let (of_blocks, _) = unpacked.as_chunks_mut::<BLOCK_LEN>();
     for ((block, codes), step) in blocks.iter().zip(of_blocks).zip(steps) {
@@ -69,8 +76,8 @@ fn quantize_blocks<F: SourceFloat>(
         for i in 0..BLOCK_LEN {
             (codes[i], values[i]) = encode_and_round(weights[i], step);
         }
-        part.add(&weights, unit);
-        part.add_errors(&weights, &values, unit);
+        part.add(&weights, 1.0);
+        part.add_errors(&weights, &values, 1.0);
     }
     pack_row(&unpacked[..blocks.len() * BLOCK_LEN], codes.as_flattened_mut(), 0);
     sums.add(part);

@@ -51,8 +51,8 @@ const WIDTH: usize = 16;
 #[derive(Default)]
 pub(super) struct Sums {
     /// A power of two that brings the largest weight near 1, so that no square overflows and none
-    /// that counts vanishes.
-    pub(super) unit: f32,
+    /// that counts vanishes; 1 where it is near enough.
+    unit: f32,
     count: u64,
     /// Zeros that fill up lanes, and are no weights.
     padding: u64,
@@ -69,9 +69,23 @@ impl Sums {
     pub(super) fn new(amax: f32) -> Self {
         // Powers of two beyond these would overflow themselves; squares of what remains do not.
         const FURTHEST: i32 = 100;
+        /// Up to 2⁻²⁰ and 2²⁰.
+        const NEAR: std::ops::RangeInclusive<i32> = -20..=20;
         let exponent = if amax == 0.0 { 0 } else { (amax.to_bits() >> 23) as i32 - 127 };
+        let exponent = if NEAR.contains(&exponent) { 0 } else { exponent };
         let unit = (127 - exponent.clamp(-FURTHEST, FURTHEST)) as u32;
         Self { unit: f32::from_bits(unit << 23), ..Self::default() }
+    }
+
+    /// What weights are multiplied by before they are added.
+    #[inline(always)]
+    pub(super) fn unit(&self) -> f32 {
+        self.unit
+    }
+
+    /// Whether weights are added as they are.
+    pub(super) fn are_plain(&self) -> bool {
+        self.unit == 1.0
     }
 
     fn of_weights<F: SourceFloat>(weights: &[F]) -> Self {
@@ -85,7 +99,7 @@ impl Sums {
         weights: &[F],
         add: impl Fn(&mut Self),
     ) -> (WeightSums, ErrorSums) {
-        /// 2⁻⁴⁰ to 2⁴⁰ of the largest weight.
+        /// 2⁻⁴⁰ to 2⁴⁰ units.
         const NEAR: std::ops::Range<f32> = 1.0 / (1u64 << 40) as f32..(1u64 << 40) as f32;
         let mut sums = Self::of_weights(weights);
         add(&mut sums);

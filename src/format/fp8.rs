@@ -8,8 +8,10 @@
 //!
 //! Where ModelOpt would divide zero by zero (a tensor of zeros), the scale is 1.
 
+use super::rule::rule;
 use super::{
-    Arithmetic, Element, Extent, GroupScale, Quotient, ScaleSearch, ScaleStore, Scheme, Scope,
+    Arithmetic, Element, Extent, GroupScale, Quotient, ScaleRule, ScaleSearch, ScaleStore, Scheme,
+    Scope,
 };
 use crate::numeric::{FloatKind, e4m3};
 
@@ -18,14 +20,14 @@ pub const TILE_LEN: usize = 128;
 
 /// FP8 with scales of a scope.
 pub fn scheme(scope: Scope, arithmetic: Arithmetic) -> Scheme {
-    let (store, quotient, rule): (_, _, fn(Extent, FloatKind) -> GroupScale) =
+    let (store, quotient, rule): (_, _, ScaleRule) =
         match (arithmetic, scope) {
             (Arithmetic::ModelOpt, Scope::Tensor) => {
-                (ScaleStore::F32, Quotient::Own, modelopt_tensor)
+                (ScaleStore::F32, Quotient::Own, rule!(modelopt_tensor))
             }
-            (Arithmetic::ModelOpt, _) => (ScaleStore::F32, Quotient::F32, modelopt),
+            (Arithmetic::ModelOpt, _) => (ScaleStore::F32, Quotient::F32, rule!(modelopt)),
             (Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo, _) => {
-                (ScaleStore::Own, Quotient::F32, compressed_tensors)
+                (ScaleStore::Own, Quotient::F32, rule!(compressed_tensors))
             }
         };
     Scheme {
@@ -39,16 +41,19 @@ pub fn scheme(scope: Scope, arithmetic: Arithmetic) -> Scheme {
     }
 }
 
+#[inline(always)]
 fn modelopt_tensor(extent: Extent, _: FloatKind) -> GroupScale {
     let scale = extent.amax() / e4m3::MAX;
     GroupScale::symmetric(if scale == 0.0 { 1.0 } else { scale })
 }
 
+#[inline(always)]
 fn modelopt(extent: Extent, kind: FloatKind) -> GroupScale {
     let amax = if extent.amax() == 0.0 { e4m3::MAX } else { extent.amax() };
     GroupScale::symmetric(amax.max(kind.min_normal()) / e4m3::MAX)
 }
 
+#[inline(always)]
 fn compressed_tensors(extent: Extent, kind: FloatKind) -> GroupScale {
     let scale = kind.round(extent.amax() / e4m3::MAX);
     GroupScale::symmetric(if scale == 0.0 { kind.epsilon() } else { scale })

@@ -1,6 +1,6 @@
 //! Formats whose weights are codes times one scale: what they have in common.
 
-use super::ScaleSearch;
+use super::{ScaleRule, ScaleSearch};
 use crate::numeric::{FloatKind, e2m1, e4m3, e8m0, rounding};
 
 /// Which weights of a matrix share a scale.
@@ -231,20 +231,26 @@ pub struct Extent {
 impl Extent {
     /// Of weights whose smallest and largest are these. Where they are zeros of both signs, both ends
     /// are the first of the weights: which comes first decides a sign in [`super::onnx_runtime`].
-    #[inline(always)]
     pub fn new(min: f32, max: f32, first: impl FnOnce() -> f32) -> Self {
         let both_zeros = min == 0.0 && max == 0.0 && min.to_bits() != max.to_bits();
         let [min, max] = if both_zeros { [first(); 2] } else { [min, max] };
+        Self::of_ends(min, max)
+    }
+
+    /// Of weights whose smallest and largest are these, and no zeros of both signs.
+    #[inline(always)]
+    pub fn of_ends(min: f32, max: f32) -> Self {
         // Not `f32::min`, which may give a zero of either sign.
         Self { min: if min <= 0.0 { min } else { 0.0 }, max: if max >= 0.0 { max } else { 0.0 } }
     }
 
-    /// That of weights of which only the largest magnitude is known.
+    /// Of weights of which only the largest magnitude is known.
     pub const fn of_amax(amax: f32) -> Self {
         Self { min: -amax, max: amax }
     }
 
     /// Largest magnitude.
+    #[inline(always)]
     pub fn amax(self) -> f32 {
         // Either end may be a zero of either sign.
         self.max.max(-self.min).abs()
@@ -290,8 +296,8 @@ pub struct Scheme {
     pub store: ScaleStore,
     /// How quotients are rounded.
     pub quotient: Quotient,
-    /// The scale of a group from the extent of its weights, which have this type.
-    pub rule: fn(Extent, FloatKind) -> GroupScale,
+    /// The scales of groups from the extents of their weights.
+    pub rule: ScaleRule,
     /// Whether better scales than those of the rule are searched for, by [`k_quant`]; other searches
     /// are of NVFP4.
     ///
@@ -300,6 +306,13 @@ pub struct Scheme {
 }
 
 impl Scheme {
+    /// What the rule makes of the extent of a group of weights of type `kind`.
+    pub fn scale(&self, extent: Extent, kind: FloatKind) -> GroupScale {
+        let mut scale = GroupScale::symmetric(0.0);
+        (self.rule)(&[extent], kind, std::slice::from_mut(&mut scale));
+        scale
+    }
+
     /// Whether its scales may be below zero, or zero.
     pub fn has_signed_scales(&self) -> bool {
         self.quotient == Quotient::Reciprocal
@@ -452,13 +465,15 @@ impl Coder {
     /// all weights share a scale.
     pub fn new(scheme: Scheme, kind: FloatKind, amax: f32) -> Self {
         let of_tensor = scheme.scope == Scope::Tensor;
-        let tensor_scale = of_tensor.then(|| (scheme.rule)(Extent::of_amax(amax), kind));
+        let tensor_scale = of_tensor.then(|| scheme.scale(Extent::of_amax(amax), kind));
         Self { scheme, kind, amax, tensor_scale }
     }
 
-    /// The scale of a group.
-    #[inline(always)]
-    pub fn scale(&self, extent: Extent) -> GroupScale {
-        self.tensor_scale.unwrap_or_else(|| (self.scheme.rule)(extent, self.kind))
+    /// The scales of groups with such extents.
+    pub fn scales(&self, extents: &[Extent], scales: &mut [GroupScale]) {
+        match self.tensor_scale {
+            Some(scale) => scales.fill(scale),
+            None => (self.scheme.rule)(extents, self.kind, scales),
+        }
     }
 }

@@ -201,7 +201,7 @@ mod tests {
         let scheme = format.scheme(Arithmetic::OnnxRuntime).unwrap();
         let min = weights.iter().copied().fold(0.0, f32::min);
         let max = weights.iter().copied().fold(0.0, f32::max);
-        let plain = (scheme.rule)(Extent { min, max }, kind);
+        let plain = scheme.scale(Extent { min, max }, kind);
         let mut group = Group::default();
         group.fill(weights.iter().copied(), 32);
         let best = group.best(plain, &scheme, kind);

@@ -15,6 +15,7 @@ mod nvfp4_tables;
 pub mod onnx_runtime;
 pub mod packing;
 pub mod q4gsw;
+mod rule;
 mod scale_dtype;
 mod search;
 pub mod torchao;
@@ -25,7 +26,8 @@ use std::str::FromStr;
 pub use grouped::{
     Coder, Element, Extent, GroupScale, Quotient, ScaleStore, Scheme, Scope, SmallFloatTies,
 };
-pub use nvfp4_tables::{Nvfp4Tables, SCALE_CODES, SearchTables};
+pub use nvfp4_tables::{Nvfp4Tables, SCALE_CODES, SearchTables, Thresholds};
+pub use rule::ScaleRule;
 pub use scale_dtype::ScaleDtype;
 pub use search::{ScaleSearch, UnknownSearch};
 

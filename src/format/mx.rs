@@ -9,9 +9,10 @@
 //!
 //! ModelOpt rounds E2M1 ties towards zero and writes zero with the sign bit set.
 
+use super::rule::rule;
 use super::{
-    Arithmetic, Element, Extent, GroupScale, Quotient, ScaleSearch, ScaleStore, Scheme, Scope,
-    SmallFloatTies,
+    Arithmetic, Element, Extent, GroupScale, Quotient, ScaleRule, ScaleSearch, ScaleStore, Scheme,
+    Scope, SmallFloatTies,
 };
 use crate::numeric::{FloatKind, e2m1, e4m3, e8m0};
 
@@ -23,11 +24,11 @@ pub fn mxfp4(arithmetic: Arithmetic) -> Scheme {
     match arithmetic {
         Arithmetic::ModelOpt => {
             let element = Element::E2m1(SmallFloatTies::Down);
-            scheme(element, Quotient::F32, |extent, _| modelopt(extent, e2m1::MAX))
+            scheme(element, Quotient::F32, rule!(|extent, _| modelopt(extent, e2m1::MAX)))
         }
         Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo => {
             let element = Element::E2m1(SmallFloatTies::Even);
-            scheme(element, Quotient::Own, |extent, kind| compressed_tensors(extent, kind, 2))
+            scheme(element, Quotient::Own, rule!(compressed_tensors::<2>))
         }
     }
 }
@@ -36,10 +37,10 @@ pub fn mxfp4(arithmetic: Arithmetic) -> Scheme {
 pub fn mxfp8(arithmetic: Arithmetic) -> Scheme {
     match arithmetic {
         Arithmetic::ModelOpt => {
-            scheme(Element::E4m3, Quotient::F32, |extent, _| modelopt(extent, e4m3::MAX))
+            scheme(Element::E4m3, Quotient::F32, rule!(|extent, _| modelopt(extent, e4m3::MAX)))
         }
         Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo => {
-            scheme(Element::E4m3, Quotient::Own, |extent, kind| compressed_tensors(extent, kind, 8))
+            scheme(Element::E4m3, Quotient::Own, rule!(compressed_tensors::<8>))
         }
     }
 }
@@ -47,7 +48,7 @@ pub fn mxfp8(arithmetic: Arithmetic) -> Scheme {
 fn scheme(
     element: Element,
     quotient: Quotient,
-    rule: fn(Extent, FloatKind) -> GroupScale,
+    rule: ScaleRule,
 ) -> Scheme {
     let scope = Scope::Group(BLOCK_LEN);
     Scheme {
@@ -61,6 +62,7 @@ fn scheme(
     }
 }
 
+#[inline(always)]
 fn modelopt(extent: Extent, largest: f32) -> GroupScale {
     let ratio = extent.amax() / largest;
     // The f32 nearest to the logarithm decides, as it does there.
@@ -68,7 +70,8 @@ fn modelopt(extent: Extent, largest: f32) -> GroupScale {
     GroupScale::symmetric(e8m0::decode((exponent as i32 + e8m0::BIAS) as u8))
 }
 
-fn compressed_tensors(extent: Extent, kind: FloatKind, offset: i32) -> GroupScale {
+#[inline(always)]
+fn compressed_tensors<const OFFSET: i32>(extent: Extent, kind: FloatKind) -> GroupScale {
     // A quarter of the mantissa's range more carries into the exponent from 1.75 on.
     let pattern = kind.pattern(extent.amax());
     let mantissa_bits = kind.mantissa_bits();
@@ -80,7 +83,7 @@ fn compressed_tensors(extent: Extent, kind: FloatKind, offset: i32) -> GroupScal
             FloatKind::Bf16 | FloatKind::F32 => e8m0::decode(0),
         });
     }
-    let code = (exponent - kind.exponent_bias() + e8m0::BIAS - offset).clamp(0, 254);
+    let code = (exponent - kind.exponent_bias() + e8m0::BIAS - OFFSET).clamp(0, 254);
     let scale = kind.round(e8m0::decode(code as u8));
     GroupScale::symmetric(if scale == 0.0 { 1.0 } else { scale })
 }
@@ -98,7 +101,7 @@ mod tests {
             [(FloatKind::F16, 0x4AFF), (FloatKind::Bf16, 0x415F), (FloatKind::F32, 0x415F_0000)];
         for (kind, amax) in kinds {
             let sign = if kind == FloatKind::F32 { 1 << 31 } else { 1 << 15 };
-            let group = (scheme.rule)(Extent::of_amax(kind.widen(amax)), kind);
+            let group = scheme.scale(Extent::of_amax(kind.widen(amax)), kind);
             assert_eq!(group.scale, 2.0);
             let code = |pattern| scheme.encode(kind.widen(pattern), group, kind);
             assert_eq!([code(amax), code(sign | 1), code(1)], [7, 0, 0], "{kind:?}");

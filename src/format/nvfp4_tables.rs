@@ -5,6 +5,8 @@
 //! itself, which leaves the backends nothing to compute: a backend that compares bit patterns with
 //! these tables cannot round differently, whatever its division, subnormals or contraction do.
 
+use std::sync::OnceLock;
+
 use super::nvfp4::{Scaling, decode, encode, reaches};
 use super::nvfp4_search::{Search, TRIAL_CODES};
 use crate::numeric::{e2m1, e4m3};
@@ -14,12 +16,20 @@ pub const SCALE_CODES: usize = e4m3::MAX_CODE as usize + 1;
 
 const INFINITY: u32 = 0x7F80_0000;
 
-/// All that a backend needs to quantize and dequantize under one global scale. Magnitudes are bit
-/// patterns of the weights' own kind, sign bit clear.
-#[derive(Debug, Clone, PartialEq)]
+/// All that a backend needs to quantize and dequantize under one global scale.
+#[derive(Debug, Clone)]
 pub struct Nvfp4Tables {
     /// The scales of the tensor, and the kind of weight whose patterns the thresholds are.
     pub scaling: Scaling,
+    /// What else block scales are tried by, if they are searched for.
+    pub search: Option<Box<SearchTables>>,
+    thresholds: OnceLock<Thresholds>,
+}
+
+/// The arithmetic of one global scale turned into integer comparisons. Magnitudes are bit patterns of the
+/// weights' own kind, sign bit clear.
+#[derive(Debug, Clone)]
+pub struct Thresholds {
     /// `scale_starts[c]`: smallest block amax whose scale code is at least `c`. A block amax below
     /// `scale_starts[1]` has the scale code of a block of zeros.
     pub scale_starts: [u32; SCALE_CODES],
@@ -33,8 +43,6 @@ pub struct Nvfp4Tables {
     pub beyond_starts: Vec<u32>,
     /// `values[c][k]`: f32 bits of what code `k` under scale code `c` stands for.
     pub values: Vec<[u32; 8]>,
-    /// What else block scales are tried by, if they are searched for.
-    pub search: Option<Box<SearchTables>>,
 }
 
 /// A search turned into integer comparisons. Magnitudes are f32 bit patterns, whatever the kind of
@@ -55,8 +63,43 @@ pub struct SearchTables {
 }
 
 impl Nvfp4Tables {
-    /// The tables of a tensor.
-    pub fn new(scaling: Scaling) -> Self {
+    /// Those of a tensor.
+    pub const fn new(scaling: Scaling) -> Self {
+        Self { scaling, search: None, thresholds: OnceLock::new() }
+    }
+
+    /// The thresholds, which are found when they are first asked for: it takes as long as quantizing half a million
+    /// weights does, and only backends that compare integers need them.
+    pub fn thresholds(&self) -> &Thresholds {
+        self.thresholds.get_or_init(|| Thresholds::new(&self.scaling))
+    }
+
+    /// Those of a tensor whose block scales are searched for.
+    pub fn searching(search: Search) -> Self {
+        Self::new(search.scaling).with_search(search)
+    }
+
+    fn with_search(self, search: Search) -> Self {
+        let starts = |code: &dyn Fn(f32) -> u8| {
+            std::array::from_fn(|c| {
+                let reaches = |bits: u32| usize::from(code(f32::from_bits(bits))) >= c;
+                first_that(reaches, if c == 0 { 0 } else { INFINITY / 2 })
+            })
+        };
+        let values = |step: f32| std::array::from_fn(|k| decode(k as u8, step).to_bits());
+        let tables = SearchTables {
+            trial_starts: starts(&|magnitude| search.trial_code(magnitude)),
+            stored_starts: starts(&|magnitude| search.scaling.nonzero_block_scale(magnitude)),
+            code_starts: search.steps.iter().map(|step| code_starts(*step)).collect(),
+            values: search.steps.iter().map(|step| values(*step)).collect(),
+            search,
+        };
+        Self { search: Some(Box::new(tables)), ..self }
+    }
+}
+
+impl Thresholds {
+    fn new(scaling: &Scaling) -> Self {
         let in_kind = |f32_bits: u32| scaling.kind.first_pattern_at_least(f32_bits);
 
         let scale_starts = std::array::from_fn(|c| {
@@ -87,37 +130,12 @@ impl Nvfp4Tables {
         });
 
         Self {
-            scaling,
             scale_starts,
             code_starts: code_starts.collect(),
             sign_starts: sign_starts.collect(),
             beyond_starts: beyond_starts.collect(),
             values: values.collect(),
-            search: None,
         }
-    }
-
-    /// The tables of a tensor whose block scales are searched for.
-    pub fn searching(search: Search) -> Self {
-        Self::new(search.scaling).with_search(search)
-    }
-
-    fn with_search(self, search: Search) -> Self {
-        let starts = |code: &dyn Fn(f32) -> u8| {
-            std::array::from_fn(|c| {
-                let reaches = |bits: u32| usize::from(code(f32::from_bits(bits))) >= c;
-                first_that(reaches, if c == 0 { 0 } else { INFINITY / 2 })
-            })
-        };
-        let values = |step: f32| std::array::from_fn(|k| decode(k as u8, step).to_bits());
-        let tables = SearchTables {
-            trial_starts: starts(&|magnitude| search.trial_code(magnitude)),
-            stored_starts: starts(&|magnitude| search.scaling.nonzero_block_scale(magnitude)),
-            code_starts: search.steps.iter().map(|step| code_starts(*step)).collect(),
-            values: search.steps.iter().map(|step| values(*step)).collect(),
-            search,
-        };
-        Self { search: Some(Box::new(tables)), ..self }
     }
 }
 
@@ -184,7 +202,7 @@ mod tests {
     #[test]
     fn thresholds_are_exact_boundaries_of_the_specification() {
         for scaling in scalings() {
-            let tables = Nvfp4Tables::new(scaling);
+            let tables = Thresholds::new(&scaling);
             for c in 1..SCALE_CODES {
                 let start = tables.scale_starts[c];
                 if start < INFINITY {
@@ -215,7 +233,7 @@ mod tests {
                 [0.037, 60000.0, 1e-6, kind.max()].map(|amax| Scaling::new(rule, kind, amax))
             };
             for scaling in rules.into_iter().flat_map(scaling) {
-                let tables = Nvfp4Tables::new(scaling);
+                let tables = Thresholds::new(&scaling);
                 for pattern in 0..=last_finite {
                     let value = kind.widen(pattern);
                     let scale = tables.scale_starts[1..].partition_point(|&start| start <= pattern);

@@ -25,13 +25,18 @@
 use super::{Extent, GroupScale};
 use crate::numeric::FloatKind;
 
-fn symmetric(extent: Extent, kind: FloatKind, half: f32) -> GroupScale {
+/// Signed scales.
+#[inline(always)]
+pub fn symmetric<const BITS: u32>(extent: Extent, kind: FloatKind) -> GroupScale {
+    let half = (1u32 << (BITS - 1)) as f32;
     let end = if extent.max > extent.min.abs() { extent.max } else { extent.min };
     GroupScale::symmetric(kind.round(-end / half))
 }
 
-fn asymmetric(extent: Extent, kind: FloatKind, bits: u8) -> GroupScale {
-    let largest = ((1u32 << bits) - 1) as f32;
+/// Scales and zero points.
+#[inline(always)]
+pub fn asymmetric<const BITS: u32>(extent: Extent, kind: FloatKind) -> GroupScale {
+    let largest = ((1u32 << BITS) - 1) as f32;
     let range = extent.max - extent.min;
     let step = if range.is_finite() {
         range / largest
@@ -40,28 +45,8 @@ fn asymmetric(extent: Extent, kind: FloatKind, bits: u8) -> GroupScale {
     };
     let zero_point = if step == 0.0 { 0.0 } else { 0.0 - extent.min / step };
     let unsigned = zero_point.round().clamp(0.0, largest) as i32;
-    let zero_point = (unsigned - (1 << (bits - 1))) as i8;
+    let zero_point = (unsigned - (1 << (BITS - 1))) as i8;
     GroupScale { scale: kind.round(step), zero_point }
-}
-
-/// Signed scales of 4 bits.
-pub fn symmetric_4(extent: Extent, kind: FloatKind) -> GroupScale {
-    symmetric(extent, kind, 8.0)
-}
-
-/// Signed scales of 8 bits.
-pub fn symmetric_8(extent: Extent, kind: FloatKind) -> GroupScale {
-    symmetric(extent, kind, 128.0)
-}
-
-/// Scales and zero points of 4 bits.
-pub fn asymmetric_4(extent: Extent, kind: FloatKind) -> GroupScale {
-    asymmetric(extent, kind, 4)
-}
-
-/// Scales and zero points of 8 bits.
-pub fn asymmetric_8(extent: Extent, kind: FloatKind) -> GroupScale {
-    asymmetric(extent, kind, 8)
 }
 
 #[cfg(test)]
@@ -119,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_symmetric_scale_has_the_sign_that_gives_its_maker_code_0() {
-        let scale = |min, max| symmetric_4(Extent { min, max }, FloatKind::F32).scale;
+        let scale = |min, max| symmetric::<4>(Extent { min, max }, FloatKind::F32).scale;
         assert_eq!(scale(-4.0, 8.0), -1.0);
         assert_eq!(scale(-8.0, 4.0), 1.0);
         assert_eq!(scale(-8.0, 8.0), 1.0, "of equal ends, the lower one");
@@ -139,27 +124,27 @@ mod tests {
     fn zeros_of_both_signs_have_that_of_the_first() {
         for first in [0.0f32, -0.0] {
             let extent = Extent::new(-0.0, 0.0, || first);
-            let scale = symmetric_8(extent, FloatKind::F16).scale;
+            let scale = symmetric::<8>(extent, FloatKind::F16).scale;
             assert_eq!(scale.to_bits(), (-first).to_bits());
         }
     }
 
     #[test]
     fn zero_points_are_of_the_step_before_it_is_rounded() {
-        let group = asymmetric_4(Extent { min: -3.0, max: 12.0 }, FloatKind::F32);
+        let group = asymmetric::<4>(Extent { min: -3.0, max: 12.0 }, FloatKind::F32);
         assert_eq!(group, GroupScale { scale: 1.0, zero_point: 3 - 8 });
         assert_eq!(
-            asymmetric_8(Extent { min: 0.0, max: 0.0 }, FloatKind::F32),
+            asymmetric::<8>(Extent { min: 0.0, max: 0.0 }, FloatKind::F32),
             GroupScale { scale: 0.0, zero_point: -128 }
         );
         // 1e-7 / 15 is no number of f16, but has a zero point.
-        let tiny = asymmetric_4(Extent { min: -1e-7, max: 0.0 }, FloatKind::F16);
+        let tiny = asymmetric::<4>(Extent { min: -1e-7, max: 0.0 }, FloatKind::F16);
         assert_eq!(tiny, GroupScale { scale: 0.0, zero_point: 7 });
     }
 
     #[test]
     fn a_range_beyond_f32_has_a_scale() {
-        let group = asymmetric_8(Extent { min: -f32::MAX, max: f32::MAX }, FloatKind::F32);
+        let group = asymmetric::<8>(Extent { min: -f32::MAX, max: f32::MAX }, FloatKind::F32);
         assert!(group.scale.is_finite());
         let scheme = scheme(8, false);
         for weight in [-f32::MAX, 0.0, f32::MAX / 2.0, f32::MAX] {

@@ -25,15 +25,16 @@
 //! Where `max − min` is beyond the type, torchao has infinite scales and loses all weights. Here each
 //! of them is divided for itself, then.
 
-use super::{Element, Extent, GroupScale, Quotient, ScaleStore, Scheme};
+use super::rule::rule;
+use super::{Element, Extent, GroupScale, Quotient, ScaleRule, ScaleStore, Scheme};
 use crate::numeric::FloatKind;
 
 /// A symmetric scheme of this arithmetic with scales under which both ends of a group have a code. One
 /// with zero points has such scales, and stays what it is.
 pub fn without_clipping(scheme: Scheme) -> Scheme {
-    let rule = match (scheme.zero_points, scheme.element) {
-        (false, Element::Int(4)) => no_clipping::<4>,
-        (false, Element::Int(8)) => no_clipping::<8>,
+    let rule: ScaleRule = match (scheme.zero_points, scheme.element) {
+        (false, Element::Int(4)) => rule!(no_clipping::<4>),
+        (false, Element::Int(8)) => rule!(no_clipping::<8>),
         _ => scheme.rule,
     };
     Scheme { rule, ..scheme }
@@ -46,12 +47,14 @@ pub fn with_f32_scales(scheme: Scheme) -> Scheme {
 }
 
 /// The ends of codes of so many bits.
+#[inline(always)]
 const fn ends(bits: u32) -> [f32; 2] {
     let half = (1u32 << (bits - 1)) as f32;
     [-half, half - 1.0]
 }
 
 /// Scales whose largest code is half a step short of the largest magnitude.
+#[inline(always)]
 pub fn symmetric<const BITS: u32>(extent: Extent, kind: FloatKind) -> GroupScale {
     let [_, highest] = ends(BITS);
     let scale = kind.round(extent.amax() / (highest + 0.5));
@@ -59,6 +62,7 @@ pub fn symmetric<const BITS: u32>(extent: Extent, kind: FloatKind) -> GroupScale
 }
 
 /// Scales under which both ends have a code.
+#[inline(always)]
 fn no_clipping<const BITS: u32>(extent: Extent, kind: FloatKind) -> GroupScale {
     let [lowest, highest] = ends(BITS);
     let scale = kind.round(extent.min / lowest).max(kind.round(extent.max / highest));
@@ -66,6 +70,7 @@ fn no_clipping<const BITS: u32>(extent: Extent, kind: FloatKind) -> GroupScale {
 }
 
 /// Scales and zero points.
+#[inline(always)]
 pub fn asymmetric<const BITS: u32>(extent: Extent, kind: FloatKind) -> GroupScale {
     let [lowest, highest] = ends(BITS);
     let steps = highest - lowest;
@@ -174,7 +179,7 @@ mod tests {
     #[test]
     fn no_clipping_is_for_symmetric_schemes() {
         let extent = Extent { min: -8.0, max: 1.0 };
-        let scale = |scheme: Scheme| (scheme.rule)(extent, FloatKind::F32).scale;
+        let scale = |scheme: Scheme| scheme.scale(extent, FloatKind::F32).scale;
         assert_eq!(scale(without_clipping(scheme(4, true))), 1.0);
         assert_eq!(scale(without_clipping(scheme(8, true))), 0.0625);
         assert_eq!(scale(without_clipping(scheme(4, false))), 0.6);
@@ -198,7 +203,7 @@ mod tests {
         for (bits, kind) in [4, 8].into_iter().flat_map(|bits| KINDS.map(|kind| (bits, kind))) {
             for scheme in [scheme(bits, true), scheme(bits, false)] {
                 let extent = Extent { min: -kind.round(0.9), max: kind.round(1.1) };
-                let group = (scheme.rule)(extent, kind);
+                let group = scheme.scale(extent, kind);
                 for k in -90..=110i16 {
                     let weight = kind.round(f32::from(k) / 100.0).clamp(extent.min, extent.max);
                     let code = scheme.encode(weight, group, kind);

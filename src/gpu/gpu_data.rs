@@ -61,10 +61,11 @@ pub struct Tables {
 impl Tables {
     /// The tables in the layout of the kernels.
     pub fn new(tables: &Nvfp4Tables) -> Self {
-        let scale = |code: usize| match tables.code_starts.get(code) {
+        let thresholds = tables.thresholds();
+        let scale = |code: usize| match thresholds.code_starts.get(code) {
             Some(starts) => Scale {
-                code_starts: eight(starts, tables.beyond_starts[code]),
-                values: tables.values[code],
+                code_starts: eight(starts, thresholds.beyond_starts[code]),
+                values: thresholds.values[code],
             },
             // The code of NaN, which no quantized block has but a damaged file may.
             None => Scale {
@@ -76,10 +77,10 @@ impl Tables {
             },
         };
         let mut all = Self {
-            scale_starts: starts(&tables.scale_starts),
+            scale_starts: starts(&thresholds.scale_starts),
             scales: std::array::from_fn(scale),
             sign_starts: std::array::from_fn(|code| {
-                tables.sign_starts.get(code).copied().unwrap_or(UNREACHABLE)
+                thresholds.sign_starts.get(code).copied().unwrap_or(UNREACHABLE)
             }),
             ..Self::zeroed()
         };

@@ -275,13 +275,16 @@ fn scales_of(
     let mut amax = 0;
     let words = keys.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word));
     let words: Vec<_> = words.map(|key| pattern(key, kind)).collect();
-    let scale = |(group, extent): (usize, &[u32; 2])| {
+    let extent = |(group, extent): (usize, &[u32; 2])| {
         let [min, max] = *extent;
         amax = amax.max(min & magnitude).max(max & magnitude);
         let first = || stored(coder.scheme.scope.first(group, columns));
-        coder.scale(Extent::new(value(min, kind), value(max, kind), first))
+        Extent::new(value(min, kind), value(max, kind), first)
     };
-    (words.as_chunks().0.iter().enumerate().map(scale).collect(), amax)
+    let extents: Vec<Extent> = words.as_chunks().0.iter().enumerate().map(extent).collect();
+    let mut scales = vec![GroupScale::symmetric(0.0); extents.len()];
+    coder.scales(&extents, &mut scales);
+    (scales, amax)
 }
 
 /// A chunk in pieces of so many rows.

@@ -74,7 +74,7 @@ pub fn unit(largest: f32) -> Option<f32> {
 
 /// What the largest code under the largest scale stands for: at least as large as any weight.
 pub fn largest(tables: &Nvfp4Tables) -> f32 {
-    f32::from_bits(tables.values[SCALE_CODES - 1][7])
+    f32::from_bits(tables.thresholds().values[SCALE_CODES - 1][7])
 }
 
 /// The sums over `count` weights from what the workgroups wrote, or `None` where the CPU is to

@@ -54,7 +54,7 @@ impl BlockCoder {
                 let max = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 let first = weights.first().copied().unwrap_or(0.0);
                 let extent = Extent::new(min, max, || first);
-                let group = of_tensor.unwrap_or_else(|| (scheme.rule)(extent, *kind));
+                let group = of_tensor.unwrap_or_else(|| scheme.scale(extent, *kind));
                 Self::grouped_scale(scheme, *kind, group)
             }
         }

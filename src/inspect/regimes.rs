@@ -256,7 +256,7 @@ fn boundaries(reader: &Reader<'_>, amax: f32) -> Vec<Boundary> {
     let mut found = Vec::new();
     let mut last = 0.0;
     for (regime, code) in firsts {
-        let start = tables.scaling.kind.widen(tables.scale_starts[usize::from(code)]);
+        let start = tables.scaling.kind.widen(tables.thresholds().scale_starts[usize::from(code)]);
         let to = f64::from(amax) / f64::from(start);
         if to >= 1.0 && to > last {
             found.push(Boundary { regime, to });

@@ -29,8 +29,8 @@ pub fn encode_and_round(value: f32) -> (u8, f32) {
     let clamped = (value.to_bits() & 0x7FFF_FFFF).min(MAX.to_bits());
     let (sum, power) = rounding::rounding_sum(f32::from_bits(clamped), 1, 1.0);
     let rounded = sum - power;
-    // Units in the last place, and two for each doubling of what they are.
-    let code = sum.to_bits() - power.to_bits() + (power.to_bits() >> 22) - LOWEST;
+    // Units in the last place, which are the lowest byte of the sum, and two for each doubling of them.
+    let code = sum.to_bits() + (power.to_bits() >> 22) - LOWEST;
     let sign = if value < 0.0 { 0x8000_0000 } else { 0 };
     ((code | sign >> 28) as u8, f32::from_bits(rounded.to_bits() | sign))
 }

@@ -44,13 +44,14 @@ impl FloatKind {
         }
     }
 
-    /// The pattern of a value that this kind holds exactly.
-    #[inline]
+    /// The pattern of the value of this kind nearest to an f32, ties to even.
+    #[inline(always)]
     pub fn pattern(self, value: f32) -> u32 {
+        let rounded = self.round(value).to_bits();
         match self {
-            Self::Bf16 => bf16::from_f32(value).to_bits().into(),
-            Self::F16 => f16::from_f32(value).to_bits().into(),
-            Self::F32 => value.to_bits(),
+            Self::Bf16 => rounded >> 16,
+            Self::F16 => f16_pattern(rounded),
+            Self::F32 => rounded,
         }
     }
 
@@ -202,6 +203,24 @@ fn f16_to_f32(value: f16) -> f32 {
     f32::from_bits(sign | bits)
 }
 
+/// The binary16 pattern of a number of that type, from its f32 bits.
+#[inline(always)]
+fn f16_pattern(bits: u32) -> u32 {
+    let (sign, magnitude) = (bits >> 16 & 0x8000, bits & 0x7FFF_FFFF);
+    // Subnormals count units of 2⁻²⁴.
+    let subnormal = rounding::whole_ties_even(f32::from_bits(magnitude) * 2f32.powi(24)) as u32;
+    let normal = magnitude.wrapping_sub((127 - 15) << 23) >> 13;
+    let special = 0x7C00 | (magnitude >> 13 & 0x03FF);
+    let pattern = if magnitude < f32::to_bits(1.0 / 16384.0) {
+        subnormal
+    } else if magnitude >= 0x7F80_0000 {
+        special
+    } else {
+        normal
+    };
+    sign | pattern
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +241,18 @@ mod tests {
             assert_eq!(h.magnitude(), pattern & 0x7FFF);
             assert_eq!(h.magnitude() <= f16::LAST_FINITE, h.is_finite());
             assert_eq!(b.magnitude() <= bf16::LAST_FINITE, b.is_finite());
+        }
+    }
+
+    #[test]
+    fn patterns_are_those_of_the_library() {
+        for low in [0, 1, 0x0FFF, 0x1000, 0x1001, 0x7FFF, 0x8000, 0x8001, 0xF000, 0xFFFF] {
+            for high in 0..=u16::MAX {
+                let value = f32::from_bits(u32::from(high) << 16 | low);
+                let expected = [bf16::from_f32(value).to_bits(), f16::from_f32(value).to_bits()];
+                let patterns = [FloatKind::Bf16, FloatKind::F16].map(|kind| kind.pattern(value));
+                assert_eq!(patterns, expected.map(u32::from), "{value:e} {:#x}", value.to_bits());
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Health of scales.
 
+use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
 
 use crate::numeric::e4m3;
@@ -27,57 +28,34 @@ pub struct ScaleHealth {
 impl ScaleHealth {
     /// Looks at a chunk of E4M3 scale codes.
     pub fn of(codes: &[u8]) -> Self {
-        let mut counts = [0u64; 256];
-        for &code in codes {
-            counts[usize::from(code)] += 1;
+        let classes = Classes {
+            min_normal: e4m3::FIRST_NORMAL_CODE,
+            largest: e4m3::MAX_CODE,
+            first_invalid: e4m3::MAX_CODE + 1,
+        };
+        let mut health = Self::default();
+        for codes in codes.chunks(TOGETHER) {
+            health.merge(&count(codes, classes, e4m3::decode));
         }
-        let (valid, invalid) = counts.split_at(usize::from(e4m3::MAX_CODE) + 1);
-        let value = |code: Option<usize>| code.map_or(0.0, |code| e4m3::decode(code as u8));
-        Self {
-            blocks: codes.len() as u64,
-            min: value(valid.iter().position(|&count| count > 0)),
-            max: value(valid.iter().rposition(|&count| count > 0)),
-            zero: valid[0],
-            subnormal: valid[1..usize::from(e4m3::FIRST_NORMAL_CODE)].iter().sum(),
-            saturated: valid[usize::from(e4m3::MAX_CODE)],
-            invalid: invalid.iter().sum(),
-        }
+        health
     }
 
     /// Looks at scales of a type whose smallest normal number and whose largest number are known.
     pub fn of_values(scales: impl Iterator<Item = f32>, min_normal: f32, largest: f32) -> Self {
-        const TOGETHER: usize = 64;
-        // Patterns of valid scales order like their values, and those of all others are above.
-        let [min_normal, largest] = [min_normal, largest].map(f32::to_bits);
-        let first_invalid = f32::INFINITY.to_bits();
-        let (mut health, mut min, mut max) = (Self::default(), first_invalid, 0);
+        let [min_normal, largest, first_invalid] =
+            [min_normal, largest, f32::INFINITY].map(f32::to_bits);
+        let classes = Classes { min_normal, largest, first_invalid };
+        let mut health = Self::default();
         let mut patterns = scales.map(f32::to_bits);
         let mut chunk = [0; TOGETHER];
         loop {
             let places = chunk.iter_mut().zip(patterns.by_ref());
-            let count = places.map(|(place, pattern)| *place = pattern).count();
-            if count == 0 {
-                break;
+            let some = places.map(|(place, pattern)| *place = pattern).count();
+            if some == 0 {
+                return health;
             }
-            let [mut invalid, mut zero, mut subnormal, mut saturated] = [0u32; 4];
-            for &pattern in &chunk[..count] {
-                let valid = pattern < first_invalid;
-                invalid += u32::from(!valid);
-                zero += u32::from(pattern == 0);
-                subnormal += u32::from((pattern > 0) & (pattern < min_normal));
-                saturated += u32::from(valid & (pattern >= largest));
-                min = min.min(pattern);
-                max = max.max(if valid { pattern } else { 0 });
-            }
-            health.blocks += count as u64;
-            health.invalid += u64::from(invalid);
-            health.zero += u64::from(zero);
-            health.subnormal += u64::from(subnormal);
-            health.saturated += u64::from(saturated);
+            health.merge(&count(&chunk[..some], classes, f32::from_bits));
         }
-        health.min = f32::from_bits(if min < first_invalid { min } else { 0 });
-        health.max = f32::from_bits(max);
-        health
     }
 
     /// Adds another part.
@@ -93,6 +71,45 @@ impl ScaleHealth {
         self.subnormal += other.subnormal;
         self.saturated += other.saturated;
         self.invalid += other.invalid;
+    }
+}
+
+/// Scales that are looked at together.
+const TOGETHER: usize = 128;
+
+/// Patterns where a class of scales begins. Those of valid ones order like their values, and all others are above.
+#[derive(Clone, Copy)]
+struct Classes<T> {
+    min_normal: T,
+    largest: T,
+    first_invalid: T,
+}
+
+#[multiversion(targets = "simd")]
+fn count<T: Copy + Default + Ord>(
+    patterns: &[T],
+    Classes { min_normal, largest, first_invalid }: Classes<T>,
+    value: fn(T) -> f32,
+) -> ScaleHealth {
+    let (mut min, mut max) = (first_invalid, T::default());
+    let [mut invalid, mut zero, mut subnormal, mut saturated] = [0u32; 4];
+    for &pattern in patterns {
+        let valid = pattern < first_invalid;
+        invalid += u32::from(!valid);
+        zero += u32::from(pattern == T::default());
+        subnormal += u32::from((pattern > T::default()) & (pattern < min_normal));
+        saturated += u32::from(valid & (pattern >= largest));
+        min = min.min(pattern);
+        max = max.max(if valid { pattern } else { T::default() });
+    }
+    ScaleHealth {
+        blocks: patterns.len() as u64,
+        min: value(if min < first_invalid { min } else { T::default() }),
+        max: value(max),
+        zero: zero.into(),
+        subnormal: subnormal.into(),
+        saturated: saturated.into(),
+        invalid: invalid.into(),
     }
 }
 

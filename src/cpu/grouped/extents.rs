@@ -8,8 +8,14 @@ use crate::numeric::SourceFloat;
 /// Weights that are looked at at once: as many of 16 bits as a vector register holds.
 const LANES: usize = 32;
 
-/// The smallest and the largest key of some weights.
-type Keys<F> = [<F as SourceFloat>::Bits; 2];
+/// Groups that are looked at at once.
+const TOGETHER: usize = 64;
+
+/// The smallest and the largest key of the weights of each group.
+struct Keys<F: SourceFloat> {
+    lows: Vec<F::Bits>,
+    highs: Vec<F::Bits>,
+}
 
 /// The scales of all groups, and the largest magnitude. Twin of `shaders/grouped_extents.wgsl`.
 pub fn scales<F: SourceFloat>(
@@ -19,39 +25,74 @@ pub fn scales<F: SourceFloat>(
 ) -> (Vec<GroupScale>, u32) {
     let scope = coder.scheme.scope;
     let groups = scope.count(weights.len() / columns.max(1), columns);
-    let mut keys = vec![[F::UNREACHABLE, F::Bits::zeroed()]; groups];
+    let mut keys =
+        Keys::<F> { lows: vec![F::UNREACHABLE; groups], highs: vec![F::Bits::zeroed(); groups] };
     add_keys(weights, Segments::new(scope, weights.len(), columns), &mut keys);
 
-    let scale = |(group, keys): (usize, &Keys<F>)| {
-        let [min, max] = keys.map(|key| F::from_key(key).to_f32());
-        let first = || weights[scope.first(group, columns)].to_f32();
-        coder.scale(Extent::new(min, max, first))
-    };
-    let scales = keys.iter().enumerate().map(scale).collect();
-    let [low, high] = keys.into_iter().fold([F::UNREACHABLE, F::Bits::zeroed()], merged::<F>);
-    let ends = [low, high].map(|key| F::from_key(key).magnitude().into());
-    (scales, if groups == 0 { 0 } else { ends[0].max(ends[1]) })
+    let mut scales = vec![GroupScale::symmetric(0.0); groups];
+    let mut amax = 0;
+    for begin in (0..groups).step_by(TOGETHER) {
+        let range = begin..groups.min(begin + TOGETHER);
+        let (lows, highs) = (&keys.lows[range.clone()], &keys.highs[range.clone()]);
+        let mut extents = [Extent::of_amax(0.0); TOGETHER];
+        let (own_amax, some_are_zeros) = extents_of::<F>(lows, highs, &mut extents);
+        if some_are_zeros {
+            for (i, extent) in extents[..lows.len()].iter_mut().enumerate() {
+                let [min, max] = [lows[i], highs[i]].map(|key| F::from_key(key).to_f32());
+                let first = || weights[scope.first(begin + i, columns)].to_f32();
+                *extent = Extent::new(min, max, first);
+            }
+        }
+        coder.scales(&extents[..lows.len()], &mut scales[range]);
+        amax = amax.max(own_amax);
+    }
+    (scales, amax)
 }
 
+/// Writes the extents that keys say. Gives the largest magnitude of all, and whether some group may have zeros
+/// of both signs, and then another extent.
 #[multiversion(targets = "simd")]
-fn add_keys<F: SourceFloat>(weights: &[F], segments: Segments, keys: &mut [Keys<F>]) {
+fn extents_of<F: SourceFloat>(
+    lows: &[F::Bits],
+    highs: &[F::Bits],
+    extents: &mut [Extent],
+) -> (u32, bool) {
+    let (mut amax, mut zeros) = (0u32, 0u32);
+    for ((extent, low), high) in extents.iter_mut().zip(lows).zip(highs) {
+        let (low, high) = (F::from_key(*low), F::from_key(*high));
+        *extent = Extent::of_ends(low.to_f32(), high.to_f32());
+        let [low, high]: [u32; 2] = [low.magnitude().into(), high.magnitude().into()];
+        amax = amax.max(low.max(high));
+        zeros |= u32::from(low | high == 0);
+    }
+    (amax, zeros > 0)
+}
+
+/// Adds weights to the keys of their groups.
+#[multiversion(targets = "simd")]
+fn add_keys<F: SourceFloat>(weights: &[F], segments: Segments, keys: &mut Keys<F>) {
     if let Some(len) = segments.even_len() {
-        let segments = weights.chunks_exact(len);
-        keys.iter_mut().zip(segments).for_each(|(keys, segment)| *keys = keys_of(segment));
+        let keys = keys.lows.iter_mut().zip(&mut keys.highs);
+        for ((low, high), weights) in keys.zip(weights.chunks_exact(len)) {
+            [*low, *high] = keys_of(weights);
+        }
         return;
     }
     for (segment, group) in segments {
-        keys[group] = merged::<F>(keys[group], keys_of(&weights[segment]));
+        let own = keys_of(&weights[segment]);
+        [keys.lows[group], keys.highs[group]] =
+            merged::<F>([keys.lows[group], keys.highs[group]], own);
     }
 }
 
 #[inline(always)]
-fn merged<F: SourceFloat>(a: Keys<F>, b: Keys<F>) -> Keys<F> {
+fn merged<F: SourceFloat>(a: [F::Bits; 2], b: [F::Bits; 2]) -> [F::Bits; 2] {
     [a[0].min(b[0]), a[1].max(b[1])]
 }
 
+/// The smallest and the largest key of some weights.
 #[inline(always)]
-fn keys_of<F: SourceFloat>(segment: &[F]) -> Keys<F> {
+fn keys_of<F: SourceFloat>(segment: &[F]) -> [F::Bits; 2] {
     let (chunks, rest) = segment.as_chunks::<LANES>();
     let mut total = keys_of_few(rest);
     for chunk in chunks {
@@ -62,7 +103,7 @@ fn keys_of<F: SourceFloat>(segment: &[F]) -> Keys<F> {
 }
 
 #[inline(always)]
-fn keys_of_few<F: SourceFloat>(weights: &[F]) -> Keys<F> {
+fn keys_of_few<F: SourceFloat>(weights: &[F]) -> [F::Bits; 2] {
     let (mut low, mut high) = (F::UNREACHABLE, F::Bits::zeroed());
     for weight in weights {
         let key = weight.key();

@@ -39,7 +39,8 @@ fn quantize_under<F: SourceFloat>(scale: GroupScale, weights: &[F], coder: &Code
         let segments = Segments::new(coder.scheme.scope, weights.len(), weights.len());
         codes::encode(weights, segments, &coder.scheme, &[scale], codes, &mut sums);
     }
-    let (weights, errors) = (sums.weight_sums(), sums.error_sums());
+    let chunk = GroupedChunk { columns: weights.len(), codes: &codes, scales: &[scale] };
+    let (weights, errors) = all_sums(sums, weights, chunk, &coder.scheme);
     Grouped { codes, scales: vec![scale], amax, weights, errors }
 }
 
@@ -52,8 +53,22 @@ fn quantize_groups<F: SourceFloat>(weights: &[F], columns: usize, coder: &Coder)
         k_quant::improve(weights, segments.clone(), &coder.scheme, &mut scales);
     }
     codes::encode(weights, segments, &coder.scheme, &scales, &mut codes, &mut sums);
-    let (weights, errors) = (sums.weight_sums(), sums.error_sums());
+    let chunk = GroupedChunk { columns, codes: &codes, scales: &scales };
+    let (weights, errors) = all_sums(sums, weights, chunk, &coder.scheme);
     Grouped { codes, scales, amax, weights, errors }
+}
+
+/// The sums that were made with codes, if weights could be added as they are; else new ones.
+fn all_sums<F: SourceFloat>(
+    sums: Sums,
+    weights: &[F],
+    chunk: GroupedChunk<'_>,
+    scheme: &Scheme,
+) -> (WeightSums, ErrorSums) {
+    match sums.are_plain() {
+        true => (sums.weight_sums(), sums.error_sums()),
+        false => errors(weights, chunk, scheme),
+    }
 }
 
 /// The f32 values that codes stand for.

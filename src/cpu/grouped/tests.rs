@@ -70,12 +70,14 @@ fn check<F: SourceFloat>(weights: &[F], columns: usize, scheme: &Scheme, what: &
         extent.min = if weight < extent.min { weight } else { extent.min };
         extent.max = if weight > extent.max { weight } else { extent.max };
     }
-    let scale = |extent: Option<Extent>| {
+    let extent = |extent: Option<Extent>| {
         let Extent { min, max } = extent.unwrap_or(Extent::of_amax(0.0));
         let min = if min > 0.0 { 0.0 } else { min };
-        coder.scale(Extent { min, max: if max < 0.0 { 0.0 } else { max } })
+        Extent { min, max: if max < 0.0 { 0.0 } else { max } }
     };
-    let scales: Vec<_> = extents.into_iter().map(scale).collect();
+    let extents: Vec<Extent> = extents.into_iter().map(extent).collect();
+    let mut scales = vec![GroupScale::symmetric(0.0); extents.len()];
+    coder.scales(&extents, &mut scales);
 
     let got = quantize(weights, columns, &coder);
     assert_eq!(got.amax, amax, "{what}");
@@ -177,7 +179,7 @@ fn ties<F: SourceFloat>(
             continue;
         }
         let GroupScale { scale, zero_point } =
-            (scheme.rule)(Extent::of_amax(F::KIND.widen(amax)), F::KIND);
+            scheme.scale(Extent::of_amax(F::KIND.widen(amax)), F::KIND);
         let code = (random.below(256) as i8 >> (8 - scheme.element.bits())) as u8;
         let number = |code: u8| scheme.element.decode(code) - f32::from(zero_point);
         let between = ((number(code) + number(code ^ 1)) / 2.0 * scale).abs();
