@@ -100,6 +100,38 @@ fn parts_in_any_order_give_the_bytes_and_the_report_of_one_run() {
     assert_eq!(read_json(Path::new(&own)), report);
 }
 
+#[cfg(unix)]
+#[test]
+fn parts_that_an_interrupted_run_has_put_together_are_told_from_others() {
+    let place = place();
+    for number in 1..=2 {
+        part(&place, &format!("{number}/2"), &["-q"]).ok();
+    }
+    // A second name for every file: what is left of a part is as it was before it was removed.
+    let [one, two] = [1, 2].map(|number| place.path(&format!("out.quantscope-part-{number}-of-2")));
+    let kept = place.path("kept");
+    let linked = |from: &Path, to: &Path| {
+        fs::create_dir_all(to.join("files")).unwrap();
+        for entry in fs::read_dir(from.join("files")).unwrap().map(Result::unwrap) {
+            fs::hard_link(entry.path(), to.join("files").join(entry.file_name())).unwrap();
+        }
+        fs::copy(from.join("journal"), to.join("journal")).unwrap();
+    };
+    linked(&two, &kept);
+    finish(&place, &["-q"]).ok();
+    let expected = files(&place.out());
+    finish(&place, &["-q"]).fails(2, &["exists already"]);
+    linked(&kept, &two);
+    finish(&place, &["-q"]).fails(2, &["an earlier --finish", "Remove them"]);
+    // Parts that were made since are others.
+    fs::remove_dir_all(&two).unwrap();
+    part(&place, "1/2", &["-q", "--overwrite"]).ok();
+    part(&place, "2/2", &["-q", "--overwrite"]).ok();
+    finish(&place, &["-q"]).fails(2, &["exists already"]);
+    finish(&place, &["-q", "--overwrite"]).ok();
+    assert!(files(&place.out()) == expected && !one.exists() && !two.exists());
+}
+
 #[test]
 fn a_program_is_told_where_a_part_is() {
     let place = place();

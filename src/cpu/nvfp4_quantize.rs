@@ -32,9 +32,7 @@ pub fn nvfp4_quantize<F: SourceFloat>(weights: &[F], tables: &Nvfp4Tables) -> Qu
     }
     let (weights, errors) = match sums.are_plain() {
         true => (sums.weight_sums(), sums.error_sums()),
-        false => {
-            nvfp4_errors(weights, Nvfp4Chunk { codes: &codes, scales: &scales }, scaling)
-        }
+        false => nvfp4_errors(weights, Nvfp4Chunk { codes: &codes, scales: &scales }, scaling),
     };
     Quantized { codes, scales, weights, errors }
 }

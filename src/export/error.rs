@@ -15,6 +15,12 @@ pub enum ExportError {
         /// The target.
         out: PathBuf,
     },
+    /// There is something at the target, and nothing beside it to go on with.
+    #[error("{} exists, and no interrupted run has left anything to go on with: it is as complete as the run that made it said. Pass --overwrite, and not --resume, to make it anew", out.display())]
+    NothingToResume {
+        /// The target.
+        out: PathBuf,
+    },
     /// What is at the target is no export, and not to be replaced.
     #[error("{} is neither an earlier export nor empty: --overwrite would remove what is in it. Choose another --out, or remove it yourself", out.display())]
     OutputIsNoExport {
@@ -82,6 +88,12 @@ pub enum ExportError {
         out: PathBuf,
         /// Which.
         parts: Vec<Part>,
+    },
+    /// Parts have been put together, and are still there.
+    #[error("{} exists, and has the very files of the parts beside it: an earlier --finish has verified it and put it together, and was interrupted before it removed the parts. Remove them, or pass --overwrite to do it once more", out.display())]
+    FinishedBefore {
+        /// The target.
+        out: PathBuf,
     },
     /// Parts of two divisions are there.
     #[error("beside {} are parts of {} and of {}. Remove those that are not wanted", out.display(), divisions[0], divisions[1])]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::identity::Identity;
 use super::journal::{self, Header, Journal};
 use super::part::Part;
-use super::staging::{PARTIAL, Staging, beside, check_start, holds_work};
+use super::staging::{PARTIAL, Staging, beside, holds_work};
+use super::start::check_start;
 use super::target::{check_target, resolve};
 use super::writer::{Writer, in_order};
 use super::{ExportError, Exported, NotExported, Options, Stage, companions, complete};
@@ -151,7 +152,7 @@ pub fn finish(
 ) -> Result<Exported, NotExported> {
     check_parts(run)?;
     let (source, out) = (&run.checkpoint.path, options.out);
-    let target = check_target(out, source, options.overwrite)?;
+    let target = check_start(out, source, options.overwrite, false)?;
     let identity = Identity::of(run.checkpoint, run.plan, None).map_err(ExportError::from)?;
     let (mut parts, mut journals, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for part in Part::all_of(out)? {

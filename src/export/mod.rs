@@ -13,6 +13,7 @@ mod part;
 mod publish;
 pub mod repair;
 mod staging;
+mod start;
 mod target;
 pub mod verify;
 mod writer;
@@ -24,7 +25,7 @@ pub use dequantize::{Dequantized, dequantize};
 pub use error::ExportError;
 pub use make::{PartMade, export_part, finish, unfinished};
 pub use part::{NotAPart, Part};
-pub use staging::check_start;
+pub use start::check_start;
 pub use target::{check_target, data_of, is_model};
 
 use crate::engine::Run;

@@ -88,9 +88,8 @@ impl Part {
         own
     }
 
-    /// The parts that have folders beside a target, which are all. Fails if one is not there, or if there are those of two
-    /// divisions.
-    pub fn all_of(target: &Path) -> Result<Vec<Self>, ExportError> {
+    /// The parts that have folders beside a target.
+    pub fn beside(target: &Path) -> Result<Vec<Self>, ExportError> {
         let target = resolve(target)?;
         let parent = parent_of(&target);
         let io_error = |source| ExportError::io("list", parent, source);
@@ -105,6 +104,13 @@ impl Part {
             found.extend(part);
         }
         found.sort_by_key(|part: &Self| (part.of, part.number));
+        Ok(found)
+    }
+
+    /// The parts that have folders beside a target, which are all. Fails if one is not there, or if there are those of two
+    /// divisions.
+    pub fn all_of(target: &Path) -> Result<Vec<Self>, ExportError> {
+        let (target, found) = (resolve(target)?, Self::beside(target)?);
         let Some(&Self { of, .. }) = found.first() else {
             return Err(ExportError::NoParts { out: target });
         };

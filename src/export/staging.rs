@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::ExportError;
-use super::target::{check_target, contains, parent_of, resolve};
+use super::target::{check_target, contains, parent_of};
 
 /// What is added to the name of a target for the folder in which it grows.
 pub const PARTIAL: &str = ".quantscope-partial";
@@ -15,7 +15,7 @@ pub const PARTIAL: &str = ".quantscope-partial";
 /// What says how far the work is. Whoever is at work has it locked.
 const JOURNAL: &str = "journal";
 /// What is to get the target's name.
-const FILES: &str = "files";
+pub(super) const FILES: &str = "files";
 /// Where publishing puts what had the target's name.
 pub(super) const REPLACED: &str = "replaced";
 
@@ -37,21 +37,6 @@ pub fn beside(target: &Path, addition: &str) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(addition);
     target.with_file_name(name)
-}
-
-/// Whether a run to `target` may begin, without changing anything; gives its absolute path. With `resume`
-/// the target may be there if an interrupted run has published it and not tidied up behind itself.
-pub fn check_start(
-    target: &Path,
-    source: &Path,
-    overwrite: bool,
-    resume: bool,
-) -> Result<PathBuf, ExportError> {
-    let root = beside(&resolve(target)?, PARTIAL);
-    match resume && root.join(REPLACED).is_dir() {
-        true => resolve(target),
-        false => check_target(target, source, overwrite),
-    }
 }
 
 /// Whether a run has left something in such a folder that can be gone on with.

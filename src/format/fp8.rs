@@ -20,16 +20,15 @@ pub const TILE_LEN: usize = 128;
 
 /// FP8 with scales of a scope.
 pub fn scheme(scope: Scope, arithmetic: Arithmetic) -> Scheme {
-    let (store, quotient, rule): (_, _, ScaleRule) =
-        match (arithmetic, scope) {
-            (Arithmetic::ModelOpt, Scope::Tensor) => {
-                (ScaleStore::F32, Quotient::Own, rule!(modelopt_tensor))
-            }
-            (Arithmetic::ModelOpt, _) => (ScaleStore::F32, Quotient::F32, rule!(modelopt)),
-            (Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo, _) => {
-                (ScaleStore::Own, Quotient::F32, rule!(compressed_tensors))
-            }
-        };
+    let (store, quotient, rule): (_, _, ScaleRule) = match (arithmetic, scope) {
+        (Arithmetic::ModelOpt, Scope::Tensor) => {
+            (ScaleStore::F32, Quotient::Own, rule!(modelopt_tensor))
+        }
+        (Arithmetic::ModelOpt, _) => (ScaleStore::F32, Quotient::F32, rule!(modelopt)),
+        (Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo, _) => {
+            (ScaleStore::Own, Quotient::F32, rule!(compressed_tensors))
+        }
+    };
     Scheme {
         scope,
         element: Element::E4m3,

@@ -45,11 +45,7 @@ pub fn mxfp8(arithmetic: Arithmetic) -> Scheme {
     }
 }
 
-fn scheme(
-    element: Element,
-    quotient: Quotient,
-    rule: ScaleRule,
-) -> Scheme {
+fn scheme(element: Element, quotient: Quotient, rule: ScaleRule) -> Scheme {
     let scope = Scope::Group(BLOCK_LEN);
     Scheme {
         scope,
