@@ -206,26 +206,6 @@ fn published_and_not_tidied_up_it_is_verified_once_more() {
     }
 }
 
-#[test]
-fn where_nothing_is_left_to_go_on_with_it_is_said() {
-    let place = place();
-    place.export(&["-q", "--resume"]).ok();
-    let made = files(&place.out());
-    let refused = || {
-        place.export(&["-q", "--resume"]).fails(2, &["out exists", "left anything to go on with"]);
-        assert!(files(&place.out()) == made);
-    };
-    refused();
-    // What a kill leaves just before the last of what was worked with is removed.
-    fs::create_dir(place.path(PARTIAL)).unwrap();
-    refused();
-    fs::write(place.path(PARTIAL).join("journal"), "x").unwrap();
-    refused();
-    place.export(&["-q", "--resume", "--overwrite"]).ok();
-    assert!(files(&place.out()) == made);
-    assert_eq!(place.listing(), ["out", "src"]);
-}
-
 #[cfg(unix)]
 #[test]
 fn behind_a_link_the_folder_is_found_too() {

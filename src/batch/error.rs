@@ -128,7 +128,6 @@ fn of_engine(error: &EngineError) -> Exit {
 fn of_export(error: &ExportError) -> Exit {
     match error {
         ExportError::OutputExists { .. }
-        | ExportError::NothingToResume { .. }
         | ExportError::FinishedBefore { .. }
         | ExportError::OutputIsInput { .. }
         | ExportError::OutputIsNoExport { .. }

@@ -30,7 +30,7 @@ pub fn nvfp4_quantize<F: SourceFloat>(weights: &[F], tables: &Nvfp4Tables) -> Qu
         }
         quantize_blocks(blocks, scaling, scales, codes, &mut sums);
     }
-    let (weights, errors) = match sums.are_plain() {
+    let (weights, errors) = match sums.hold_as_they_are() {
         true => (sums.weight_sums(), sums.error_sums()),
         false => nvfp4_errors(weights, Nvfp4Chunk { codes: &codes, scales: &scales }, scaling),
     };
@@ -52,7 +52,7 @@ fn find_scales<F: SourceFloat>(blocks: &[[F; BLOCK_LEN]], scaling: &Scaling, sca
     }
 }
 
-/// Adds to sums, which are wrong if they are not plain.
+/// Adds to sums weights as they are.
 #[multiversion(targets = "simd")]
 fn quantize_blocks<F: SourceFloat>(
     blocks: &[[F; BLOCK_LEN]],

@@ -83,9 +83,16 @@ impl Sums {
         self.unit
     }
 
-    /// Whether weights are added as they are.
-    pub(super) fn are_plain(&self) -> bool {
-        self.unit == 1.0
+    /// Whether they hold where weights were added as they are: where no square that counts overflows or vanishes.
+    pub(super) fn hold_as_they_are(&self) -> bool {
+        self.unit == 1.0 && self.errors_are_near()
+    }
+
+    fn errors_are_near(&self) -> bool {
+        /// 2⁻⁴⁰ to 2⁴⁰ units.
+        const NEAR: std::ops::Range<f32> = 1.0 / (1u64 << 40) as f32..(1u64 << 40) as f32;
+        let largest = self.error_max();
+        largest == 0.0 || NEAR.contains(&largest)
     }
 
     fn of_weights<F: SourceFloat>(weights: &[F]) -> Self {
@@ -99,15 +106,12 @@ impl Sums {
         weights: &[F],
         add: impl Fn(&mut Self),
     ) -> (WeightSums, ErrorSums) {
-        /// 2⁻⁴⁰ to 2⁴⁰ units.
-        const NEAR: std::ops::Range<f32> = 1.0 / (1u64 << 40) as f32..(1u64 << 40) as f32;
         let mut sums = Self::of_weights(weights);
         add(&mut sums);
-        let largest = sums.error_max();
-        if largest == 0.0 || NEAR.contains(&largest) {
+        if sums.errors_are_near() {
             return (sums.weight_sums(), sums.error_sums());
         }
-        let mut errors = Self::new((largest / sums.unit).min(f32::MAX));
+        let mut errors = Self::new((sums.error_max() / sums.unit).min(f32::MAX));
         add(&mut errors);
         (sums.weight_sums(), errors.error_sums())
     }
@@ -146,7 +150,7 @@ impl Sums {
     }
 }
 
-/// The sums of so few weights that f32 holds them, in units of [`Sums::unit`].
+/// The sums of so few weights that f32 holds them, in units that are given when they are added.
 #[derive(Default)]
 pub(super) struct Part {
     count: u32,

@@ -15,12 +15,6 @@ pub enum ExportError {
         /// The target.
         out: PathBuf,
     },
-    /// There is something at the target, and nothing beside it to go on with.
-    #[error("{} exists, and no interrupted run has left anything to go on with: it is as complete as the run that made it said. Pass --overwrite, and not --resume, to make it anew", out.display())]
-    NothingToResume {
-        /// The target.
-        out: PathBuf,
-    },
     /// What is at the target is no export, and not to be replaced.
     #[error("{} is neither an earlier export nor empty: --overwrite would remove what is in it. Choose another --out, or remove it yourself", out.display())]
     OutputIsNoExport {
@@ -90,7 +84,7 @@ pub enum ExportError {
         parts: Vec<Part>,
     },
     /// Parts have been put together, and are still there.
-    #[error("{} exists, and has the very files of the parts beside it: an earlier --finish has verified it and put it together, and was interrupted before it removed the parts. Remove them, or pass --overwrite to do it once more", out.display())]
+    #[error("{} exists, and has the very files of the parts beside it: an earlier --finish has verified it and put it together, and was interrupted while it removed the parts. Remove what is left of them", out.display())]
     FinishedBefore {
         /// The target.
         out: PathBuf,

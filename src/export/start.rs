@@ -18,44 +18,43 @@ pub fn check_start(
     if resume && root.join(REPLACED).is_dir() {
         return resolve(target);
     }
-    // A run may have ended while it removed the last of what it worked with.
     check_target(target, source, overwrite).map_err(|error| match error {
         ExportError::OutputExists { out } if is_made_of_parts(&out) => {
             ExportError::FinishedBefore { out }
-        }
-        ExportError::OutputExists { out } if resume && !root.join(FILES).exists() => {
-            ExportError::NothingToResume { out }
         }
         error => error,
     })
 }
 
-/// Whether there are parts beside a target whose files are also files of the target.
+/// Whether there are parts beside a target, and what files they still have, which are some, are also files of the
+/// target.
 fn is_made_of_parts(out: &Path) -> bool {
+    let Ok(target) = resolve(out) else { return false };
     let parts = Part::beside(out).unwrap_or_default();
-    let files = |part: &Part| Some(beside(&resolve(out).ok()?, &part.addition()).join(FILES));
-    !parts.is_empty()
-        && parts.iter().all(|part| files(part).is_some_and(|files| is_linked(&files, out)))
+    let folders = parts.iter().map(|part| beside(&target, &part.addition()).join(FILES));
+    let linked: Vec<bool> = folders.flat_map(|folder| links(&folder, &target)).collect();
+    !linked.is_empty() && linked.iter().all(|is_linked| *is_linked)
 }
 
-/// Whether all files below a folder, and there are some, have a second name below another.
+/// Whether each of the files below a folder has a second name below another.
 #[cfg(unix)]
-fn is_linked(folder: &Path, other: &Path) -> bool {
-    use std::fs::{DirEntry, read_dir};
+fn links(folder: &Path, other: &Path) -> Vec<bool> {
     use std::os::unix::fs::MetadataExt;
 
     let id = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
-    let is_linked = |entry: std::io::Result<DirEntry>| {
-        let Ok(path) = entry.map(|entry| entry.path()) else { return false };
+    let of_entry = |path: PathBuf| {
         let second = other.join(path.file_name().unwrap_or_default());
-        if path.is_dir() { is_linked(&path, &second) } else { id(&path) == id(&second) }
+        match path.is_dir() {
+            true => links(&path, &second),
+            false => vec![id(&path).is_some_and(|own| Some(own) == id(&second))],
+        }
     };
-    let is_empty = || read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    !is_empty() && read_dir(folder).is_ok_and(|mut entries| entries.all(is_linked))
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(Result::ok).flat_map(|entry| of_entry(entry.path())).collect()
 }
 
 /// Files cannot be told apart there.
 #[cfg(not(unix))]
-fn is_linked(_: &Path, _: &Path) -> bool {
-    false
+fn links(_: &Path, _: &Path) -> Vec<bool> {
+    Vec::new()
 }

@@ -22,11 +22,11 @@ pub const TILE_LEN: usize = 128;
 pub fn scheme(scope: Scope, arithmetic: Arithmetic) -> Scheme {
     let (store, quotient, rule): (_, _, ScaleRule) = match (arithmetic, scope) {
         (Arithmetic::ModelOpt, Scope::Tensor) => {
-            (ScaleStore::F32, Quotient::Own, rule!(modelopt_tensor))
+            (ScaleStore::F32, Quotient::Own, rule!(amax modelopt_tensor))
         }
-        (Arithmetic::ModelOpt, _) => (ScaleStore::F32, Quotient::F32, rule!(modelopt)),
+        (Arithmetic::ModelOpt, _) => (ScaleStore::F32, Quotient::F32, rule!(amax modelopt)),
         (Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo, _) => {
-            (ScaleStore::Own, Quotient::F32, rule!(compressed_tensors))
+            (ScaleStore::Own, Quotient::F32, rule!(amax compressed_tensors))
         }
     };
     Scheme {
@@ -41,19 +41,19 @@ pub fn scheme(scope: Scope, arithmetic: Arithmetic) -> Scheme {
 }
 
 #[inline(always)]
-fn modelopt_tensor(extent: Extent, _: FloatKind) -> GroupScale {
-    let scale = extent.amax() / e4m3::MAX;
+fn modelopt_tensor(amax: f32, _: FloatKind) -> GroupScale {
+    let scale = amax / e4m3::MAX;
     GroupScale::symmetric(if scale == 0.0 { 1.0 } else { scale })
 }
 
 #[inline(always)]
-fn modelopt(extent: Extent, kind: FloatKind) -> GroupScale {
-    let amax = if extent.amax() == 0.0 { e4m3::MAX } else { extent.amax() };
+fn modelopt(amax: f32, kind: FloatKind) -> GroupScale {
+    let amax = if amax == 0.0 { e4m3::MAX } else { amax };
     GroupScale::symmetric(amax.max(kind.min_normal()) / e4m3::MAX)
 }
 
 #[inline(always)]
-fn compressed_tensors(extent: Extent, kind: FloatKind) -> GroupScale {
-    let scale = kind.round(extent.amax() / e4m3::MAX);
+fn compressed_tensors(amax: f32, kind: FloatKind) -> GroupScale {
+    let scale = kind.round(amax / e4m3::MAX);
     GroupScale::symmetric(if scale == 0.0 { kind.epsilon() } else { scale })
 }

@@ -309,7 +309,7 @@ impl Scheme {
     /// What the rule makes of the extent of a group of weights of type `kind`.
     pub fn scale(&self, extent: Extent, kind: FloatKind) -> GroupScale {
         let mut scale = GroupScale::symmetric(0.0);
-        (self.rule)(&[extent], kind, std::slice::from_mut(&mut scale));
+        self.rule.scales(&[extent], kind, std::slice::from_mut(&mut scale));
         scale
     }
 
@@ -473,7 +473,7 @@ impl Coder {
     pub fn scales(&self, extents: &[Extent], scales: &mut [GroupScale]) {
         match self.tensor_scale {
             Some(scale) => scales.fill(scale),
-            None => (self.scheme.rule)(extents, self.kind, scales),
+            None => self.scheme.rule.scales(extents, self.kind, scales),
         }
     }
 }

@@ -23,25 +23,25 @@ use crate::numeric::FloatKind;
 
 /// Whole numbers of `bits` (4 or 8; compressed-tensors: 2 to 8). ModelOpt's are always symmetric.
 pub fn scheme(bits: u8, scope: Scope, symmetric: bool, arithmetic: Arithmetic) -> Scheme {
-    let rule: ScaleRule = match (arithmetic, symmetric, bits, scope) {
+    let rule = match (arithmetic, symmetric, bits, scope) {
         // ModelOpt widens the amax of groups to f32 first, that of rows not.
-        (Arithmetic::ModelOpt, _, 4, Scope::Group(_)) => rule!(modelopt_f32::<4>),
-        (Arithmetic::ModelOpt, _, _, Scope::Group(_)) => rule!(modelopt_f32::<8>),
-        (Arithmetic::ModelOpt, _, 4, _) => rule!(modelopt::<4>),
-        (Arithmetic::ModelOpt, ..) => rule!(modelopt::<8>),
-        (Arithmetic::CompressedTensors, true, 3, _) => rule!(of_amax::<3>),
-        (Arithmetic::CompressedTensors, true, 4, _) => rule!(of_amax::<4>),
-        (Arithmetic::CompressedTensors, true, ..) => rule!(of_amax::<8>),
-        (Arithmetic::CompressedTensors, false, 4, _) => rule!(of_range::<4>),
-        (Arithmetic::CompressedTensors, false, ..) => rule!(of_range::<8>),
-        (Arithmetic::OnnxRuntime, true, 4, _) => rule!(onnx::symmetric::<4>),
-        (Arithmetic::OnnxRuntime, true, ..) => rule!(onnx::symmetric::<8>),
-        (Arithmetic::OnnxRuntime, false, 4, _) => rule!(onnx::asymmetric::<4>),
-        (Arithmetic::OnnxRuntime, false, ..) => rule!(onnx::asymmetric::<8>),
-        (Arithmetic::TorchAo, true, 4, _) => rule!(torchao::symmetric::<4>),
-        (Arithmetic::TorchAo, true, ..) => rule!(torchao::symmetric::<8>),
-        (Arithmetic::TorchAo, false, 4, _) => rule!(torchao::asymmetric::<4>),
-        (Arithmetic::TorchAo, false, ..) => rule!(torchao::asymmetric::<8>),
+        (Arithmetic::ModelOpt, _, 4, Scope::Group(_)) => rule!(amax modelopt_f32::<4>),
+        (Arithmetic::ModelOpt, _, _, Scope::Group(_)) => rule!(amax modelopt_f32::<8>),
+        (Arithmetic::ModelOpt, _, 4, _) => rule!(amax modelopt::<4>),
+        (Arithmetic::ModelOpt, ..) => rule!(amax modelopt::<8>),
+        (Arithmetic::CompressedTensors, true, 3, _) => rule!(amax of_amax::<3>),
+        (Arithmetic::CompressedTensors, true, 4, _) => rule!(amax of_amax::<4>),
+        (Arithmetic::CompressedTensors, true, ..) => rule!(amax of_amax::<8>),
+        (Arithmetic::CompressedTensors, false, 4, _) => rule!(extent of_range::<4>),
+        (Arithmetic::CompressedTensors, false, ..) => rule!(extent of_range::<8>),
+        (Arithmetic::OnnxRuntime, true, 4, _) => rule!(extent onnx::symmetric::<4>),
+        (Arithmetic::OnnxRuntime, true, ..) => rule!(extent onnx::symmetric::<8>),
+        (Arithmetic::OnnxRuntime, false, 4, _) => rule!(extent onnx::asymmetric::<4>),
+        (Arithmetic::OnnxRuntime, false, ..) => rule!(extent onnx::asymmetric::<8>),
+        (Arithmetic::TorchAo, true, 4, _) => rule!(amax torchao::symmetric::<4>),
+        (Arithmetic::TorchAo, true, ..) => rule!(amax torchao::symmetric::<8>),
+        (Arithmetic::TorchAo, false, 4, _) => rule!(extent torchao::asymmetric::<4>),
+        (Arithmetic::TorchAo, false, ..) => rule!(extent torchao::asymmetric::<8>),
     };
     let (store, quotient) = match arithmetic {
         Arithmetic::ModelOpt => (ScaleStore::F32, Quotient::F32),
@@ -55,15 +55,15 @@ pub fn scheme(bits: u8, scope: Scope, symmetric: bool, arithmetic: Arithmetic) -
 }
 
 #[inline(always)]
-fn modelopt<const BITS: u32>(extent: Extent, kind: FloatKind) -> GroupScale {
+fn modelopt<const BITS: u32>(amax: f32, kind: FloatKind) -> GroupScale {
     let largest_code = ((1u32 << (BITS - 1)) - 1) as f32;
-    let amax = if extent.amax() == 0.0 { largest_code } else { extent.amax() };
+    let amax = if amax == 0.0 { largest_code } else { amax };
     GroupScale::symmetric(amax.max(kind.min_normal()) / largest_code)
 }
 
 #[inline(always)]
-fn modelopt_f32<const BITS: u32>(extent: Extent, _: FloatKind) -> GroupScale {
-    modelopt::<BITS>(extent, FloatKind::F32)
+fn modelopt_f32<const BITS: u32>(amax: f32, _: FloatKind) -> GroupScale {
+    modelopt::<BITS>(amax, FloatKind::F32)
 }
 
 #[inline(always)]
@@ -72,9 +72,9 @@ fn or_epsilon(scale: f32, kind: FloatKind) -> f32 {
 }
 
 #[inline(always)]
-fn of_amax<const BITS: u32>(extent: Extent, kind: FloatKind) -> GroupScale {
+fn of_amax<const BITS: u32>(amax: f32, kind: FloatKind) -> GroupScale {
     let half_range = ((1u32 << BITS) - 1) as f32 / 2.0;
-    GroupScale::symmetric(or_epsilon(kind.round(extent.amax() / half_range), kind))
+    GroupScale::symmetric(or_epsilon(kind.round(amax / half_range), kind))
 }
 
 #[inline(always)]

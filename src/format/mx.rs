@@ -24,11 +24,11 @@ pub fn mxfp4(arithmetic: Arithmetic) -> Scheme {
     match arithmetic {
         Arithmetic::ModelOpt => {
             let element = Element::E2m1(SmallFloatTies::Down);
-            scheme(element, Quotient::F32, rule!(|extent, _| modelopt(extent, e2m1::MAX)))
+            scheme(element, Quotient::F32, rule!(amax modelopt_e2m1))
         }
         Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo => {
             let element = Element::E2m1(SmallFloatTies::Even);
-            scheme(element, Quotient::Own, rule!(compressed_tensors::<2>))
+            scheme(element, Quotient::Own, rule!(amax compressed_tensors::<2>))
         }
     }
 }
@@ -36,11 +36,9 @@ pub fn mxfp4(arithmetic: Arithmetic) -> Scheme {
 /// E4M3 codes.
 pub fn mxfp8(arithmetic: Arithmetic) -> Scheme {
     match arithmetic {
-        Arithmetic::ModelOpt => {
-            scheme(Element::E4m3, Quotient::F32, rule!(|extent, _| modelopt(extent, e4m3::MAX)))
-        }
+        Arithmetic::ModelOpt => scheme(Element::E4m3, Quotient::F32, rule!(amax modelopt_e4m3)),
         Arithmetic::CompressedTensors | Arithmetic::OnnxRuntime | Arithmetic::TorchAo => {
-            scheme(Element::E4m3, Quotient::Own, rule!(compressed_tensors::<8>))
+            scheme(Element::E4m3, Quotient::Own, rule!(amax compressed_tensors::<8>))
         }
     }
 }
@@ -59,17 +57,27 @@ fn scheme(element: Element, quotient: Quotient, rule: ScaleRule) -> Scheme {
 }
 
 #[inline(always)]
-fn modelopt(extent: Extent, largest: f32) -> GroupScale {
-    let ratio = extent.amax() / largest;
+fn modelopt_e2m1(amax: f32, _: FloatKind) -> GroupScale {
+    modelopt(amax / e2m1::MAX)
+}
+
+#[inline(always)]
+fn modelopt_e4m3(amax: f32, _: FloatKind) -> GroupScale {
+    modelopt(amax / e4m3::MAX)
+}
+
+/// `ratio` is that of the amax to the largest element.
+#[inline(always)]
+fn modelopt(ratio: f32) -> GroupScale {
     // The f32 nearest to the logarithm decides, as it does there.
     let exponent = (f64::from(ratio).log2() as f32).ceil().clamp(-127.0, 127.0);
     GroupScale::symmetric(e8m0::decode((exponent as i32 + e8m0::BIAS) as u8))
 }
 
 #[inline(always)]
-fn compressed_tensors<const OFFSET: i32>(extent: Extent, kind: FloatKind) -> GroupScale {
+fn compressed_tensors<const OFFSET: i32>(amax: f32, kind: FloatKind) -> GroupScale {
     // A quarter of the mantissa's range more carries into the exponent from 1.75 on.
-    let pattern = kind.pattern(extent.amax());
+    let pattern = kind.pattern(amax);
     let mantissa_bits = kind.mantissa_bits();
     let exponent = ((pattern + (1 << (mantissa_bits - 2))) >> mantissa_bits) as i32;
     if exponent == 0 {

@@ -63,18 +63,18 @@ pub struct SearchTables {
 }
 
 impl Nvfp4Tables {
-    /// Those of a tensor.
+    /// The tables of a tensor.
     pub const fn new(scaling: Scaling) -> Self {
         Self { scaling, search: None, thresholds: OnceLock::new() }
     }
 
-    /// The thresholds, which are found when they are first asked for: it takes as long as quantizing half a million
-    /// weights does, and only backends that compare integers need them.
+    /// The thresholds. They are found when they are first asked for: it takes as long as quantizing half a million
+    /// weights does, and whoever computes as the specification does needs none.
     pub fn thresholds(&self) -> &Thresholds {
         self.thresholds.get_or_init(|| Thresholds::new(&self.scaling))
     }
 
-    /// Those of a tensor whose block scales are searched for.
+    /// The tables of a tensor whose block scales are searched for.
     pub fn searching(search: Search) -> Self {
         Self::new(search.scaling).with_search(search)
     }

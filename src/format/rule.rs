@@ -5,21 +5,44 @@ use multiversion::multiversion;
 use super::{Extent, GroupScale};
 use crate::numeric::FloatKind;
 
-/// Makes the scales of groups from the extents of their weights, which have this type; as many as there are
-/// extents.
-pub type ScaleRule = fn(&[Extent], FloatKind, &mut [GroupScale]);
+/// Makes the scales of groups from the extents of their weights.
+#[derive(Debug, Clone, Copy)]
+pub struct ScaleRule {
+    /// Fills in scales of groups of weights of a type, as many as there are extents.
+    pub(super) of_groups: fn(&[Extent], FloatKind, &mut [GroupScale]),
+    /// Whether it is the same for all extents of one amax.
+    pub takes_amax: bool,
+}
+
+impl ScaleRule {
+    /// The scales of groups of weights of type `kind`, as many as there are extents.
+    pub fn scales(&self, extents: &[Extent], kind: FloatKind, scales: &mut [GroupScale]) {
+        (self.of_groups)(extents, kind, scales);
+    }
+}
 
 /// Groups whose scales are found at once.
 const LANES: usize = 16;
 
-/// A [`ScaleRule`] from a function for a single group, `fn(Extent, FloatKind) -> GroupScale`. It and what it calls
-/// must be `inline(always)`, so that the loop over groups vectorises.
+/// A [`ScaleRule`] from a function for a single group: `rule!(amax f)` with an `f(f32, FloatKind) -> GroupScale`, or
+/// `rule!(extent f)` with an `f(Extent, FloatKind) -> GroupScale`. It must be `inline(always)`, so that the loop over
+/// groups vectorises.
 macro_rules! rule {
-    ($of_group:expr) => {{
-        let rule: crate::format::ScaleRule =
-            |extents, kind, scales| crate::format::rule::each(extents, kind, scales, $of_group);
-        rule
+    (amax $of_amax:path) => {{
+        #[inline(always)]
+        fn of_group(extent: Extent, kind: FloatKind) -> GroupScale {
+            $of_amax(extent.amax(), kind)
+        }
+        ScaleRule { takes_amax: true, ..rule!(extent of_group) }
     }};
+    (extent $of_extent:path) => {
+        ScaleRule {
+            of_groups: |extents, kind, scales| {
+                crate::format::rule::each(extents, kind, scales, $of_extent)
+            },
+            takes_amax: false,
+        }
+    };
 }
 pub(super) use rule;
 
@@ -50,10 +73,12 @@ fn fill<R: Fn(Extent, FloatKind) -> GroupScale + Copy>(
     for (scales, extents) in scales.iter_mut().zip(extents) {
         *scales = of_lanes(extents, kind, of_group);
     }
-    let mut last = [Extent::of_amax(0.0); LANES];
-    last[..rest.len()].copy_from_slice(rest);
-    let last = of_lanes(&last, kind, of_group);
-    rest_of_scales.copy_from_slice(&last[..rest.len()]);
+    if !rest.is_empty() {
+        let mut last = [Extent::of_amax(0.0); LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        let last = of_lanes(&last, kind, of_group);
+        rest_of_scales.copy_from_slice(&last[..rest.len()]);
+    }
 }
 
 /// Numbers of one sort are side by side in between, as vector registers have them.

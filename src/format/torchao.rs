@@ -32,9 +32,9 @@ use crate::numeric::FloatKind;
 /// A symmetric scheme of this arithmetic with scales under which both ends of a group have a code. One
 /// with zero points has such scales, and stays what it is.
 pub fn without_clipping(scheme: Scheme) -> Scheme {
-    let rule: ScaleRule = match (scheme.zero_points, scheme.element) {
-        (false, Element::Int(4)) => rule!(no_clipping::<4>),
-        (false, Element::Int(8)) => rule!(no_clipping::<8>),
+    let rule = match (scheme.zero_points, scheme.element) {
+        (false, Element::Int(4)) => rule!(extent no_clipping::<4>),
+        (false, Element::Int(8)) => rule!(extent no_clipping::<8>),
         _ => scheme.rule,
     };
     Scheme { rule, ..scheme }
@@ -55,9 +55,9 @@ const fn ends(bits: u32) -> [f32; 2] {
 
 /// Scales whose largest code is half a step short of the largest magnitude.
 #[inline(always)]
-pub fn symmetric<const BITS: u32>(extent: Extent, kind: FloatKind) -> GroupScale {
+pub fn symmetric<const BITS: u32>(amax: f32, kind: FloatKind) -> GroupScale {
     let [_, highest] = ends(BITS);
-    let scale = kind.round(extent.amax() / (highest + 0.5));
+    let scale = kind.round(amax / (highest + 0.5));
     GroupScale::symmetric(scale.max(kind.min_normal()))
 }
 
@@ -159,15 +159,15 @@ mod tests {
         let extent = |min, max| Extent { min, max };
         for kind in KINDS {
             let round = |value: f32| GroupScale::symmetric(kind.round(value));
-            assert_eq!(symmetric::<4>(extent(-1.0, 0.5), kind), round(1.0 / 7.5));
-            assert_eq!(symmetric::<8>(extent(-0.5, 1.0), kind), round(1.0 / 127.5));
+            assert_eq!(symmetric::<4>(1.0, kind), round(1.0 / 7.5));
+            assert_eq!(symmetric::<8>(1.0, kind), round(1.0 / 127.5));
             assert_eq!(no_clipping::<4>(extent(-1.0, 0.5), kind), round(1.0 / 8.0));
             assert_eq!(no_clipping::<4>(extent(-1.0, 1.0), kind), round(1.0 / 7.0));
             assert_eq!(no_clipping::<8>(extent(-1.0, 0.5), kind), round(1.0 / 128.0));
             let smallest = kind.min_normal();
             let [zeros, ones] = [0.0, smallest].map(|end| extent(-end, end));
             for extent in [zeros, ones] {
-                assert_eq!(symmetric::<4>(extent, kind).scale, smallest);
+                assert_eq!(symmetric::<4>(extent.amax(), kind).scale, smallest);
                 assert_eq!(no_clipping::<8>(extent, kind).scale, smallest);
                 assert_eq!(asymmetric::<8>(extent, kind).scale, smallest);
             }

@@ -9,7 +9,7 @@ use crate::cpu::sums::{LANES, Part, Sums};
 use crate::format::{GroupScale, Scheme};
 use crate::numeric::{FloatKind, SourceFloat};
 
-/// Encodes weights, and sums over them and their errors. Sums that are not plain are wrong then.
+/// Encodes weights, and sums over them as they are and over their errors.
 #[multiversion(targets = "simd")]
 pub fn encode<F: SourceFloat>(
     weights: &[F],

@@ -25,28 +25,83 @@ pub fn scales<F: SourceFloat>(
 ) -> (Vec<GroupScale>, u32) {
     let scope = coder.scheme.scope;
     let groups = scope.count(weights.len() / columns.max(1), columns);
-    let mut keys =
-        Keys::<F> { lows: vec![F::UNREACHABLE; groups], highs: vec![F::Bits::zeroed(); groups] };
-    add_keys(weights, Segments::new(scope, weights.len(), columns), &mut keys);
-
+    let segments = Segments::new(scope, weights.len(), columns);
     let mut scales = vec![GroupScale::symmetric(0.0); groups];
     let mut amax = 0;
-    for begin in (0..groups).step_by(TOGETHER) {
-        let range = begin..groups.min(begin + TOGETHER);
-        let (lows, highs) = (&keys.lows[range.clone()], &keys.highs[range.clone()]);
-        let mut extents = [Extent::of_amax(0.0); TOGETHER];
-        let (own_amax, some_are_zeros) = extents_of::<F>(lows, highs, &mut extents);
+    let windows = (0..groups).step_by(TOGETHER).map(|begin| begin..groups.min(begin + TOGETHER));
+    let mut extents = [Extent::of_amax(0.0); TOGETHER];
+    if coder.scheme.rule.takes_amax {
+        let mut magnitudes = vec![F::Bits::zeroed(); groups];
+        add_magnitudes(weights, segments, &mut magnitudes);
+        for window in windows {
+            let extents = &mut extents[..window.len()];
+            amax = amax.max(extents_of_amaxes::<F>(&magnitudes[window.clone()], extents));
+            coder.scales(extents, &mut scales[window]);
+        }
+        return (scales, amax);
+    }
+    let mut keys =
+        Keys::<F> { lows: vec![F::UNREACHABLE; groups], highs: vec![F::Bits::zeroed(); groups] };
+    add_keys(weights, segments, &mut keys);
+    for window in windows {
+        let extents = &mut extents[..window.len()];
+        let (lows, highs) = (&keys.lows[window.clone()], &keys.highs[window.clone()]);
+        let (own_amax, some_are_zeros) = extents_of::<F>(lows, highs, extents);
         if some_are_zeros {
-            for (i, extent) in extents[..lows.len()].iter_mut().enumerate() {
+            for (i, extent) in extents.iter_mut().enumerate() {
                 let [min, max] = [lows[i], highs[i]].map(|key| F::from_key(key).to_f32());
-                let first = || weights[scope.first(begin + i, columns)].to_f32();
+                let first = || weights[scope.first(window.start + i, columns)].to_f32();
                 *extent = Extent::new(min, max, first);
             }
         }
-        coder.scales(&extents[..lows.len()], &mut scales[range]);
         amax = amax.max(own_amax);
+        coder.scales(extents, &mut scales[window]);
     }
     (scales, amax)
+}
+
+/// Writes the extents of groups of which only the largest magnitudes are known, and gives the largest of all.
+#[multiversion(targets = "simd")]
+fn extents_of_amaxes<F: SourceFloat>(magnitudes: &[F::Bits], extents: &mut [Extent]) -> u32 {
+    let mut largest = F::Bits::zeroed();
+    for (extent, magnitude) in extents.iter_mut().zip(magnitudes) {
+        *extent = Extent::of_amax(F::from_magnitude(*magnitude).to_f32());
+        largest = largest.max(*magnitude);
+    }
+    largest.into()
+}
+
+/// Adds weights to the largest magnitudes of their groups.
+#[multiversion(targets = "simd")]
+fn add_magnitudes<F: SourceFloat>(weights: &[F], segments: Segments, magnitudes: &mut [F::Bits]) {
+    if let Some(len) = segments.even_len() {
+        for (magnitude, weights) in magnitudes.iter_mut().zip(weights.chunks_exact(len)) {
+            *magnitude = magnitude_of(weights);
+        }
+        return;
+    }
+    for (segment, group) in segments {
+        magnitudes[group] = magnitudes[group].max(magnitude_of(&weights[segment]));
+    }
+}
+
+#[inline(always)]
+fn magnitude_of<F: SourceFloat>(segment: &[F]) -> F::Bits {
+    let (chunks, rest) = segment.as_chunks::<LANES>();
+    let mut largest = [F::Bits::zeroed(); LANES];
+    for chunk in chunks {
+        for (largest, weight) in largest.iter_mut().zip(chunk) {
+            *largest = (*largest).max(weight.magnitude());
+        }
+    }
+    let mut of_all = F::Bits::zeroed();
+    for magnitude in largest {
+        of_all = of_all.max(magnitude);
+    }
+    for weight in rest {
+        of_all = of_all.max(weight.magnitude());
+    }
+    of_all
 }
 
 /// Writes the extents that keys say. Gives the largest magnitude of all, and whether some group may have zeros
@@ -94,21 +149,19 @@ fn merged<F: SourceFloat>(a: [F::Bits; 2], b: [F::Bits; 2]) -> [F::Bits; 2] {
 #[inline(always)]
 fn keys_of<F: SourceFloat>(segment: &[F]) -> [F::Bits; 2] {
     let (chunks, rest) = segment.as_chunks::<LANES>();
-    let mut total = keys_of_few(rest);
+    let (mut lows, mut highs) = ([F::UNREACHABLE; LANES], [F::Bits::zeroed(); LANES]);
     for chunk in chunks {
-        // Of a length that the compiler knows.
-        total = merged::<F>(total, keys_of_few(chunk));
+        for i in 0..LANES {
+            let key = chunk[i].key();
+            (lows[i], highs[i]) = (lows[i].min(key), highs[i].max(key));
+        }
     }
-    total
-}
-
-#[inline(always)]
-fn keys_of_few<F: SourceFloat>(weights: &[F]) -> [F::Bits; 2] {
-    let (mut low, mut high) = (F::UNREACHABLE, F::Bits::zeroed());
-    for weight in weights {
-        let key = weight.key();
-        low = low.min(key);
-        high = high.max(key);
+    let mut of_all = [F::UNREACHABLE, F::Bits::zeroed()];
+    for i in 0..LANES {
+        of_all = merged::<F>(of_all, [lows[i], highs[i]]);
     }
-    [low, high]
+    for weight in rest {
+        of_all = merged::<F>(of_all, [weight.key(); 2]);
+    }
+    of_all
 }

@@ -58,14 +58,14 @@ fn quantize_groups<F: SourceFloat>(weights: &[F], columns: usize, coder: &Coder)
     Grouped { codes, scales, amax, weights, errors }
 }
 
-/// The sums that were made with codes, if weights could be added as they are; else new ones.
+/// The sums that were made with codes, if they hold; else new ones.
 fn all_sums<F: SourceFloat>(
     sums: Sums,
     weights: &[F],
     chunk: GroupedChunk<'_>,
     scheme: &Scheme,
 ) -> (WeightSums, ErrorSums) {
-    match sums.are_plain() {
+    match sums.hold_as_they_are() {
         true => (sums.weight_sums(), sums.error_sums()),
         false => errors(weights, chunk, scheme),
     }
