@@ -4,7 +4,11 @@
 //! NVFP4 has two levels of scales and is told in [`nvfp4`]. Every other format has one, and is a
 //! [`Scheme`]: [`fp8`], [`int`], [`mx`], [`onnx_runtime`] and [`torchao`] say which.
 
+mod coder;
+mod element;
+mod extent;
 pub mod fp8;
+mod group_scale;
 mod grouped;
 pub mod int;
 pub mod k_quant;
@@ -17,18 +21,22 @@ pub mod packing;
 pub mod q4gsw;
 mod rule;
 mod scale_dtype;
+mod scope;
 mod search;
 pub mod torchao;
 
 use std::fmt;
 use std::str::FromStr;
 
-pub use grouped::{
-    Coder, Element, Extent, GroupScale, Quotient, ScaleStore, Scheme, Scope, SmallFloatTies,
-};
+pub use coder::Coder;
+pub use element::{Element, SmallFloatTies};
+pub use extent::Extent;
+pub use group_scale::{GroupScale, ScaleStore};
+pub use grouped::{Quotient, Scheme};
 pub use nvfp4_tables::{Nvfp4Tables, SCALE_CODES, SearchTables, Thresholds};
 pub use rule::ScaleRule;
 pub use scale_dtype::ScaleDtype;
+pub use scope::Scope;
 pub use search::{ScaleSearch, UnknownSearch};
 
 /// Whose version of a format's arithmetic: the tools round scales differently.

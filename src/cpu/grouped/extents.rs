@@ -1,15 +1,23 @@
+use std::ops::Range;
+
 use bytemuck::Zeroable;
 use multiversion::multiversion;
 
+use super::amaxes;
 use super::segments::Segments;
 use crate::format::{Coder, Extent, GroupScale};
 use crate::numeric::SourceFloat;
 
 /// Weights that are looked at at once: as many of 16 bits as a vector register holds.
-const LANES: usize = 32;
+pub(super) const LANES: usize = 32;
 
 /// Groups that are looked at at once.
-const TOGETHER: usize = 64;
+pub(super) const TOGETHER: usize = 64;
+
+/// Groups in runs of [`TOGETHER`].
+pub(super) fn windows(groups: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..groups).step_by(TOGETHER).map(move |begin| begin..groups.min(begin + TOGETHER))
+}
 
 /// The smallest and the largest key of the weights of each group.
 struct Keys<F: SourceFloat> {
@@ -27,23 +35,16 @@ pub fn scales<F: SourceFloat>(
     let groups = scope.count(weights.len() / columns.max(1), columns);
     let segments = Segments::new(scope, weights.len(), columns);
     let mut scales = vec![GroupScale::symmetric(0.0); groups];
-    let mut amax = 0;
-    let windows = (0..groups).step_by(TOGETHER).map(|begin| begin..groups.min(begin + TOGETHER));
-    let mut extents = [Extent::of_amax(0.0); TOGETHER];
     if coder.scheme.rule.takes_amax {
-        let mut magnitudes = vec![F::Bits::zeroed(); groups];
-        add_magnitudes(weights, segments, &mut magnitudes);
-        for window in windows {
-            let extents = &mut extents[..window.len()];
-            amax = amax.max(extents_of_amaxes::<F>(&magnitudes[window.clone()], extents));
-            coder.scales(extents, &mut scales[window]);
-        }
+        let amax = amaxes::scales(weights, segments, coder, &mut scales);
         return (scales, amax);
     }
     let mut keys =
         Keys::<F> { lows: vec![F::UNREACHABLE; groups], highs: vec![F::Bits::zeroed(); groups] };
     add_keys(weights, segments, &mut keys);
-    for window in windows {
+    let mut extents = [Extent::of_amax(0.0); TOGETHER];
+    let mut amax = 0;
+    for window in windows(groups) {
         let extents = &mut extents[..window.len()];
         let (lows, highs) = (&keys.lows[window.clone()], &keys.highs[window.clone()]);
         let (own_amax, some_are_zeros) = extents_of::<F>(lows, highs, extents);
@@ -58,50 +59,6 @@ pub fn scales<F: SourceFloat>(
         coder.scales(extents, &mut scales[window]);
     }
     (scales, amax)
-}
-
-/// Writes the extents of groups of which only the largest magnitudes are known, and gives the largest of all.
-#[multiversion(targets = "simd")]
-fn extents_of_amaxes<F: SourceFloat>(magnitudes: &[F::Bits], extents: &mut [Extent]) -> u32 {
-    let mut largest = F::Bits::zeroed();
-    for (extent, magnitude) in extents.iter_mut().zip(magnitudes) {
-        *extent = Extent::of_amax(F::from_magnitude(*magnitude).to_f32());
-        largest = largest.max(*magnitude);
-    }
-    largest.into()
-}
-
-/// Adds weights to the largest magnitudes of their groups.
-#[multiversion(targets = "simd")]
-fn add_magnitudes<F: SourceFloat>(weights: &[F], segments: Segments, magnitudes: &mut [F::Bits]) {
-    if let Some(len) = segments.even_len() {
-        for (magnitude, weights) in magnitudes.iter_mut().zip(weights.chunks_exact(len)) {
-            *magnitude = magnitude_of(weights);
-        }
-        return;
-    }
-    for (segment, group) in segments {
-        magnitudes[group] = magnitudes[group].max(magnitude_of(&weights[segment]));
-    }
-}
-
-#[inline(always)]
-fn magnitude_of<F: SourceFloat>(segment: &[F]) -> F::Bits {
-    let (chunks, rest) = segment.as_chunks::<LANES>();
-    let mut largest = [F::Bits::zeroed(); LANES];
-    for chunk in chunks {
-        for (largest, weight) in largest.iter_mut().zip(chunk) {
-            *largest = (*largest).max(weight.magnitude());
-        }
-    }
-    let mut of_all = F::Bits::zeroed();
-    for magnitude in largest {
-        of_all = of_all.max(magnitude);
-    }
-    for weight in rest {
-        of_all = of_all.max(weight.magnitude());
-    }
-    of_all
 }
 
 /// Writes the extents that keys say. Gives the largest magnitude of all, and whether some group may have zeros

@@ -4,6 +4,7 @@
 //! fast because they are compiled once for each arithmetic ([`arithmetic`]), so that its choices are
 //! made outside of the loops, and the loops vectorise.
 
+mod amaxes;
 mod arithmetic;
 mod codes;
 mod extents;
