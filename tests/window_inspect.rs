@@ -284,7 +284,11 @@ fn numbers_are_saved_with_what_they_are_of() {
         let (_, numbers, _) = save(view, &format!("{view}.csv"));
         assert!(numbers.unwrap().lines().count() > 100, "{view}");
     }
-    let refused: [(&[&str], &str); 3] = [
+    let refused: [(&[&str], &str); 4] = [
+        (
+            &["--view", "ruler", "--select", TENSOR, "--block", "9999,0"],
+            "there is no block 9999,0: the last block is ",
+        ),
         (&["--view", "ruler", "--select", "no.such"], "there is no tensor \"no.such\""),
         (&["--view", "ruler", "--select", TENSOR, "--expert", "9"], "there is no expert 9"),
         (&["--view", "compare", "--compare", "/no/such"], "/no/such"),

@@ -277,7 +277,11 @@ fn scales_of(
     let words: Vec<_> = words.map(|key| pattern(key, kind)).collect();
     let extent = |(group, extent): (usize, &[u32; 2])| {
         let [min, max] = *extent;
-        amax = amax.max(min & magnitude).max(max & magnitude);
+        let own_amax = (min & magnitude).max(max & magnitude);
+        amax = amax.max(own_amax);
+        if coder.scheme.rule.takes_amax {
+            return Extent::of_amax(value(own_amax, kind));
+        }
         let first = || stored(coder.scheme.scope.first(group, columns));
         Extent::new(value(min, kind), value(max, kind), first)
     };

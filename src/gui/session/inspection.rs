@@ -24,6 +24,8 @@ const MOST: u64 = 1 << 20;
 pub struct Inspection {
     /// What is looked at.
     pub focus: Focus,
+    /// Why another block was gone to than the one that was asked for, and what was looked at then.
+    beyond: Option<(String, Focus)>,
     facts: Loaded<Facts>,
     sheet: Loaded<Sheet>,
     found: Loaded<Option<(u64, usize)>>,
@@ -192,6 +194,30 @@ impl Inspection {
     pub fn facts(&mut self, notify: &Notify, lens: &Lens) -> Shown<Facts> {
         let own = lens.clone();
         self.facts.get(notify, lens.key("facts"), move |cancel| own.read(cancel, Facts::of))
+    }
+
+    /// Goes to the block that was asked for, or to the last one if it lies beyond the tensor. Gives whether the
+    /// weight in it is left open.
+    pub fn go_to_wanted(&mut self, facts: &Facts) -> bool {
+        let Some(wanted) = self.focus.wanted.take() else { return false };
+        self.focus.go_to(facts.tile, wanted);
+        let (rows, columns) = (facts.rows.saturating_sub(1), facts.columns.saturating_sub(1));
+        if self.focus.row <= rows && self.focus.column <= columns {
+            return wanted.element.is_none();
+        }
+        (self.focus.row, self.focus.column) =
+            (self.focus.row.min(rows), self.focus.column.min(columns));
+        let last = Focus { row: rows, column: columns, ..Focus::default() }.block(facts.tile);
+        let why =
+            format!("there is no block {wanted}: the last block is {},{}", last.row, last.column);
+        self.beyond = Some((why, self.focus.clone()));
+        false
+    }
+
+    /// Why another block is looked at than the one that was asked for.
+    pub fn beyond(&self) -> Option<&str> {
+        let (why, looked_at) = self.beyond.as_ref()?;
+        (*looked_at == self.focus).then_some(why)
     }
 
     /// The rows around the one that is looked at.

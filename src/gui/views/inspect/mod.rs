@@ -115,7 +115,10 @@ impl App {
     pub(in crate::gui) fn view_failure(&self) -> Option<&str> {
         match self.settings.view {
             View::Compare => self.views.inspect.compare.failure(),
-            view if view.inspects() => self.session.inspection.failure(),
+            view if view.inspects() => {
+                let inspection = &self.session.inspection;
+                inspection.failure().or_else(|| inspection.beyond())
+            }
             _ => None,
         }
     }
@@ -248,11 +251,13 @@ fn pane_ui(
     };
     let lens = lens.knowing(&facts);
     inspection.go_to_found(notify, &lens);
-    let focus = &mut inspection.focus;
-    if let Some(block) = focus.wanted.take() {
-        focus.go_to(facts.tile, block);
-        pane.to_amax = block.element.is_none();
+    if inspection.focus.wanted.is_some() {
+        pane.to_amax = inspection.go_to_wanted(&facts);
     }
+    if let Some(why) = inspection.beyond() {
+        ui.colored_label(Theme::of(ui).warn, why);
+    }
+    let focus = &mut inspection.focus;
     focus.row = focus.row.min(facts.rows.saturating_sub(1));
     focus.column = focus.column.min(facts.columns.saturating_sub(1));
     let mut at = At { inspection, pane, lens, facts, notify, asked, is_live };
