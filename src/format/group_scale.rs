@@ -6,7 +6,7 @@ use crate::numeric::{FloatKind, e8m0};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GroupScale {
     /// Finite and exact in the type that scales are stored in; above zero, but under
-    /// [`Quotient::Reciprocal`] of either sign, or zero.
+    /// [`Quotient::Reciprocal`](super::Quotient::Reciprocal) of either sign, or zero.
     pub scale: f32,
     /// A whole number that a code can be; 0 in symmetric formats.
     pub zero_point: i8,
