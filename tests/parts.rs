@@ -122,7 +122,7 @@ fn parts_that_an_interrupted_run_has_put_together_are_told_from_others() {
     let expected = files(&place.out());
     finish(&place, &["-q"]).fails(2, &["exists already"]);
     linked(&kept, &two);
-    finish(&place, &["-q"]).fails(2, &["an earlier --finish", "Remove what is left"]);
+    finish(&place, &["-q"]).fails(2, &["an earlier --finish", "out.quantscope-partial if"]);
     // Parts that were made since are others.
     fs::remove_dir_all(&two).unwrap();
     part(&place, "1/2", &["-q", "--overwrite"]).ok();

@@ -2,7 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::Part;
-use super::part;
+use super::{part, staging};
 use crate::checkpoint::CheckpointError;
 use crate::engine::{EngineError, advice};
 
@@ -84,7 +84,7 @@ pub enum ExportError {
         parts: Vec<Part>,
     },
     /// Parts have been put together, and are still there.
-    #[error("{} exists, and has the very files of the parts beside it: an earlier --finish has verified it and put it together, and was interrupted while it removed the parts. Remove what is left of them", out.display())]
+    #[error("{} exists, and has the very files of the parts beside it: an earlier --finish has verified it and put it together, and was interrupted while it removed the parts. Remove what is left of them, and {}{} if it is there", out.display(), out.display(), staging::PARTIAL)]
     FinishedBefore {
         /// The target.
         out: PathBuf,
