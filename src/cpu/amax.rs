@@ -1,25 +1,31 @@
+use bytemuck::Zeroable;
 use multiversion::multiversion;
 
 use crate::numeric::SourceFloat;
 
-/// Lanes that the compiler turns into vector registers.
-const LANES: usize = 64;
-
 /// Largest magnitude pattern of any number of weights; 0 for none. Twin of `shaders/amax.wgsl`.
+#[multiversion(targets = "simd")]
 pub fn amax<F: SourceFloat>(weights: &[F]) -> u32 {
-    let (chunks, rest) = weights.as_chunks::<LANES>();
-    let body = lanes_max(chunks);
-    rest.iter().fold(body, |max, w| max.max(w.magnitude().into()))
+    largest::<F, 64>(weights).into()
 }
 
-#[multiversion(targets = "simd")]
-fn lanes_max<F: SourceFloat>(chunks: &[[F; LANES]]) -> u32 {
-    let Some(first) = chunks.first() else { return 0 };
-    let mut max: [F::Bits; LANES] = first.map(F::magnitude);
+/// Largest magnitude of any number of weights, so many of them at once: lanes that the compiler turns into vector
+/// registers.
+#[inline(always)]
+pub(super) fn largest<F: SourceFloat, const LANES: usize>(weights: &[F]) -> F::Bits {
+    let (chunks, rest) = weights.as_chunks::<LANES>();
+    let mut of_lanes = [F::Bits::zeroed(); LANES];
     for chunk in chunks {
         for lane in 0..LANES {
-            max[lane] = max[lane].max(chunk[lane].magnitude());
+            of_lanes[lane] = of_lanes[lane].max(chunk[lane].magnitude());
         }
     }
-    max.into_iter().fold(0, |total, lane| total.max(lane.into()))
+    let mut of_all = F::Bits::zeroed();
+    for magnitude in of_lanes {
+        of_all = of_all.max(magnitude);
+    }
+    for weight in rest {
+        of_all = of_all.max(weight.magnitude());
+    }
+    of_all
 }

@@ -30,10 +30,8 @@ pub fn nvfp4_quantize<F: SourceFloat>(weights: &[F], tables: &Nvfp4Tables) -> Qu
         }
         quantize_blocks(blocks, scaling, scales, codes, &mut sums);
     }
-    let (weights, errors) = match sums.hold_as_they_are() {
-        true => (sums.weight_sums(), sums.error_sums()),
-        false => nvfp4_errors(weights, Nvfp4Chunk { codes: &codes, scales: &scales }, scaling),
-    };
+    let chunk = Nvfp4Chunk { codes: &codes, scales: &scales };
+    let (weights, errors) = sums.plain_or(|| nvfp4_errors(weights, chunk, scaling));
     Quantized { codes, scales, weights, errors }
 }
 

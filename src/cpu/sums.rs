@@ -52,7 +52,7 @@ const WIDTH: usize = 16;
 pub(super) struct Sums {
     /// A power of two that brings the largest weight near 1, so that no square overflows and none
     /// that counts vanishes; 1 where it is near enough.
-    unit: f32,
+    pub(super) unit: f32,
     count: u64,
     /// Zeros that fill up lanes, and are no weights.
     padding: u64,
@@ -77,15 +77,15 @@ impl Sums {
         Self { unit: f32::from_bits(unit << 23), ..Self::default() }
     }
 
-    /// What weights are multiplied by before they are added.
-    #[inline(always)]
-    pub(super) fn unit(&self) -> f32 {
-        self.unit
-    }
-
-    /// Whether they hold where weights were added as they are: where no square that counts overflows or vanishes.
-    pub(super) fn hold_as_they_are(&self) -> bool {
-        self.unit == 1.0 && self.errors_are_near()
+    /// The sums where weights were added as they are, or others if some square that counts overflows or vanishes then.
+    pub(super) fn plain_or(
+        &self,
+        others: impl FnOnce() -> (WeightSums, ErrorSums),
+    ) -> (WeightSums, ErrorSums) {
+        match self.unit == 1.0 && self.errors_are_near() {
+            true => (self.weight_sums(), self.error_sums()),
+            false => others(),
+        }
     }
 
     fn errors_are_near(&self) -> bool {

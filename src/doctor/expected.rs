@@ -29,13 +29,11 @@ pub fn grouped(weights: &[f32], coder: &Coder) -> (Vec<u8>, Vec<GroupScale>, Vec
         *min = if weight < *min { weight } else { *min };
         *max = if weight > *max { weight } else { *max };
     }
-    let extent = |extent: Option<(f32, f32, f32)>| {
+    let scale = |extent: Option<(f32, f32, f32)>| {
         let (min, max, first) = extent.unwrap_or_default();
-        Extent::new(min, max, || first)
+        coder.scale(Extent::new(min, max, || first))
     };
-    let extents: Vec<Extent> = extents.into_iter().map(extent).collect();
-    let mut scales = vec![GroupScale::symmetric(0.0); extents.len()];
-    coder.scales(&extents, &mut scales);
+    let scales: Vec<GroupScale> = extents.into_iter().map(scale).collect();
     let code = |(i, weight): (usize, &f32)| scheme.encode(*weight, scales[group(i)], coder.kind);
     let codes: Vec<u8> = weights.iter().enumerate().map(code).collect();
     let value = |(i, code): (usize, &u8)| scheme.decode(*code, scales[group(i)]);

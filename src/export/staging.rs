@@ -225,9 +225,14 @@ fn lock(root: &Path) -> Result<File, ExportError> {
 /// Whether an open file is still the one of that name.
 #[cfg(unix)]
 fn is_same(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
     file.metadata().ok().map(id) == path.symlink_metadata().ok().map(id)
+}
+
+/// What all names of a file have in common.
+#[cfg(unix)]
+pub(super) fn id(metadata: std::fs::Metadata) -> [u64; 2] {
+    use std::os::unix::fs::MetadataExt;
+    [metadata.dev(), metadata.ino()]
 }
 
 /// An open file cannot be removed there.

@@ -39,9 +39,7 @@ fn is_made_of_parts(out: &Path) -> bool {
 /// Whether each of the files below a folder has a second name below another.
 #[cfg(unix)]
 fn links(folder: &Path, other: &Path) -> Vec<bool> {
-    use std::os::unix::fs::MetadataExt;
-
-    let id = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let id = |path: &Path| path.metadata().ok().map(super::staging::id);
     let of_entry = |path: PathBuf| {
         let second = other.join(path.file_name().unwrap_or_default());
         match path.is_dir() {

@@ -25,6 +25,11 @@ impl Coder {
         Self { scheme, kind, amax, tensor_scale }
     }
 
+    /// The scale of a group.
+    pub fn scale(&self, extent: Extent) -> GroupScale {
+        self.tensor_scale.unwrap_or_else(|| self.scheme.scale(extent, self.kind))
+    }
+
     /// The scales of groups with such extents.
     pub fn scales(&self, extents: &[Extent], scales: &mut [GroupScale]) {
         match self.tensor_scale {

@@ -33,15 +33,12 @@ impl ScaleHealth {
             largest: e4m3::MAX_CODE,
             first_invalid: e4m3::MAX_CODE + 1,
         };
-        let mut health = Self::default();
-        for codes in codes.chunks(TOGETHER) {
-            health.merge(&count(codes, classes, e4m3::decode));
-        }
-        health
+        count(codes, classes, e4m3::decode)
     }
 
     /// Looks at scales of a type whose smallest normal number and whose largest number are known.
     pub fn of_values(scales: impl Iterator<Item = f32>, min_normal: f32, largest: f32) -> Self {
+        const TOGETHER: usize = 128;
         let [min_normal, largest, first_invalid] =
             [min_normal, largest, f32::INFINITY].map(f32::to_bits);
         let classes = Classes { min_normal, largest, first_invalid };
@@ -73,9 +70,6 @@ impl ScaleHealth {
         self.invalid += other.invalid;
     }
 }
-
-/// Scales that are looked at together.
-const TOGETHER: usize = 128;
 
 /// Patterns where a class of scales begins. Those of valid ones order like their values, and all others are above.
 #[derive(Clone, Copy)]

@@ -3,8 +3,9 @@
 use bytemuck::Zeroable;
 use multiversion::multiversion;
 
-use super::extents::{LANES, TOGETHER, windows};
+use super::extents::{LANES, TOGETHER};
 use super::segments::Segments;
+use crate::cpu::amax::largest;
 use crate::format::{Coder, Extent, GroupScale};
 use crate::numeric::SourceFloat;
 
@@ -19,10 +20,10 @@ pub fn scales<F: SourceFloat>(
     add_magnitudes(weights, segments, &mut magnitudes);
     let mut extents = [Extent::of_amax(0.0); TOGETHER];
     let mut amax = 0;
-    for window in windows(scales.len()) {
-        let extents = &mut extents[..window.len()];
-        amax = amax.max(extents_of::<F>(&magnitudes[window.clone()], extents));
-        coder.scales(extents, &mut scales[window]);
+    for (magnitudes, scales) in magnitudes.chunks(TOGETHER).zip(scales.chunks_mut(TOGETHER)) {
+        let extents = &mut extents[..scales.len()];
+        amax = amax.max(extents_of::<F>(magnitudes, extents));
+        coder.scales(extents, scales);
     }
     amax
 }
@@ -43,30 +44,11 @@ fn extents_of<F: SourceFloat>(magnitudes: &[F::Bits], extents: &mut [Extent]) ->
 fn add_magnitudes<F: SourceFloat>(weights: &[F], segments: Segments, magnitudes: &mut [F::Bits]) {
     if let Some(len) = segments.even_len() {
         for (magnitude, weights) in magnitudes.iter_mut().zip(weights.chunks_exact(len)) {
-            *magnitude = magnitude_of(weights);
+            *magnitude = largest::<F, LANES>(weights);
         }
         return;
     }
     for (segment, group) in segments {
-        magnitudes[group] = magnitudes[group].max(magnitude_of(&weights[segment]));
+        magnitudes[group] = magnitudes[group].max(largest::<F, LANES>(&weights[segment]));
     }
-}
-
-#[inline(always)]
-fn magnitude_of<F: SourceFloat>(segment: &[F]) -> F::Bits {
-    let (chunks, rest) = segment.as_chunks::<LANES>();
-    let mut largest = [F::Bits::zeroed(); LANES];
-    for chunk in chunks {
-        for (largest, weight) in largest.iter_mut().zip(chunk) {
-            *largest = (*largest).max(weight.magnitude());
-        }
-    }
-    let mut of_all = F::Bits::zeroed();
-    for magnitude in largest {
-        of_all = of_all.max(magnitude);
-    }
-    for weight in rest {
-        of_all = of_all.max(weight.magnitude());
-    }
-    of_all
 }

@@ -152,8 +152,8 @@ fn add_lanes<F: SourceFloat>(
         *wide = weight.to_f32();
     }
     decode_lanes(codes, group, scheme, &mut values);
-    part.add(&wide, sums.unit());
-    part.add_errors(&wide, &values, sums.unit());
+    part.add(&wide, sums.unit);
+    part.add_errors(&wide, &values, sums.unit);
     if part.is_full() {
         sums.add(std::mem::take(part));
     }

@@ -1,5 +1,3 @@
-use std::ops::Range;
-
 use bytemuck::Zeroable;
 use multiversion::multiversion;
 
@@ -13,11 +11,6 @@ pub(super) const LANES: usize = 32;
 
 /// Groups that are looked at at once.
 pub(super) const TOGETHER: usize = 64;
-
-/// Groups in runs of [`TOGETHER`].
-pub(super) fn windows(groups: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..groups).step_by(TOGETHER).map(move |begin| begin..groups.min(begin + TOGETHER))
-}
 
 /// The smallest and the largest key of the weights of each group.
 struct Keys<F: SourceFloat> {
@@ -44,19 +37,19 @@ pub fn scales<F: SourceFloat>(
     add_keys(weights, segments, &mut keys);
     let mut extents = [Extent::of_amax(0.0); TOGETHER];
     let mut amax = 0;
-    for window in windows(groups) {
-        let extents = &mut extents[..window.len()];
-        let (lows, highs) = (&keys.lows[window.clone()], &keys.highs[window.clone()]);
+    let keys = keys.lows.chunks(TOGETHER).zip(keys.highs.chunks(TOGETHER));
+    for (number, ((lows, highs), scales)) in keys.zip(scales.chunks_mut(TOGETHER)).enumerate() {
+        let extents = &mut extents[..scales.len()];
         let (own_amax, some_are_zeros) = extents_of::<F>(lows, highs, extents);
         if some_are_zeros {
             for (i, extent) in extents.iter_mut().enumerate() {
                 let [min, max] = [lows[i], highs[i]].map(|key| F::from_key(key).to_f32());
-                let first = || weights[scope.first(window.start + i, columns)].to_f32();
+                let first = || weights[scope.first(number * TOGETHER + i, columns)].to_f32();
                 *extent = Extent::new(min, max, first);
             }
         }
         amax = amax.max(own_amax);
-        coder.scales(extents, &mut scales[window]);
+        coder.scales(extents, scales);
     }
     (scales, amax)
 }

@@ -41,7 +41,7 @@ fn quantize_under<F: SourceFloat>(scale: GroupScale, weights: &[F], coder: &Code
         codes::encode(weights, segments, &coder.scheme, &[scale], codes, &mut sums);
     }
     let chunk = GroupedChunk { columns: weights.len(), codes: &codes, scales: &[scale] };
-    let (weights, errors) = all_sums(sums, weights, chunk, &coder.scheme);
+    let (weights, errors) = sums.plain_or(|| errors(weights, chunk, &coder.scheme));
     Grouped { codes, scales: vec![scale], amax, weights, errors }
 }
 
@@ -55,21 +55,8 @@ fn quantize_groups<F: SourceFloat>(weights: &[F], columns: usize, coder: &Coder)
     }
     codes::encode(weights, segments, &coder.scheme, &scales, &mut codes, &mut sums);
     let chunk = GroupedChunk { columns, codes: &codes, scales: &scales };
-    let (weights, errors) = all_sums(sums, weights, chunk, &coder.scheme);
+    let (weights, errors) = sums.plain_or(|| errors(weights, chunk, &coder.scheme));
     Grouped { codes, scales, amax, weights, errors }
-}
-
-/// The sums that were made with codes, if they hold; else new ones.
-fn all_sums<F: SourceFloat>(
-    sums: Sums,
-    weights: &[F],
-    chunk: GroupedChunk<'_>,
-    scheme: &Scheme,
-) -> (WeightSums, ErrorSums) {
-    match sums.hold_as_they_are() {
-        true => (sums.weight_sums(), sums.error_sums()),
-        false => errors(weights, chunk, scheme),
-    }
 }
 
 /// The f32 values that codes stand for.

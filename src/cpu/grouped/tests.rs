@@ -70,14 +70,12 @@ fn check<F: SourceFloat>(weights: &[F], columns: usize, scheme: &Scheme, what: &
         extent.min = if weight < extent.min { weight } else { extent.min };
         extent.max = if weight > extent.max { weight } else { extent.max };
     }
-    let extent = |extent: Option<Extent>| {
+    let scale = |extent: Option<Extent>| {
         let Extent { min, max } = extent.unwrap_or(Extent::of_amax(0.0));
         let min = if min > 0.0 { 0.0 } else { min };
-        Extent { min, max: if max < 0.0 { 0.0 } else { max } }
+        coder.scale(Extent { min, max: if max < 0.0 { 0.0 } else { max } })
     };
-    let extents: Vec<Extent> = extents.into_iter().map(extent).collect();
-    let mut scales = vec![GroupScale::symmetric(0.0); extents.len()];
-    coder.scales(&extents, &mut scales);
+    let scales: Vec<_> = extents.into_iter().map(scale).collect();
 
     let got = quantize(weights, columns, &coder);
     assert_eq!(got.amax, amax, "{what}");

@@ -196,22 +196,25 @@ impl Inspection {
         self.facts.get(notify, lens.key("facts"), move |cancel| own.read(cancel, Facts::of))
     }
 
-    /// Goes to the block that was asked for, or to the last one if it lies beyond the tensor. Gives whether the
-    /// weight in it is left open.
-    pub fn go_to_wanted(&mut self, facts: &Facts) -> bool {
-        let Some(wanted) = self.focus.wanted.take() else { return false };
-        self.focus.go_to(facts.tile, wanted);
-        let (rows, columns) = (facts.rows.saturating_sub(1), facts.columns.saturating_sub(1));
-        if self.focus.row <= rows && self.focus.column <= columns {
-            return wanted.element.is_none();
+    /// Goes to the block that was asked for, if one was; what lies beyond the tensor becomes its last weight. Gives
+    /// whether the weight in that block is left open.
+    pub fn settle(&mut self, facts: &Facts) -> Option<bool> {
+        let wanted = self.focus.wanted.take();
+        if let Some(block) = wanted {
+            self.focus.go_to(facts.tile, block);
         }
-        (self.focus.row, self.focus.column) =
-            (self.focus.row.min(rows), self.focus.column.min(columns));
-        let last = Focus { row: rows, column: columns, ..Focus::default() }.block(facts.tile);
-        let why =
-            format!("there is no block {wanted}: the last block is {},{}", last.row, last.column);
-        self.beyond = Some((why, self.focus.clone()));
-        false
+        let (rows, columns) = (facts.rows.saturating_sub(1), facts.columns.saturating_sub(1));
+        let is_beyond = self.focus.row > rows || self.focus.column > columns;
+        self.focus.row = self.focus.row.min(rows);
+        self.focus.column = self.focus.column.min(columns);
+        let wanted = wanted?;
+        if is_beyond {
+            let last = Focus { row: rows, column: columns, ..Focus::default() }.block(facts.tile);
+            let (row, column) = (last.row, last.column);
+            let why = format!("there is no block {wanted}: the last block is {row},{column}");
+            self.beyond = Some((why, self.focus.clone()));
+        }
+        Some(wanted.element.is_none() && !is_beyond)
     }
 
     /// Why another block is looked at than the one that was asked for.

@@ -251,15 +251,12 @@ fn pane_ui(
     };
     let lens = lens.knowing(&facts);
     inspection.go_to_found(notify, &lens);
-    if inspection.focus.wanted.is_some() {
-        pane.to_amax = inspection.go_to_wanted(&facts);
+    if let Some(to_amax) = inspection.settle(&facts) {
+        pane.to_amax = to_amax;
     }
     if let Some(why) = inspection.beyond() {
         ui.colored_label(Theme::of(ui).warn, why);
     }
-    let focus = &mut inspection.focus;
-    focus.row = focus.row.min(facts.rows.saturating_sub(1));
-    focus.column = focus.column.min(facts.columns.saturating_sub(1));
     let mut at = At { inspection, pane, lens, facts, notify, asked, is_live };
     match view {
         View::Ruler => ruler::ruler_ui(ui, &mut at),
