@@ -1,6 +1,7 @@
 //! Opening a checkpoint: headers and config only, checked; weights are read when asked for.
 
 mod config;
+mod equal;
 mod error;
 mod file;
 pub mod header;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use config::{CONFIG_FILE, Config, QUANTIZATION};
+pub use equal::{Stored, equal_bytes, equal_part};
 pub use error::{CheckpointError, HeaderProblem, IndexProblem};
 pub use file::{TensorFile, read_exact_at, read_small_file};
 pub use header::Metadata;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::checkpoint::{Checkpoint, CheckpointError, Config, Tensor};
+use crate::checkpoint::{Checkpoint, CheckpointError, Config, equal_bytes};
 
 use super::{Member, Model, Role};
 
@@ -193,7 +193,10 @@ fn head_name(embedding: &str) -> String {
 pub fn settle(model: &Model<'_>, cancel: &AtomicBool) -> Result<Tie, CheckpointError> {
     let checkpoint = model.checkpoint;
     let equal = |embedding: usize, head: usize| {
-        equal(checkpoint, model.tensor(embedding), model.tensor(head), cancel)
+        let (table, head) = (model.tensor(embedding), model.tensor(head));
+        let go_on = || !cancel.load(Ordering::Relaxed);
+        let are_alike = (table.dtype, &table.shape) == (head.dtype, &head.shape);
+        Ok(are_alike && equal_bytes((checkpoint, table), (checkpoint, head), go_on)?)
     };
     match model.tie.clone() {
         Tie::Unknown { embedding, head } => match equal(embedding, head)? {
@@ -206,31 +209,6 @@ pub fn settle(model: &Model<'_>, cancel: &AtomicBool) -> Result<Tie, CheckpointE
         }
         tie => Ok(tie),
     }
-}
-
-/// Whether two tensors are the same, in chunks, up to the first difference.
-fn equal(
-    checkpoint: &Checkpoint,
-    a: &Tensor,
-    b: &Tensor,
-    cancel: &AtomicBool,
-) -> Result<bool, CheckpointError> {
-    const CHUNK_BYTES: usize = 4 << 20;
-    if (a.dtype, &a.shape) != (b.dtype, &b.shape) {
-        return Ok(false);
-    }
-    let (mut left, mut right) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
-    let mut offset = 0;
-    while offset < a.bytes && !cancel.load(Ordering::Relaxed) {
-        let length = (a.bytes - offset).min(CHUNK_BYTES as u64) as usize;
-        checkpoint.read_at(a, &mut left[..length], offset)?;
-        checkpoint.read_at(b, &mut right[..length], offset)?;
-        if left[..length] != right[..length] {
-            return Ok(false);
-        }
-        offset += length as u64;
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

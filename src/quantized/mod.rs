@@ -32,7 +32,7 @@ pub use plan::{Outputs, float_type, plan, scales_activations};
 pub use q4gsw::stated as stated_packed;
 pub use qdq::shared as shared_floats;
 pub use run::{floats, run, run_entries};
-pub use settle::{equal_bytes, settle_tie};
+pub use settle::settle_tie;
 pub use store::{StoredRows, store};
 
 /// A quantized layer: the parts of it that are there, and what is wrong with them.

@@ -1,9 +1,10 @@
 //! Finding out whether a float head is a table that is quantized already.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::{Chunk, find, read_chunk};
-use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
+use crate::checkpoint::{Checkpoint, CheckpointError, equal_bytes};
 use crate::dialect::{Dialect, ExcludeList};
 use crate::engine::{
     self, CHUNK_BYTES, ChunkBuffer, Comparison, EngineError, Resources, bytes_at_once, in_order,
@@ -23,7 +24,7 @@ pub fn settle_tie(
     let (table, head) = match &model.tie {
         Tie::OfCodes { table, head, matches: None } => (*table, *head),
         Tie::BothCodes { table, codes, others, matches: None } => {
-            let matches = equal_parts(model.checkpoint, table, *codes, others)?;
+            let matches = equal_parts(model.checkpoint, table, *codes, others, resources.cancel)?;
             let (table, codes, others) = (*table, *codes, others.clone());
             return Ok(Tie::BothCodes { table, codes, others, matches: Some(matches) });
         }
@@ -43,47 +44,25 @@ pub fn settle_tie(
     })
 }
 
-/// Whether the parts of a quantized head are those of a table.
+/// Whether the parts of a quantized head are those of a table, as far as was looked before `cancel`.
 fn equal_parts(
     checkpoint: &Checkpoint,
     table: &CodesTable,
     codes: usize,
     others: &[usize],
+    cancel: &AtomicBool,
 ) -> Result<bool, CheckpointError> {
-    let tensor = |index: usize| &checkpoint.tensors[index];
-    let equal = |a: usize, b: usize| equal_bytes(checkpoint, tensor(a), checkpoint, tensor(b));
+    let stored = |index: usize| (checkpoint, &checkpoint.tensors[index]);
+    let go_on = || !cancel.load(Ordering::Relaxed);
+    let equal = |a: usize, b: usize| equal_bytes(stored(a), stored(b), go_on);
     let zero_points = match (others.get(1), table.zero_points) {
         (Some(own), Some(of_table)) => equal(*own, of_table)?,
         (None, Some(of_table)) => {
-            super::graph::are_in_the_middle(checkpoint, tensor(of_table), table.bits)
+            super::graph::are_in_the_middle(checkpoint, stored(of_table).1, table.bits)
         }
         (own, None) => own.is_none(),
     };
     Ok(zero_points && equal(codes, table.codes)? && equal(others[0], table.scales)?)
-}
-
-/// Whether two tensors have the same bytes, whatever their dimensions are.
-pub fn equal_bytes(
-    a_in: &Checkpoint,
-    a: &Tensor,
-    b_in: &Checkpoint,
-    b: &Tensor,
-) -> Result<bool, CheckpointError> {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    let at_once = bytes_at_once(a, CHUNK_BYTES).max(bytes_at_once(b, CHUNK_BYTES));
-    for range in steps(a.bytes, at_once) {
-        if a.bytes != b.bytes {
-            return Ok(false);
-        }
-        ours.resize((range.end - range.start) as usize, 0);
-        theirs.resize(ours.len(), 0);
-        a_in.read_at(a, &mut ours, range.start)?;
-        b_in.read_at(b, &mut theirs, range.start)?;
-        if ours != theirs {
-            return Ok(false);
-        }
-    }
-    Ok(a.bytes == b.bytes)
 }
 
 /// `None` if the table cannot be read.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::scales::{LayerScales, groups, scales};
 use super::written::{self, Written};
 use super::{Check, LayerError, MIN_SQNR_DB, Opened, check};
-use crate::checkpoint::{Checkpoint, CheckpointError, Tensor};
+use crate::checkpoint::{Checkpoint, CheckpointError, Stored, Tensor, equal_part};
 use crate::engine::{
     CHUNK_BYTES, ChunkBuffer, EngineError, Piece, Resources, bytes_at_once, in_order, steps,
 };
@@ -28,7 +28,7 @@ enum Job<'a> {
     /// The same of a layer whose measurements are known: whether they are read as they were meant.
     Sample { layer: usize, rows: Range<u64> },
     /// Bytes of a tensor that is stored as it was.
-    Bytes { tensor: &'a Tensor, source: &'a Tensor, range: Range<u64> },
+    Bytes { kept: Stored<'a>, source: Stored<'a>, range: Range<u64> },
     /// Pieces that were written.
     Pieces(&'a [Piece]),
 }
@@ -62,15 +62,17 @@ pub fn work_bytes(opened: &Opened<'_>, written: Option<&Written<'_>>) -> u64 {
     packed
         + match written {
             Some(written) => written.pieces.iter().map(|piece| piece.bytes as u64).sum::<u64>(),
-            None => kept_pairs(opened).iter().map(|(tensor, _)| tensor.bytes).sum(),
+            None => kept_pairs(opened).iter().map(|[kept, _]| kept.1.bytes).sum(),
         }
 }
 
 /// Tensors that both checkpoints have in one form.
-fn kept_pairs<'a>(opened: &'a Opened<'_>) -> Vec<(&'a Tensor, &'a Tensor)> {
+fn kept_pairs<'a>(opened: &'a Opened<'_>) -> Vec<[Stored<'a>; 2]> {
+    let Some(source) = opened.source else { return Vec::new() };
     let pairs = opened.checkpoint.tensors.iter().filter_map(|tensor| {
         let other = opened.origin(&tensor.name)?;
-        (tensor.dtype == other.dtype && tensor.shape == other.shape).then_some((tensor, other))
+        let are_alike = (tensor.dtype, &tensor.shape) == (other.dtype, &other.shape);
+        are_alike.then_some([(&opened.checkpoint, tensor), (source, other)])
     });
     pairs.collect()
 }
@@ -115,12 +117,12 @@ pub fn compare(
                         .extend(problems.transpose()?.into_iter().flatten());
                     resources.progress.add(pieces.iter().map(|piece| piece.bytes as u64).sum());
                 }
-                Job::Bytes { tensor, source, range } => {
-                    if !equal_bytes(opened, tensor, source, range)? {
+                Job::Bytes { kept, source, range } => {
+                    if !equal_part(*kept, *source, range.clone())? {
                         changed
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
-                            .push(tensor.name.clone());
+                            .push(kept.1.name.clone());
                     }
                     resources.progress.add(range.end - range.start);
                 }
@@ -219,12 +221,9 @@ fn jobs<'a>(
         jobs.extend(written.chunks(CHUNK_BYTES).map(Job::Pieces));
         return jobs;
     }
-    for (tensor, source) in kept_pairs(opened) {
-        jobs.extend(steps(tensor.bytes, CHUNK_BYTES).map(|range| Job::Bytes {
-            tensor,
-            source,
-            range,
-        }));
+    for [kept, source] in kept_pairs(opened) {
+        let ranges = steps(kept.1.bytes, CHUNK_BYTES);
+        jobs.extend(ranges.map(|range| Job::Bytes { kept, source, range }));
     }
     jobs
 }
@@ -293,21 +292,6 @@ fn source_line(layer: &Layer, source: &Tensor) -> u64 {
         [_, columns] => columns,
         _ => layer.line_weights(),
     }
-}
-
-fn equal_bytes(
-    opened: &Opened<'_>,
-    tensor: &Tensor,
-    source: &Tensor,
-    range: &Range<u64>,
-) -> Result<bool, EngineError> {
-    let length = (range.end - range.start) as usize;
-    let (mut ours, mut theirs) = (vec![0; length], vec![0; length]);
-    opened.checkpoint.read_at(tensor, &mut ours, range.start)?;
-    if let Some(checkpoint) = opened.source {
-        checkpoint.read_at(source, &mut theirs, range.start)?;
-    }
-    Ok(ours == theirs)
 }
 
 fn layer_errors(opened: &Opened<'_>, layers: &[&Layer], found: &[Found]) -> Vec<LayerError> {

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use super::{Check, Opened, check};
-use crate::checkpoint::{Checkpoint, CheckpointError, Onnx, Tensor};
+use crate::checkpoint::{Checkpoint, CheckpointError, Onnx, Stored, Tensor, equal_bytes};
 use crate::dialect::onnx;
 use crate::onnx::{Document, Links, MICROSOFT, Node, TensorOwner, scope};
-use crate::quantized::{equal_bytes, part, shared_floats, shared_tables};
+use crate::quantized::{part, shared_floats, shared_tables};
 use crate::units::count;
 
 /// What the names of tensors end in that an export adds.
@@ -142,7 +142,7 @@ fn stands_elsewhere(
             return Ok(false);
         };
         return match node.op_type.as_str() {
-            "Identity" => equal_bytes(source, tensor, &opened.checkpoint, other),
+            "Identity" => equal((source, tensor), (&opened.checkpoint, other)),
             "Transpose" => transposes(source, tensor, &opened.checkpoint, other),
             _ => Ok(false),
         };
@@ -155,11 +155,16 @@ fn stands_elsewhere(
         let now = is.document.nodes.iter().find(same_output);
         let part = now.and_then(|now| part(is, &links, now, taken.input));
         let Some(part) = part else { return Ok(false) };
-        if !equal_bytes(source, tensor, &opened.checkpoint, &opened.checkpoint.tensors[part])? {
+        let part = &opened.checkpoint.tensors[part];
+        if !equal((source, tensor), (&opened.checkpoint, part))? {
             return Ok(false);
         }
     }
     Ok(!was_links.uses(value).is_empty())
+}
+
+fn equal(a: Stored<'_>, b: Stored<'_>) -> Result<bool, CheckpointError> {
+    equal_bytes(a, b, || true)
 }
 
 /// Whether a matrix of the source is another one with rows and columns changed.
@@ -176,5 +181,5 @@ fn transposes(
     let shape = vec![*columns, *rows];
     let view = Tensor { shape, strides: Some(vec![1, *columns]), ..tensor.clone() };
     let fits = (rows, columns, tensor.dtype) == (other_columns, other_rows, other.dtype);
-    Ok(fits && equal_bytes(source, &view, checkpoint, other)?)
+    Ok(fits && equal((source, &view), (checkpoint, other))?)
 }
