@@ -75,7 +75,7 @@ const MAY_KNOW: [(&str, &[&str]); 24] = [
             "units",
         ],
     ),
-    ("report", &["dialect", "export", "format", "model", "plan", "stats", "units"]),
+    ("report", &["checkpoint", "dialect", "export", "format", "model", "plan", "stats", "units"]),
     (
         "batch",
         &[

@@ -390,9 +390,16 @@ fn a_table_that_its_type_does_not_hold_is_an_error() {
 fn a_broken_file_of_modelopt_is_written_anew() {
     let place = exported("modelopt", &[]);
     let sound = common::files(&place.out());
-    for text in ["{\"quantization\": 7}", "[]", "{"] {
+    let no_object = "hf_quant_config.json has no object \"quantization\"";
+    for (text, why) in [
+        ("{\"quantization\": 7}", no_object),
+        ("[]", no_object),
+        ("{", "hf_quant_config.json is no JSON: EOF"),
+    ] {
         fs::write(place.out().join("hf_quant_config.json"), text).unwrap();
-        repair(&place, &["--overwrite"]).ok();
+        let ran = verify(&place, &place.out(), false).fails(3, &["verification failed"]);
+        assert!(ran.stdout.contains(why), "{}", ran.stdout);
+        assert!(repair(&place, &["--overwrite"]).ok().stdout.contains(why));
         assert_eq!(
             read_json(&place.path("fixed/hf_quant_config.json"))["quantization"],
             serde_json::from_slice::<Value>(&sound["hf_quant_config.json"]).unwrap()["quantization"]

@@ -242,6 +242,25 @@ fn what_was_copied_is_copied_again() {
 }
 
 #[test]
+fn without_a_journal_that_can_be_read_nothing_is_touched_unless_told() {
+    let flip = |journal: &mut Vec<u8>| journal[30] ^= 1;
+    for damage in [flip, |journal: &mut Vec<u8>| journal.clear()] {
+        let place = place();
+        let journal = interrupted_in(&place, &[]);
+        let mut bytes = fs::read(&journal).unwrap();
+        damage(&mut bytes);
+        fs::write(&journal, bytes).unwrap();
+        let before = files(&place.path(PARTIAL));
+        for args in [&["-q"][..], &["-q", "--resume"]] {
+            place.export(args).fails(2, &[PARTIAL, "journal is damaged", "--overwrite"]);
+        }
+        assert!(files(&place.path(PARTIAL)) == before);
+        place.export(&["-q", "--overwrite"]).ok();
+        assert_eq!(place.listing(), ["out", "src"]);
+    }
+}
+
+#[test]
 fn overwriting_begins_anew() {
     let place = interrupted(&[]);
     place.export(&["-q", "--overwrite"]).ok();

@@ -134,6 +134,7 @@ fn of_export(error: &ExportError) -> Exit {
         | ExportError::NoModelFile { .. }
         | ExportError::NoParent { .. }
         | ExportError::Interrupted { .. }
+        | ExportError::JournalUnread { .. }
         | ExportError::Busy { .. }
         | ExportError::NotPartial { .. }
         | ExportError::NotResumable { .. }

@@ -10,7 +10,7 @@ use prost::bytes::Bytes;
 
 use super::error::CheckpointError;
 use super::header::{self, HeaderEntry, LENGTH_BYTES, Metadata};
-use super::locate::lies_within;
+use super::locate::{folder_of, lies_within};
 use crate::onnx::ReadAt;
 
 /// An open file of tensors. Reads are positioned, so threads share it.
@@ -138,8 +138,7 @@ const MAX_TEXT_BYTES: u64 = 100_000_000;
 /// the folder is refused: a checkpoint from elsewhere must not publish what else is on the disk.
 pub fn read_small_file(path: &Path) -> io::Result<String> {
     let file = open_regular(path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if !lies_within(folder.unwrap_or(Path::new(".")), path) {
+    if !lies_within(folder_of(path), path) {
         return Err(io::Error::other("it is a link out of the checkpoint's folder"));
     }
     let bytes = file.metadata()?.len();

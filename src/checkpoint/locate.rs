@@ -92,6 +92,15 @@ fn sharded(folder: &Path, index_path: &Path) -> Result<Sources, CheckpointError>
     Ok(Sources { files, index: Some(weight_map), ignored })
 }
 
+/// The folder that a path is in: `.` for a name alone.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) => Path::new("."),
+        None => path,
+    }
+}
+
 /// Whether a file, links followed, is in the folder, or in the store of a Hugging Face hub cache
 /// whose snapshot the folder is: there every file is a link to `../../blobs/`.
 pub fn lies_within(folder: &Path, path: &Path) -> bool {

@@ -23,7 +23,7 @@ pub use error::{CheckpointError, HeaderProblem, IndexProblem};
 pub use file::{TensorFile, read_exact_at, read_small_file};
 pub use header::Metadata;
 pub use identity::FileIdentity;
-pub use locate::{SINGLE_FILE, lies_within};
+pub use locate::{SINGLE_FILE, folder_of, lies_within};
 pub use onnx::{ONNX_FILE, Onnx};
 pub use safetensors::Dtype;
 
@@ -117,8 +117,7 @@ impl Checkpoint {
         if let Some(model) = onnx::model_file(path, is_folder) {
             return onnx::open(path, &model);
         }
-        let folder = if is_folder { path } else { path.parent().unwrap_or(Path::new("")) };
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let folder = if is_folder { path } else { folder_of(path) };
 
         let sources =
             if is_folder { locate::weight_files(folder)? } else { locate::one_file(path)? };

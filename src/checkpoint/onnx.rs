@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use prost::bytes::BytesMut;
 
 use super::onnx_names::names;
-use super::{Checkpoint, CheckpointError, Dtype, Tensor, TensorFile, lies_within};
+use super::{Checkpoint, CheckpointError, Dtype, Tensor, TensorFile, folder_of, lies_within};
 use crate::onnx::{self, Document, ElementType, Links, MICROSOFT, OnnxProblem, Place, TensorOwner};
 
 /// The name of a model in a folder of its own.
@@ -72,8 +72,7 @@ pub fn model_file(path: &Path, is_folder: bool) -> Option<PathBuf> {
 
 /// Opens the model in the file `model`; `path` is what the user named, that file or its folder.
 pub fn open(path: &Path, model: &Path) -> Result<Checkpoint, CheckpointError> {
-    let folder = model.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new(".")).to_owned();
+    let folder = folder_of(model).to_owned();
     let name = model.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut files = Files {
         model: model.to_owned(),

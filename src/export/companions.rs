@@ -10,8 +10,19 @@ use crate::dialect::q4gsw::MANIFEST_FILE;
 use crate::engine::EngineError;
 
 /// Endings of files that hold weights in some form: they describe the model before quantization.
-const WEIGHT_ENDINGS: [&str; 10] =
-    ["safetensors", "bin", "pt", "pth", "ckpt", "h5", "msgpack", "onnx", "gguf", "onnx_data"];
+const WEIGHT_ENDINGS: [&str; 11] = [
+    "safetensors",
+    "bin",
+    "pt",
+    "pth",
+    "ckpt",
+    "h5",
+    "msgpack",
+    "onnx",
+    "gguf",
+    "onnx_data",
+    "data",
+];
 
 /// Files of a checkpoint's folder besides its weights, as paths below it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,7 +118,8 @@ fn is_source(checkpoint: &Checkpoint, path: &Path) -> bool {
     checkpoint.files.iter().any(|file| Path::new(&file.name) == path)
 }
 
-fn is_weights(name: &str) -> bool {
+/// Whether a file of that name holds weights, or lists where they are.
+pub(super) fn is_weights(name: &str) -> bool {
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
     WEIGHT_ENDINGS.contains(&ending) || name.ends_with(".index.json")
 }

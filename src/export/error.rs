@@ -49,6 +49,13 @@ pub enum ExportError {
         /// The folder.
         partial: PathBuf,
     },
+    /// An interrupted export has left files, and nothing that says what they are.
+    #[error("{} is what an interrupted run has left, but its journal is damaged, or of another version than {}: \
+        nobody can go on with it. Pass --overwrite to begin anew", partial.display(), env!("CARGO_PKG_VERSION"))]
+    JournalUnread {
+        /// The folder.
+        partial: PathBuf,
+    },
     /// Another run writes to the same target.
     #[error("another run is at work in {}. Wait for it, or choose another --out", partial.display())]
     Busy {

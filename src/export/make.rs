@@ -72,6 +72,9 @@ pub fn begin(
         Some(_) if !options.overwrite => {
             Err(ExportError::Interrupted { partial: staging.root().to_owned() })
         }
+        None if staging.holds_files() && !options.overwrite => {
+            Err(ExportError::JournalUnread { partial: staging.root().to_owned() })
+        }
         _ => {
             // An interrupted run may have published it, and lost its journal.
             staging.keep(staging.holds_work());

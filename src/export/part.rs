@@ -9,7 +9,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::ExportError;
-use super::target::{parent_of, resolve};
+use super::target::resolve;
+use crate::checkpoint::folder_of;
 use crate::plan::{Plan, PlannedFile};
 
 /// A part of the files of an export. Parts are told from the plan alone, so machines need not speak with one
@@ -91,7 +92,7 @@ impl Part {
     /// The parts that have folders beside a target.
     pub fn beside(target: &Path) -> Result<Vec<Self>, ExportError> {
         let target = resolve(target)?;
-        let parent = parent_of(&target);
+        let parent = folder_of(&target);
         let io_error = |source| ExportError::io("list", parent, source);
         let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut found = Vec::new();

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::ExportError;
 use super::staging::{REPLACED, Staging};
-use super::target::{check_target, data_of, is_model, parent_of};
+use super::target::{check_target, data_of, is_model};
+use crate::checkpoint::folder_of;
 
 impl Staging {
     /// Gives the output its name. What had the name is removed only after that. The target is checked
@@ -26,7 +27,7 @@ impl Staging {
             return Err(ExportError::io("rename the finished export to", &self.target, source));
         }
         if sync {
-            sync_folder(parent_of(&self.target));
+            sync_folder(folder_of(&self.target));
         }
         self.kept = false;
         Ok(())

@@ -7,7 +7,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::ExportError;
-use super::target::{check_target, contains, parent_of};
+use super::target::{check_target, contains};
+use crate::checkpoint::folder_of;
 
 /// What is added to the name of a target for the folder in which it grows.
 pub const PARTIAL: &str = ".quantscope-partial";
@@ -88,6 +89,11 @@ impl Staging {
         holds_work(&self.root)
     }
 
+    /// Whether it has files of an output.
+    pub fn holds_files(&self) -> bool {
+        std::fs::read_dir(&self.files).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
     /// Empties the folder, and has it disappear if it is not published.
     pub fn begin(&mut self, needed: u64) -> Result<(), ExportError> {
         self.kept = false;
@@ -97,7 +103,7 @@ impl Staging {
 
     /// Goes on with what is in the folder.
     pub fn go_on(&self, needed: u64) -> Result<(), ExportError> {
-        let parent = parent_of(&self.root);
+        let parent = folder_of(&self.root);
         let available = fs4::available_space(parent).map_err(|e| self.io(e))?;
         if available < needed {
             let parent = parent.to_owned();
@@ -200,7 +206,7 @@ fn lock(root: &Path) -> Result<File, ExportError> {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => check_ours(root)?,
             // Whoever may not write is told of the folder that they know.
             created => {
-                created.map_err(|source| ExportError::io("write into", parent_of(root), source))?
+                created.map_err(|source| ExportError::io("write into", folder_of(root), source))?
             }
         }
         let path = root.join(JOURNAL);

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::ExportError;
-use crate::checkpoint::{CONFIG_FILE, Checkpoint, Config, ONNX_FILE};
+use super::companions::is_weights;
+use crate::checkpoint::{CONFIG_FILE, Checkpoint, Config, ONNX_FILE, folder_of};
 use crate::dialect::modelopt::QUANT_CONFIG_FILE;
 use crate::dialect::q4gsw::MANIFEST_FILE;
 
@@ -34,17 +35,17 @@ pub fn resolve(target: &Path) -> Result<PathBuf, ExportError> {
         true => target.to_owned(),
         false => target.canonicalize().unwrap_or_else(|_| followed(target)),
     };
-    let parent = parent_of(&resolved).canonicalize().ok().filter(|parent| parent.is_dir());
+    let parent = folder_of(&resolved).canonicalize().ok().filter(|parent| parent.is_dir());
     match (parent, resolved.file_name()) {
         (Some(parent), Some(name)) => Ok(parent.join(name)),
-        _ => Err(ExportError::NoParent { parent: parent_of(target).to_owned() }),
+        _ => Err(ExportError::NoParent { parent: folder_of(target).to_owned() }),
     }
 }
 
 /// Where a link to nothing leads to: an interrupted run may have moved what was there.
 fn followed(target: &Path) -> PathBuf {
     match target.read_link() {
-        Ok(link) => parent_of(target).join(link),
+        Ok(link) => folder_of(target).join(link),
         Err(_) => target.to_owned(),
     }
 }
@@ -54,7 +55,7 @@ fn followed(target: &Path) -> PathBuf {
 pub fn check_target(target: &Path, source: &Path, overwrite: bool) -> Result<PathBuf, ExportError> {
     let is_input = || ExportError::OutputIsInput { out: target.to_owned() };
     let resolved = resolve(target)?;
-    let parent = parent_of(&resolved);
+    let parent = folder_of(&resolved);
     let data = data_of(target);
     if is_model(target) && data.symlink_metadata().is_ok() && target.symlink_metadata().is_err() {
         return Err(ExportError::OutputExists { out: data });
@@ -102,10 +103,9 @@ fn may_be_replaced(target: &Path) -> bool {
 /// Whether all weights in the folder of a model are its own.
 fn has_no_other_weights(folder: &Path, model: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else { return false };
-    entries.filter_map(Result::ok).map(|entry| entry.path()).all(|file| {
-        let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let is_weights = ["onnx", "data", "onnx_data", "safetensors", "bin"].contains(&ending);
-        !is_weights || file == model || reads(model, &file)
+    entries.filter_map(Result::ok).all(|entry| {
+        let (name, file) = (entry.file_name(), entry.path());
+        !is_weights(&name.to_string_lossy()) || file == model || reads(model, &file)
     })
 }
 
@@ -114,15 +114,6 @@ fn reads(model: &Path, file: &Path) -> bool {
     let Ok(model) = Checkpoint::open(model) else { return false };
     let name = file.file_name().unwrap_or_default();
     model.files.iter().any(|file| Path::new(&file.name) == name)
-}
-
-/// The folder that a path is in.
-pub fn parent_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) => Path::new("."),
-        None => path,
-    }
 }
 
 /// Whether a path lies in another, or is the same.

@@ -1,6 +1,7 @@
 //! What the config of a quantized checkpoint says: which modules are in which format.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
 
 use regex::Regex;
 use serde_json::Value;
@@ -20,8 +21,10 @@ pub struct Stated {
     pub dialect: Dialect,
     /// `quantization_config` of `config.json`.
     pub config: Option<Value>,
-    /// `quantization` of `hf_quant_config.json`.
+    /// `quantization` of `hf_quant_config.json`, or the manifest of `q4gsw`.
     pub file: Option<Value>,
+    /// What is wrong with that file where it is there and says nothing.
+    pub unread: Option<String>,
     /// The method, if it is of neither dialect.
     pub foreign: Option<Foreign>,
     /// The modules that are said not to be quantized.
@@ -74,7 +77,7 @@ impl Foreign {
 /// A config group of compressed-tensors.
 #[derive(Debug, Clone)]
 struct Group {
-    targets: Vec<String>,
+    targets: HashSet<String>,
     patterns: Vec<Regex>,
     format: Option<Format>,
 }
@@ -94,7 +97,8 @@ pub fn dialect_of(checkpoint: &Checkpoint) -> Dialect {
     if checkpoint.metadata().any(q4gsw::is_packed) {
         return Dialect::Q4gsw;
     }
-    let named = Dialect::ALL.into_iter().find(|dialect| method.as_deref() == Some(dialect.name()));
+    let mut named = [Dialect::Modelopt, Dialect::CompressedTensors].into_iter();
+    let named = named.find(|dialect| method.as_deref() == Some(dialect.name()));
     named.unwrap_or_else(|| {
         if Foreign::of(checkpoint).is_some() {
             return Dialect::CompressedTensors;
@@ -122,11 +126,11 @@ impl Stated {
         let config = checkpoint.config.as_ref();
         let config = config.and_then(Config::quantization).cloned();
         let file = match dialect {
-            Dialect::Modelopt => json_file(checkpoint, QUANT_CONFIG_FILE)
-                .and_then(|q| q.get("quantization").cloned()),
-            Dialect::Q4gsw => json_file(checkpoint, MANIFEST_FILE),
-            _ => None,
+            Dialect::Modelopt => json_file(checkpoint, QUANT_CONFIG_FILE, Some("quantization")),
+            Dialect::Q4gsw => json_file(checkpoint, MANIFEST_FILE, None),
+            _ => Ok(None),
         };
+        let (file, unread) = file.map_or_else(|why| (None, Some(why)), |file| (file, None));
         let foreign = Foreign::of(checkpoint);
         let ignore = match (&config, &file) {
             (Some(config), _)
@@ -146,6 +150,7 @@ impl Stated {
             all: None,
             config,
             file,
+            unread,
             foreign,
         };
         match dialect {
@@ -190,11 +195,8 @@ impl Stated {
         let groups = self.config.as_ref().and_then(|config| config.get("config_groups"));
         for group in groups.and_then(Value::as_object).into_iter().flat_map(|map| map.values()) {
             let targets = strings(group.get("targets"));
-            self.groups.push(Group {
-                patterns: patterns(&targets),
-                targets,
-                format: format_of_group(group),
-            });
+            let (patterns, format) = (patterns(&targets), format_of_group(group));
+            self.groups.push(Group { patterns, targets: targets.into_iter().collect(), format });
         }
     }
 
@@ -225,16 +227,14 @@ impl Stated {
             | Dialect::OnnxQdq => self.all.or_else(|| self.layers.get(module).copied()),
             Dialect::CompressedTensors => {
                 let role = role_of(&format!("{module}.weight"), &[1, 1]);
+                let class = match role {
+                    Role::Embedding | Role::Position => "Embedding",
+                    Role::Norm | Role::Convolution => "",
+                    _ => "Linear",
+                };
                 let matches = |group: &&Group| {
-                    let by_class = |target: &String| match target.as_str() {
-                        "Linear" => !matches!(
-                            role,
-                            Role::Embedding | Role::Position | Role::Norm | Role::Convolution
-                        ),
-                        "Embedding" => matches!(role, Role::Embedding | Role::Position),
-                        name => name == module,
-                    };
-                    group.targets.iter().any(by_class)
+                    group.targets.contains(module)
+                        || group.targets.contains(class)
                         || group.patterns.iter().any(|pattern| pattern.is_match(module))
                 };
                 self.groups.iter().find(matches).map(|group| group.format)
@@ -243,9 +243,24 @@ impl Stated {
     }
 }
 
-fn json_file(checkpoint: &Checkpoint, name: &str) -> Option<Value> {
-    let text = read_small_file(&checkpoint.folder.join(name)).ok()?;
-    python_json::parse(&text).ok()
+/// A file beside the weights, or what is under a key of it; `None` if it is not there, and what is wrong with it
+/// if it cannot be read.
+fn json_file(
+    checkpoint: &Checkpoint,
+    name: &str,
+    key: Option<&str>,
+) -> Result<Option<Value>, String> {
+    let text = match read_small_file(&checkpoint.folder.join(name)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(|error| format!("{name} cannot be read: {error}"))?,
+    };
+    let value = python_json::parse(&text).map_err(|error| format!("{name} is no JSON: {error}"))?;
+    let found = key.map_or(Some(&value), |key| value.get(key));
+    match (found.filter(|found| found.is_object()), key) {
+        (Some(found), _) => Ok(Some(found.clone())),
+        (None, Some(key)) => Err(format!("{name} has no object {key:?}")),
+        (None, None) => Err(format!("{name} is no object")),
+    }
 }
 
 fn strings(list: Option<&Value>) -> Vec<String> {

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use super::flat::{Flat, table_text};
 use super::html::html;
 use super::row::Row;
+use crate::checkpoint::folder_of;
 use crate::dialect::Dialect;
 use crate::export::verify::Verification;
 use crate::plan::{Coverage, Finding, Plan};
@@ -96,14 +97,10 @@ impl ReportFormat {
 /// checkpoint `input`.
 pub fn check_file(file: &Path, input: &Path) -> Result<(), ReportError> {
     ReportFormat::of(file)?;
-    let folder = match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+    let Ok(folder) = folder_of(file).canonicalize() else {
+        return Err(ReportError::NoFolder { folder: folder_of(file).to_owned() });
     };
-    let Ok(folder) = folder.canonicalize() else {
-        return Err(ReportError::NoFolder { folder: folder.to_owned() });
-    };
-    let input = if input.is_dir() { input } else { input.parent().unwrap_or(input) };
+    let input = if input.is_dir() { input } else { folder_of(input) };
     let in_input = input.canonicalize().is_ok_and(|input| folder.starts_with(input));
     if in_input && file.exists() {
         return Err(ReportError::InInput { file: file.to_owned() });
@@ -121,12 +118,11 @@ pub fn write_file(file: &Path, contents: &[u8]) -> io::Result<()> {
 
 /// The same with what writes the contents.
 fn write_with(file: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut builder = tempfile::Builder::new();
     // The rights of any new file, where temporary ones are private.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut partial = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    let mut partial = builder.tempfile_in(folder_of(file))?;
     let mut out = BufWriter::new(&mut partial);
     write(&mut out)?;
     out.flush()?;

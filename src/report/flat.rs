@@ -136,7 +136,7 @@ impl<'a> Flat<'a> {
             scales_saturated: quantized.map(|q| q.scales.saturated),
             sqnr_db: Column::Sqnr.number(row),
             search_gain_db: Column::SearchGain.number(row),
-            max_abs_error: quantized.map(|q| q.errors.max_abs),
+            max_abs_error: Column::MaxError.number(row),
             bytes_before: row.bytes_before,
             bytes_after: row.bytes_after,
         }

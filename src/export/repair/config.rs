@@ -84,8 +84,8 @@ fn files(opened: &Opened<'_>, plan: &Plan, facts: &Facts<'_>, keep: Keep) -> Fil
     const FILE_KEY: &str = "quantization";
     let stated = &opened.stated;
     let mut files = Files::default();
-    let mut described = |old: Option<&Value>, new: Value, place: &'static str| match (
-        old.filter(|old| old.is_object()),
+    let mut described = |old: &Option<Value>, new: Value, place, unread| match (
+        old.as_ref().filter(|old| old.is_object()),
         keep,
     ) {
         (Some(old), Keep::All | Keep::AllButList) => old.clone(),
@@ -96,16 +96,16 @@ fn files(opened: &Opened<'_>, plan: &Plan, facts: &Facts<'_>, keep: Keep) -> Fil
             new
         }
         (None, _) => {
-            files.repairs.push(Repair::Missing { place });
+            files.repairs.push(Repair::Missing { place, unread });
             new
         }
     };
     let has_config = opened.checkpoint.config.is_some();
     let mut config = has_config.then(|| {
-        described(stated.config.as_ref(), facts.config(), "quantization_config in config.json")
+        described(&stated.config, facts.config(), "quantization_config in config.json", None)
     });
     let mut file = (stated.dialect == Dialect::Modelopt)
-        .then(|| described(stated.file.as_ref(), facts.file(), QUANT_CONFIG_FILE));
+        .then(|| described(&stated.file, facts.file(), QUANT_CONFIG_FILE, stated.unread.clone()));
     if keep == Keep::AllButList {
         let (list, added, removed) = facts.corrected(&stated.ignore);
         for (value, key) in [(&mut config, "ignore"), (&mut file, "exclude_modules")] {

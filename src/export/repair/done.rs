@@ -63,6 +63,8 @@ pub enum Repair {
     Missing {
         /// Where it was missing.
         place: &'static str,
+        /// Why, if something is there.
+        unread: Option<String>,
     },
     /// A description of the quantization was written anew.
     Config {
@@ -125,7 +127,12 @@ impl fmt::Display for Repair {
                 }
                 Ok(())
             }
-            Self::Missing { place } => write!(f, "{place} was missing, and says what is stored"),
+            Self::Missing { place, unread: None } => {
+                write!(f, "{place} was missing, and says what is stored")
+            }
+            Self::Missing { place, unread: Some(why) } => {
+                write!(f, "{place} was written anew, since {why}")
+            }
             Self::Config { place, kept } => {
                 write!(f, "{place} says what is stored")?;
                 if !kept.is_empty() {

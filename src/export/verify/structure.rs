@@ -57,8 +57,8 @@ fn unloadable(checkpoint: &Checkpoint) -> Vec<String> {
 
 fn config(opened: &Opened<'_>) -> Check {
     let (stated, checkpoint) = (&opened.stated, &opened.checkpoint);
-    let mut problems = Vec::new();
-    if stated.config.is_none() && stated.file.is_none() {
+    let mut problems = Vec::from_iter(stated.unread.clone());
+    if stated.config.is_none() && stated.file.is_none() && stated.unread.is_none() {
         problems.push(match stated.dialect {
             Dialect::Modelopt => {
                 format!("neither config.json nor {QUANT_CONFIG_FILE} describes the quantization")

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use eframe::egui::{self, RichText, Ui};
 
+use crate::checkpoint::folder_of;
 use crate::export::is_model;
 use crate::export::verify::Verification;
 use crate::gui::app::{App, Asked};
@@ -58,7 +59,7 @@ fn exported_ui(ui: &mut Ui, asked: &mut Asked, done: &Done) {
     ui.weak(format!("{}{data}", out.display()));
     ui.horizontal(|ui| {
         if ui.button("Open folder").clicked() {
-            let folder = out.parent().filter(|_| is_model(out)).unwrap_or(out);
+            let folder = if is_model(out) { folder_of(out) } else { out };
             ui.ctx().open_url(egui::OpenUrl::new_tab(file_url(folder)));
         }
         if ui.button("Look at it here").on_hover_text("Open the export as a checkpoint").clicked() {
