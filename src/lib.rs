@@ -2,12 +2,12 @@
 //!
 //! The modules follow the flow of the data, and each knows only those before it:
 //!
-//! [`numeric`] and [`mod@format`] specify the arithmetic; [`checkpoint`] opens files and [`model`]
-//! tells what their tensors are; [`recipe`] says what the user wants, [`dialect`] what a runtime
+//! [`numeric`] and [`mod@format`] specify the arithmetic; [`checkpoint`] opens files, with [`onnx`] for models,
+//! and [`model`] tells what their tensors are; [`recipe`] says what the user wants, [`dialect`] what a runtime
 //! wants, and [`plan`] puts them together without reading a weight; [`engine`] runs a plan on a
-//! [`backend`], [`cpu`] or [`gpu`] (with a [`fallback`]), and measures ([`stats`]); [`quantized`] reads what is quantized
-//! already; [`export`] writes and verifies;
-//! [`report`] makes tables of it all; [`doctor`] examines the machine; `gui`, the window, and [`batch`] show them.
+//! [`backend`], [`cpu`] or [`gpu`] (with a [`fallback`]; [`device`] chooses), and measures ([`stats`]); [`quantized`] reads what is quantized
+//! already; [`inspect`] looks into tensors; [`export`] writes and verifies;
+//! [`report`] makes tables of it all, with [`units`] as people read them; [`doctor`] examines the machine; `gui`, the window, and [`batch`] show them.
 #![warn(missing_docs)]
 
 pub mod backend;
