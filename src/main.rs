@@ -6,6 +6,7 @@ use quantscope::batch::{self, Args};
 
 fn main() -> ExitCode {
     silence_device_select_layer();
+    have_writes_tell_of_file_size_limits();
     let args = match batch::parse() {
         Ok(args) => args,
         Err(ended) => return ended,
@@ -42,3 +43,13 @@ fn silence_device_select_layer() {
 
 #[cfg(not(target_os = "linux"))]
 fn silence_device_select_layer() {}
+
+/// A file that grows beyond `ulimit -f` is an error of the write then, and not the end of the program.
+#[cfg(unix)]
+fn have_writes_tell_of_file_size_limits() {
+    // SAFETY: no handler is installed, so no code of ours runs when the signal comes.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+#[cfg(not(unix))]
+fn have_writes_tell_of_file_size_limits() {}

@@ -4,7 +4,9 @@ mod common;
 
 use std::fs;
 
-use common::{Place, Stored, config, files, floats, language_model, read_folder, read_json, run};
+use common::{
+    Place, Ran, Stored, config, files, floats, language_model, read_folder, read_json, run,
+};
 use quantscope::model::natural_order;
 use safetensors::Dtype;
 
@@ -291,7 +293,31 @@ fn a_report_never_replaces_a_file_of_the_checkpoint() {
     let source = place.src().display().to_string();
     common::run([&source, "--stats", "--device", "cpu", "--report", &report])
         .fails(2, &["config.json exists in the checkpoint's own folder"]);
+    let mut in_folder =
+        common::command(["model.safetensors", "--stats", "--report", "config.json"]);
+    let ran = Ran::of(in_folder.current_dir(place.src()).output().unwrap());
+    ran.fails(2, &["config.json exists in the checkpoint's own folder"]);
     assert!(files(&place.src()) == before);
+
+    place.export(&["-q"]).ok();
+    let before = files(&place.out());
+    let report = place.out().join("config.json").display().to_string();
+    place
+        .export(&["-q", "--overwrite", "--report", &report])
+        .fails(2, &["config.json exists in the folder of --out"]);
+    assert!(files(&place.out()) == before);
+}
+
+#[test]
+fn a_recipe_is_not_removed_with_what_is_replaced() {
+    let place = Place::with(&language_model(Dtype::BF16, 1));
+    place.export(&["-q"]).ok();
+    let recipe = place.out().join("recipe.toml");
+    fs::write(&recipe, "format = \"nvfp4\"").unwrap();
+    place
+        .export(&["-q", "--overwrite", "--recipe", &recipe.display().to_string()])
+        .fails(2, &["recipe.toml is in the folder that --out replaces"]);
+    assert!(recipe.exists());
 }
 
 #[test]

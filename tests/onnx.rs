@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use common::{
-    Codes, Model, Place, floats, floats_of, onnx_model, onnx_models, read_folder, read_json, run,
+    Codes, Model, Place, Ran, floats, floats_of, onnx_model, onnx_models, read_folder, read_json,
+    run,
 };
 use quantscope::dialect::Dialect;
 use quantscope::format::Format;
@@ -189,7 +190,9 @@ fn statistics_of_float_and_of_quantized_models() {
         are_stats_of(&row, &floats_of(&source, weight));
 
         let model = place.quantized(name, &["--format", "int4-asym-g16"]);
+        let role = row["role"].clone();
         let row = stats(&place.out_onnx(), weight);
+        assert_eq!((&row["role"], &role), (&"linear".into(), &role), "{name}");
         assert_eq!(row["format"], "int4-asym-g16", "{name}");
         assert_eq!(row["dtype"], dtype, "{name}: of the scales, in which it is multiplied");
         let node = model.node("/model/layers.0.mlp.proj/MatMul");
@@ -197,6 +200,15 @@ fn statistics_of_float_and_of_quantized_models() {
         let table = stats(&place.out_onnx(), "model.embed_tokens.weight");
         let node = model.node("/model/embed_tokens/Gather");
         are_stats_of(&table, &Codes::of(&model, node).values());
+        assert_eq!(table["role"], "embedding", "{name}");
+        let out = place.out_onnx().display().to_string();
+        let coverage = |ran: Ran| {
+            let mut lines = ran.stdout.lines().map(str::trim_start);
+            let line = lines.find(|line| line.starts_with("coverage"));
+            line.and_then(|line| line.split(" in ").last()).map(str::to_owned)
+        };
+        let of_stats = coverage(run([&out, "--stats"]).ok());
+        assert_eq!(of_stats, coverage(run([&out, "--verify"]).ok()), "{name}: a table counts once");
     }
 }
 

@@ -186,7 +186,8 @@ fn parts_that_do_not_belong_together_are_not_put_together() {
     let mut tuned = good.clone();
     tuned.iter_mut().skip(good.len() / 3).step_by(2).for_each(|byte| *byte ^= 1);
     fs::write(&source, tuned).unwrap();
-    finish(&place, &["-q"]).fails(2, &["part-1-of-2", "its weights differ"]);
+    finish(&place, &["-q"])
+        .fails(2, &["part-1-of-2", "its weights differ", "--part 1/2 --overwrite"]);
     fs::write(&source, good).unwrap();
 
     // Damage is found before anything gets a name, and the parts stay for whoever looks into it.

@@ -345,7 +345,7 @@ fn what_codes_stood_for_is_not_guessed() {
         for broken in [0x7F, 0xFF, 0xB8] {
             let place = exported(dialect, &[]);
             edit_tensor(&place, &scales, |scales| scales.bytes[5..7].fill(broken));
-            let problem = format!("{scales} has 2 NaN, infinite or negative scales");
+            let problem = format!("{scales} has 2 scales that are NaN, infinite or negative");
             hopeless(&place, &[&problem, "quantize it again; nothing was written"]);
         }
         for broken in [0.0, f32::NAN, -1.0] {

@@ -164,45 +164,70 @@ fn what_is_left_is_neither_lost_nor_taken_for_something_else() {
     assert!(files(&place.out()) == resumed);
 }
 
-/// A state that a kill just after the last rename leaves: published, and not tidied up.
+/// A state that a kill just after publishing leaves: what was replaced is not removed yet. Gives the output.
 fn published(place: &Place, old: bool) -> BTreeMap<PathBuf, Vec<u8>> {
-    let replaced = place.path(PARTIAL).join("replaced");
-    place.export(&["-q"]).ok();
-    let expected = files(&place.out());
-    fs::rename(place.out(), place.path("made")).unwrap();
-    let journal = interrupted_in(place, &[]);
-    fs::create_dir(&replaced).unwrap();
-    match old {
-        true => {
-            fs::create_dir(replaced.join("out")).unwrap();
-            fs::write(replaced.join("out/hf_quant_config.json"), "{}").unwrap();
-        }
-        false => fs::write(replaced.join("out.moved"), "").unwrap(),
+    let partial = place.path(PARTIAL);
+    let args = place.export_args(&place.src(), &["-q", "--resume"]);
+    let mut child = command(args).stderr(std::process::Stdio::null()).spawn().unwrap();
+    while fs::metadata(partial.join("journal")).map_or(0, |journal| journal.len()) < 4000 {
+        assert!(child.try_wait().unwrap().is_none(), "it is over");
+        std::thread::sleep(Duration::from_millis(1));
     }
-    fs::remove_dir_all(place.path(PARTIAL).join("files")).unwrap();
-    fs::rename(place.path("made"), place.out()).unwrap();
-    assert!(journal.exists());
-    expected
+    // It ends with all done, and cannot be published.
+    fs::create_dir(place.out()).unwrap();
+    fs::write(place.out().join("thesis"), "x").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    fs::remove_dir_all(place.out()).unwrap();
+    fs::rename(partial.join("files"), place.out()).unwrap();
+    fs::create_dir(partial.join("published")).unwrap();
+    if old {
+        fs::create_dir(partial.join("published/out")).unwrap();
+        fs::write(partial.join("published/out/half of what was replaced"), "").unwrap();
+    }
+    files(&place.out())
 }
 
 #[test]
-fn published_and_not_tidied_up_it_is_verified_once_more() {
+fn published_and_not_tidied_up_it_is_verified_where_it_is() {
     for (old, args) in
         [(false, vec!["-q", "--resume"]), (true, vec!["-q", "--resume", "--overwrite"])]
     {
-        for damaged in [false, true] {
-            let place = place();
-            let expected = published(&place, old);
-            let weights = place.out().join("model.safetensors");
-            if damaged {
-                let mut bytes = fs::read(&weights).unwrap();
-                bytes[9000] ^= 1;
-                fs::write(&weights, bytes).unwrap();
-            }
-            place.export(&args).ok();
-            assert!(files(&place.out()) == expected, "{old} {damaged}");
-            assert_eq!(place.listing(), ["out", "src"]);
-        }
+        let place = place();
+        let expected = published(&place, old);
+        let report = place.path("report.json").display().to_string();
+        place.export(&[&args[..], &["--report", &report]].concat()).ok();
+        assert!(files(&place.out()) == expected, "{old}");
+        assert_eq!(place.listing(), ["out", "report.json", "src"]);
+        let resumed = fs::read_to_string(&report).unwrap();
+        place.export(&["-q", "--overwrite", "--report", &report]).ok();
+        assert!(files(&place.out()) == expected, "{old}");
+        assert_eq!(fs::read_to_string(&report).unwrap(), resumed);
+    }
+}
+
+#[test]
+fn what_somebody_did_to_it_since_is_left_alone() {
+    let place = place();
+    published(&place, false);
+    fs::write(place.out().join("NOTES.md"), "mine").unwrap();
+    place.export(&["-q", "--resume"]).ok();
+    assert_eq!(fs::read_to_string(place.out().join("NOTES.md")).unwrap(), "mine");
+    assert_eq!(place.listing(), ["out", "src"]);
+    fs::remove_dir_all(place.out()).unwrap();
+
+    published(&place, true);
+    let weights = place.out().join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    bytes[9000] ^= 1;
+    fs::write(&weights, &bytes).unwrap();
+    place.export(&["-q", "--resume"]).fails(2, &["out was finished by a run", "--overwrite"]);
+    assert!(fs::read(&weights).unwrap() == bytes);
+    fs::remove_dir_all(place.out()).unwrap();
+    fs::create_dir(place.out()).unwrap();
+    fs::write(place.out().join("thesis"), "x").unwrap();
+    for args in [&["-q", "--resume"][..], &["-q"], &["-q", "--overwrite"]] {
+        place.export(args).fails(2, &["out"]);
+        assert_eq!(fs::read_to_string(place.out().join("thesis")).unwrap(), "x");
     }
 }
 

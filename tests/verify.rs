@@ -106,15 +106,20 @@ fn with_changed(name: &str, change: impl FnOnce(&mut Stored)) -> Place {
 fn scales_that_are_no_positive_numbers_are_found() {
     let name = "self_attn.o_proj.weight_scale";
     for (byte, problem) in [
-        (0x7F, "0 zero and 1 NaN, infinite or negative"),
-        (0x00, "1 zero and 0 NaN, infinite or negative"),
-        (0x80, "0 zero and 1 NaN, infinite or negative"),
-        (0xB8, "0 zero and 1 NaN, infinite or negative"),
+        (0x7F, "0 scales of zero, and 1 that are NaN, infinite or negative"),
+        (0x00, "1 scales of zero, and 0 that are NaN, infinite or negative"),
+        (0x80, "0 scales of zero, and 1 that are NaN, infinite or negative"),
+        (0xB8, "0 scales of zero, and 1 that are NaN, infinite or negative"),
     ] {
         let place = with_changed(name, |scale| scale.bytes[77] = byte);
-        for against in [false, true] {
-            fails(&place, against, "scales", &["self_attn.o_proj", problem]);
-        }
+        fails(&place, false, "scales", &["self_attn.o_proj", problem]);
+        let ran = verify(&place, true, &["-q"]).fails(3, &["verification failed"]);
+        let lines = ran.lines("FAIL");
+        assert!(lines[0].starts_with("FAIL  scales ") && lines[0].contains(problem), "{lines:?}");
+        // Under a scale of zero, of either sign, there are weights, which are zeros.
+        let no_numbers = "self_attn.o_proj.weight stands for weights that are no numbers";
+        let is_told = lines.iter().any(|line| line.contains(no_numbers));
+        assert_eq!((lines.len(), is_told), if byte & 0x7F == 0 { (1, false) } else { (2, true) });
     }
     for value in [f32::NAN, 0.0, f32::INFINITY, -1e-5] {
         let set = |scale: &mut Stored| scale.bytes = value.to_le_bytes().to_vec();
@@ -307,7 +312,7 @@ fn tensors_that_differ_from_the_source_are_found() {
     shrunk.retain(|name, _| !only(name) || !name.ends_with("down_proj.weight"));
     let shrunk: Vec<Stored> = shrunk.into_values().collect();
     common::write_single(&place.src(), &shrunk, &config(false));
-    let problem = "the source has no float weight for model.layers.1.mlp.down_proj";
+    let problem = "the source has no float weight of the shape of model.layers.1.mlp.down_proj";
     fails(&place, true, "complete", &[problem]);
 }
 

@@ -305,6 +305,9 @@ fn numbers_are_saved_with_what_they_are_of() {
     let (done, written, message) = save("lessons", "lessons.csv");
     assert!(!done && written.is_err());
     assert!(String::from_utf8_lossy(&message).contains("no numbers"));
+    let (done, written, message) = save("map", "map.jpg");
+    assert!(!done && written.is_err());
+    assert!(String::from_utf8_lossy(&message).contains("a picture is a .png file"));
 }
 
 #[test]

@@ -430,6 +430,12 @@ pub enum UsageError {
         "say what to do: --out DIR, --dry-run, --stats or --verify; --dequantize and --repair go with --out"
     )]
     NothingToDo,
+    /// The recipe would be removed with what is replaced.
+    #[error("the recipe {} is in the folder that --out replaces: move it, or choose another --out", recipe.display())]
+    RecipeInOut {
+        /// The recipe.
+        recipe: PathBuf,
+    },
     /// No window in this build.
     #[error("this program was built without a window: pass --batch")]
     NoWindow,

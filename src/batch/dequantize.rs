@@ -34,6 +34,7 @@ impl Batch<'_> {
         let resources = self.resources(&device);
         let done = dequantize(&checkpoint, &layers, &plan, &options, &resources)?;
         self.progress.end();
+        self.warn(&done.notices);
         self.show_stats(&plan, &done.stats, GroupBy::Layer, out)?;
         if !self.args.quiet {
             writeln!(out)?;

@@ -135,6 +135,8 @@ fn of_export(error: &ExportError) -> Exit {
         | ExportError::NoParent { .. }
         | ExportError::Interrupted { .. }
         | ExportError::JournalUnread { .. }
+        | ExportError::ChangedSince { .. }
+        | ExportError::OtherPart { .. }
         | ExportError::Busy { .. }
         | ExportError::NotPartial { .. }
         | ExportError::NotResumable { .. }

@@ -47,7 +47,7 @@ impl Batch<'_> {
             true => finish(&run, &options, &stage),
             false => export(&run, &options, &stage),
         };
-        let Exported { stats, findings, verification, companions, .. } = match exported {
+        let Exported { stats, findings, verification, companions, notices } = match exported {
             Ok(exported) => exported,
             Err(NotExported::Refused(verification)) => {
                 writeln!(out)?;
@@ -61,6 +61,9 @@ impl Batch<'_> {
             Err(error) => return Err(error.into()),
         };
         self.progress.end();
+        self.warn(&notices);
+        // What they have to say is among these.
+        self.devices.take();
         self.list(&findings, out)?;
         self.show_stats(plan, &stats, GroupBy::Layer, out)?;
         self.line(out)?;

@@ -34,7 +34,7 @@ use crate::checkpoint::Checkpoint;
 use crate::device::Device;
 use crate::engine::{Resources, Run, tie_matters};
 use crate::export::verify::Opened;
-use crate::export::{check_start, is_model, run_findings};
+use crate::export::{check_start, contains, is_model, run_findings};
 use crate::model::Model;
 use crate::plan::{Plan, Sharding, second_table_bytes, tie_outcomes};
 use crate::quantized::settle_tie;
@@ -93,7 +93,7 @@ pub fn run(
     let batch = Batch { args, cancel, progress, events, found, devices };
     batch.tell(&Event::start(args, mode));
     if let Some(report) = &args.report {
-        check_file(report, args.checkpoint())?;
+        check_file(report, args.checkpoint(), mode.out().map(PathBuf::as_path))?;
     }
     let ended = match mode {
         Mode::Verify => batch.verify(out),
@@ -105,7 +105,9 @@ pub fn run(
     let written = ended?;
     let written = mode.out().filter(|_| written).map(PathBuf::as_path);
     let (found, bytes) = (batch.found.get(), batch.progress.all_stages());
-    batch.tell(&done(args, written, found, bytes, begun));
+    if batch.events.is_some() {
+        batch.tell(&done(args, written, found, bytes, begun));
+    }
     Ok(())
 }
 
@@ -138,6 +140,11 @@ impl Batch<'_> {
             return Ok(false);
         }
         if let Mode::Export { out: folder } = mode {
+            if let Some(recipe) =
+                self.args.recipe.as_deref().filter(|recipe| contains(folder, recipe))
+            {
+                return Err(UsageError::RecipeInOut { recipe: recipe.to_owned() }.into());
+            }
             check_start(folder, &checkpoint.path, self.args.overwrite, self.args.resume)?;
         }
         let dialect = recipe.dialect_for(&checkpoint);

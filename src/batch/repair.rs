@@ -51,6 +51,7 @@ impl Batch<'_> {
                 Ok(false)
             }
             Outcome::Repaired(done) => {
+                self.warn(&done.notices);
                 if !self.args.quiet {
                     write!(out, "{}", repaired(&done))?;
                 }

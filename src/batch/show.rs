@@ -36,9 +36,16 @@ impl Batch<'_> {
 
     /// Says what devices did not do as they should.
     pub(super) fn show_notices(&self) {
-        for message in self.devices.borrow().iter().flat_map(|device| device.backend.notices()) {
+        for device in &*self.devices.borrow() {
+            self.warn(&device.backend.notices());
+        }
+    }
+
+    /// Says what was not as it should be, and did not matter.
+    pub(super) fn warn(&self, notices: &[String]) {
+        for message in notices {
             match self.events {
-                Some(events) => events.send(&Event::Notice { message: &message }),
+                Some(events) => events.send(&Event::Notice { message }),
                 None => progress::say(&format!("warning: {message}")),
             }
         }

@@ -2,6 +2,7 @@
 
 use std::hash::Hasher;
 use std::panic::resume_unwind;
+use std::thread::Builder;
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
@@ -42,12 +43,14 @@ impl Checkpoint {
             self.files.iter().skip(first).step_by(threads).map(FileIdentity::of).collect()
         };
         let mut found: Vec<_> = std::thread::scope(|scope| {
-            let started: Vec<_> =
-                (0..threads).map(|first| scope.spawn(move || of_every(first))).collect();
-            let joined = started.into_iter().map(|thread| thread.join());
-            joined
-                .map(|found| found.unwrap_or_else(|panic| resume_unwind(panic)).into_iter())
-                .collect()
+            let start = |first| Builder::new().spawn_scoped(scope, move || of_every(first));
+            let started: Vec<_> = (0..threads).map(start).collect();
+            let found = started.into_iter().enumerate().map(|(first, thread)| match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                // The system allows no more threads.
+                Err(_) => of_every(first),
+            });
+            found.map(Vec::into_iter).collect()
         });
         (0..self.files.len()).filter_map(|file| found[file % threads].next()).collect()
     }

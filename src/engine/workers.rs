@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
 
 use super::chunk::ChunkBuffer;
 use super::{EngineError, Resources};
@@ -47,9 +48,11 @@ pub fn in_order(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..resources.workers.clamp(1, count.max(1)) {
-            scope.spawn(work);
+        for _ in 1..resources.workers.clamp(1, count.max(1)) {
+            // Where the system allows no more threads, those that there are do it all.
+            let _ = Builder::new().spawn_scoped(scope, work);
         }
+        work();
     });
 
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {

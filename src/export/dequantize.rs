@@ -17,6 +17,8 @@ pub struct Dequantized {
     pub stats: Vec<Option<TensorStats>>,
     /// The files beside the weights.
     pub companions: Companions,
+    /// What was not as it should be, and does not matter for the output.
+    pub notices: Vec<String>,
 }
 
 /// Writes every layer as floats and everything else as it is, into a folder that gets its name when
@@ -70,6 +72,6 @@ pub fn dequantize(
     }
     drop(written);
     checkpoint.check_unchanged()?;
-    staging.publish(options.sync)?;
-    Ok(Dequantized { stats, companions })
+    let notices = staging.publish(options.sync)?.into_iter().collect();
+    Ok(Dequantized { stats, companions, notices })
 }

@@ -56,6 +56,25 @@ pub enum ExportError {
         /// The folder.
         partial: PathBuf,
     },
+    /// A part is of something else than the export that it is to be put into.
+    #[error("{} is of another export: {difference}. Make it again with --part {part} --overwrite", partial.display())]
+    OtherPart {
+        /// The folder of the part.
+        partial: PathBuf,
+        /// The part.
+        part: Part,
+        /// What is not the same.
+        difference: String,
+    },
+    /// What an interrupted run has published is not what it was.
+    #[error("{} was finished by a run that was interrupted just after that, and is no longer what it wrote: {why}. \
+        Pass --overwrite, and not --resume, to make it anew", out.display())]
+    ChangedSince {
+        /// The target.
+        out: PathBuf,
+        /// What is not as it was.
+        why: String,
+    },
     /// Another run writes to the same target.
     #[error("another run is at work in {}. Wait for it, or choose another --out", partial.display())]
     Busy {
@@ -173,7 +192,7 @@ impl ExportError {
             Some(method) => {
                 format!("{method}: no layer of it is in a form that is read here")
             }
-            None => "no quantized layer in it. Pass a folder that an export wrote".to_owned(),
+            None => "no quantized layer in it. Pass a checkpoint that is quantized".to_owned(),
         };
         Self::NotVerifiable { path, problem }
     }

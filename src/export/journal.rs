@@ -20,6 +20,9 @@ use crate::engine::{Done, Measured, Piece};
 /// What a journal is called in messages.
 pub const NAME: &str = "the journal of the export";
 
+/// The number under which that is noted which no job writes: what is in an ONNX model besides its tensors.
+pub const CONTENTS: usize = usize::MAX;
+
 /// The journal of one export, or of one part of it.
 #[derive(Debug)]
 pub struct Journal {

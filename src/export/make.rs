@@ -60,7 +60,9 @@ pub fn begin(
                 let partial = staging.root().to_owned();
                 return Err(ExportError::NotResumable { partial, difference });
             }
-            staging.take_back()?;
+            if part.is_none() && journal.is_complete() && staging.may_be_published() {
+                return Ok((staging, journal));
+            }
             check_target(options.out, source, options.overwrite)?;
             let is_there = staging.path().is_dir();
             let there = if is_there { journal.written_bytes() } else { 0 };
@@ -158,6 +160,7 @@ pub fn finish(
     let target = check_start(out, source, options.overwrite, false)?;
     let identity = Identity::of(run.checkpoint, run.plan, None).map_err(ExportError::from)?;
     let (mut parts, mut journals, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    let mut notices = Vec::new();
     for part in Part::all_of(out)? {
         let staging = Staging::claim(target.clone(), &part.addition(), source, options.overwrite)?;
         let found = Journal::open(staging.journal()?);
@@ -166,9 +169,15 @@ pub fn finish(
             missing.push(part);
             continue;
         };
-        if let Some(difference) = journal.header().identity.difference(&identity, false) {
+        let made_of = &journal.header().identity;
+        if let Some(difference) = made_of.difference(&identity, false) {
             let partial = staging.root().to_owned();
-            return Err(ExportError::NotResumable { partial, difference }.into());
+            return Err(ExportError::OtherPart { partial, part, difference }.into());
+        }
+        if let Some(difference) = made_of.difference(&identity, true) {
+            notices.push(format!(
+                "part {part}: {difference}. If its source was no copy of this one, compare with --verify --against"
+            ));
         }
         journals.push(journal);
         parts.push((part, staging));
@@ -184,7 +193,8 @@ pub fn finish(
         }
     }
     let made = Made::of(run, &journals)?;
-    let exported = complete(run, options, staging, companions, &made, stage)?;
+    let mut exported = complete(run, options, staging, companions, &made, stage)?;
+    exported.notices.extend(notices);
     parts.iter_mut().for_each(|(_, staging)| staging.keep(false));
     Ok(exported)
 }

@@ -26,11 +26,13 @@ pub use error::ExportError;
 pub use make::{PartMade, export_part, finish, unfinished};
 pub use part::{NotAPart, Part};
 pub use start::check_start;
-pub use target::{check_target, data_of, is_model};
+pub use target::{check_target, contains, data_of, is_model};
 
-use crate::engine::Run;
+use crate::checkpoint::folder_of;
+use crate::engine::{EngineError, Run};
 use crate::plan::{Entry, Finding, FindingKind, Plan};
 use crate::stats::TensorStats;
+use journal::Journal;
 use make::{Made, begin, make};
 use staging::Staging;
 use verify::{Opened, Verification, Written};
@@ -61,7 +63,7 @@ pub struct Exported {
     pub verification: Verification,
     /// The files beside the weights.
     pub companions: Companions,
-    /// What the device did not do as it should, and what made up for it.
+    /// What was not as it should be, and does not matter for the output: devices that failed among it.
     pub notices: Vec<String>,
 }
 
@@ -95,6 +97,9 @@ pub fn export(
     let run = &Run { plan, ..*run };
     let companions = companions(run, options.out)?;
     let (staging, journal) = begin(run, options, None, companions.bytes)?;
+    if staging.may_be_published() && journal.is_complete() {
+        return published(run, options, staging, companions, &journal, stage);
+    }
     let made = make(run, &staging, journal, options.sync, stage)?;
     complete(run, options, staging, companions, &made, stage)
 }
@@ -113,33 +118,71 @@ fn complete(
     options: &Options<'_>,
     staging: Staging,
     companions: Companions,
-    Made { stats, pieces }: &Made,
+    made: &Made,
     stage: &dyn Fn(Stage, u64),
 ) -> Result<Exported, NotExported> {
     let plan = run.plan;
-    let findings = run_findings(plan, stats);
+    let findings = run_findings(plan, &made.stats);
     if options.strict && !findings.is_empty() {
         return Err(NotExported::Findings(findings));
     }
     config::write(staging.path(), plan, run.checkpoint.config.as_ref())?;
     companions.copy(run.checkpoint, staging.path(), run.resources.cancel)?;
 
-    let name = options.out.file_name().filter(|_| is_model(options.out));
-    let staged = name.map_or_else(|| staging.path().to_owned(), |name| staging.path().join(name));
-    let opened = Opened::new(&staged, Some(run.checkpoint))?;
-    let written = Written::new(staging.path(), plan, pieces, stats)?;
-    stage(Stage::Verify, opened.bytes_of(&written));
-    let verification = opened.verify_written(&run.resources, &written)?;
-    // A folder with open files in it cannot be renamed on every system.
-    drop((opened, written));
+    let verification = verified(run, options, staging.path(), made, stage)?;
     // What was read of a file that somebody writes to is of no one checkpoint.
     run.checkpoint.check_unchanged().map_err(ExportError::from)?;
     if !verification.passed() {
         return Err(NotExported::Refused(Box::new(verification)));
     }
-    staging.publish(options.sync)?;
-    let (stats, notices) = (stats.clone(), run.resources.backend.notices());
-    Ok(Exported { stats, findings, verification, companions, notices })
+    let left = staging.publish(options.sync)?;
+    let notices = run.resources.backend.notices().into_iter().chain(left).collect();
+    Ok(Exported { stats: made.stats.clone(), findings, verification, companions, notices })
+}
+
+/// What an interrupted run has given its name, and not told anybody. It is looked at where it is, and not
+/// touched: somebody may have changed it since.
+fn published(
+    run: &Run<'_>,
+    options: &Options<'_>,
+    mut staging: Staging,
+    companions: Companions,
+    journal: &Journal,
+    stage: &dyn Fn(Stage, u64),
+) -> Result<Exported, NotExported> {
+    let made = Made::of(run, std::slice::from_ref(journal))?;
+    let changed = |why: String| ExportError::ChangedSince { out: options.out.to_owned(), why };
+    let folder = if is_model(options.out) { folder_of(&staging.target) } else { &staging.target };
+    let verification = match verified(run, options, folder, &made, stage) {
+        Ok(verification) => verification,
+        Err(ExportError::Engine(EngineError::Cancelled)) => {
+            return Err(ExportError::from(EngineError::Cancelled).into());
+        }
+        Err(error) => return Err(changed(error.to_string()).into()),
+    };
+    if let Some(failed) = verification.checks.iter().find(|check| !check.passed) {
+        return Err(changed(failed.detail.clone()).into());
+    }
+    staging.keep(false);
+    let (findings, notices) = (run_findings(run.plan, &made.stats), Vec::new());
+    Ok(Exported { stats: made.stats, findings, verification, companions, notices })
+}
+
+/// Verifies the output that is in a folder.
+fn verified(
+    run: &Run<'_>,
+    options: &Options<'_>,
+    folder: &Path,
+    Made { stats, pieces }: &Made,
+    stage: &dyn Fn(Stage, u64),
+) -> Result<Verification, ExportError> {
+    let name = options.out.file_name().filter(|_| is_model(options.out));
+    let output = name.map_or_else(|| folder.to_owned(), |name| folder.join(name));
+    // A folder with open files in it cannot be renamed on every system: they are closed at the end.
+    let opened = Opened::new(&output, Some(run.checkpoint))?;
+    let written = Written::new(folder, run.plan, pieces, stats)?;
+    stage(Stage::Verify, opened.bytes_of(&written));
+    opened.verify_written(&run.resources, &written)
 }
 
 /// For a target that is an ONNX file, the plan with its name. Only ONNX models become such files, and

@@ -1,57 +1,58 @@
-//! Giving a finished output its name, so that an interruption at any point can be taken back.
+//! Giving a finished output its name. An interruption before the last rename is taken back by the next run;
+//! after it there is only tidying up left, and what has the name is not touched any more.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::ExportError;
-use super::staging::{REPLACED, Staging};
+use super::staging::{FILES, PUBLISHED, REPLACED, Staging, holds_work};
 use super::target::{check_target, data_of, is_model};
 use crate::checkpoint::folder_of;
 
 impl Staging {
-    /// Gives the output its name. What had the name is removed only after that. The target is checked
-    /// once more: somebody may have put something there meanwhile.
-    /// With `sync` the disk has it before what it replaces is gone.
-    pub fn publish(mut self, sync: bool) -> Result<(), ExportError> {
+    /// Gives the output its name. What had the name is removed only after that; where that is not
+    /// possible, it is told. The target is checked once more: somebody may have put something there
+    /// meanwhile. With `sync` the disk has it before what it replaces is gone.
+    pub fn publish(mut self, sync: bool) -> Result<Option<String>, ExportError> {
         check_target(&self.target, &self.source, self.overwrite)?;
         if sync {
             let synced = sync_below(self.path());
             synced.map_err(|source| ExportError::io("write", self.path(), source))?;
         }
         if let Err(source) = self.rename(&mut || Ok(())) {
-            if self.undo_publishing().is_err() {
+            if self.settle_publishing().is_err() {
                 self.kept = true;
                 let (out, kept) = (self.target.clone(), self.aside());
                 return Err(ExportError::OldKeptAside { out, kept, source });
             }
-            return Err(ExportError::io("rename the finished export to", &self.target, source));
+            if !self.was_published() {
+                return Err(ExportError::io("rename the finished export to", &self.target, source));
+            }
         }
         if sync {
             sync_folder(folder_of(&self.target));
         }
         self.kept = false;
-        Ok(())
+        let root = self.root().to_owned();
+        drop(self);
+        let left = root.exists();
+        Ok(left.then(|| format!("{} could not be removed, and is of no use", root.display())))
     }
 
     /// Whether an interrupted run has published it and not tidied up.
     pub fn was_published(&self) -> bool {
-        self.aside().is_dir() && !self.staged(&self.target).exists() && self.target.exists()
+        self.root().join(PUBLISHED).is_dir()
     }
 
-    /// Takes back what an interrupted run has published and not tidied up, to go on with it.
-    pub fn take_back(&self) -> Result<(), ExportError> {
-        if !self.was_published() {
-            return Ok(());
-        }
-        let move_back = || {
-            for target in self.names().filter(|target| !self.staged(target).exists()) {
-                if target.exists() {
-                    std::fs::rename(&target, self.staged(&target))?;
-                }
-            }
-            self.undo()
-        };
-        move_back().map_err(|source| ExportError::io("take back", &self.target, source))
+    /// Whether that may be, and the run has already removed what it had replaced.
+    pub fn may_be_published(&self) -> bool {
+        self.was_published() || (!self.staged(&self.target).exists() && self.target.exists())
+    }
+
+    /// Whether a run that was interrupted at `root` may have published something.
+    pub(super) fn may_have_published(root: &Path) -> bool {
+        [PUBLISHED, REPLACED].iter().any(|name| root.join(name).is_dir())
+            || (holds_work(root) && !root.join(FILES).exists())
     }
 
     fn aside(&self) -> PathBuf {
@@ -59,9 +60,9 @@ impl Staging {
     }
 
     /// What gets a name: what an ONNX model needs, then the model.
-    fn names(&self) -> impl Iterator<Item = PathBuf> {
+    fn names(&self) -> Vec<PathBuf> {
         let data = is_model(&self.target).then(|| data_of(&self.target));
-        data.into_iter().chain([self.target.clone()])
+        data.into_iter().chain([self.target.clone()]).collect()
     }
 
     /// Where that is now which is to be at `target`.
@@ -87,39 +88,52 @@ impl Staging {
         }
         step()?;
         std::fs::create_dir(self.aside())?;
-        for target in self.names() {
-            let [old, marker] = self.old(&target);
+        // A model goes first and comes last: none is ever beside data that is not its own.
+        for target in self.names().iter().rev() {
+            let [old, marker] = self.old(target);
             step()?;
             match target.symlink_metadata().is_ok() {
-                true => std::fs::rename(&target, old)?,
+                true => std::fs::rename(target, old)?,
                 false => std::fs::write(marker, "")?,
             }
+        }
+        for target in self.names() {
             let staged = self.staged(&target);
             if staged.exists() {
                 step()?;
                 std::fs::rename(staged, target)?;
             }
         }
-        Ok(())
+        step()?;
+        self.commit()
+    }
+
+    /// From here on what was replaced is only removed, and never put back.
+    fn commit(&self) -> io::Result<()> {
+        std::fs::rename(self.aside(), self.root().join(PUBLISHED))
     }
 
     /// Takes back what publishing has done, unless it was done with all.
-    pub(super) fn undo_publishing(&self) -> io::Result<()> {
-        match !self.aside().is_dir() || self.was_published() {
-            true => Ok(()),
-            false => self.undo(),
+    pub(super) fn settle_publishing(&self) -> io::Result<()> {
+        let is_there = |target: &PathBuf| self.staged(target).exists();
+        match self.aside().is_dir() {
+            false => Ok(()),
+            true if self.target.exists() && !self.names().iter().any(is_there) => self.commit(),
+            true => self.undo(),
         }
     }
 
     fn undo(&self) -> io::Result<()> {
+        for target in self.names().iter().rev() {
+            let [old, marker] = self.old(target);
+            let (was_moved, staged) = (old.symlink_metadata().is_ok(), self.staged(target));
+            if (was_moved || marker.exists()) && target.exists() && !staged.exists() {
+                std::fs::rename(target, staged)?;
+            }
+        }
         for target in self.names() {
             let [old, marker] = self.old(&target);
-            let staged = self.staged(&target);
-            let was_there = old.symlink_metadata().is_ok();
-            if (was_there || marker.exists()) && target.exists() && !staged.exists() {
-                std::fs::rename(&target, staged)?;
-            }
-            if was_there && target.symlink_metadata().is_err() {
+            if old.symlink_metadata().is_ok() && target.symlink_metadata().is_err() {
                 std::fs::rename(old, target)?;
             }
             if marker.exists() {
@@ -129,6 +143,7 @@ impl Staging {
         std::fs::remove_dir(self.aside())
     }
 }
+
 /// Waits until the disk has all that is in a folder.
 #[cfg(unix)]
 fn sync_below(folder: &Path) -> io::Result<()> {

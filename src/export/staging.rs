@@ -19,6 +19,8 @@ const JOURNAL: &str = "journal";
 pub(super) const FILES: &str = "files";
 /// Where publishing puts what had the target's name.
 pub(super) const REPLACED: &str = "replaced";
+/// What that is called once the output has its name.
+pub(super) const PUBLISHED: &str = "published";
 
 /// A folder being filled. Dropped before [`Staging::publish`], it disappears, unless it is to be kept.
 /// Where the target is an ONNX file, what is in it is to be beside one another there.
@@ -78,7 +80,7 @@ impl Staging {
         let journal = lock(&root)?;
         let (files, source) = (root.join(FILES), source.to_owned());
         let staging = Self { root, files, journal, target, source, overwrite, kept: true };
-        staging.undo_publishing().map_err(|source| {
+        staging.settle_publishing().map_err(|source| {
             ExportError::io("put back what an interrupted run moved from", &staging.target, source)
         })?;
         Ok(staging)
@@ -147,7 +149,7 @@ impl Staging {
 
     /// Removes all but the journal and, last, what tells that something was published.
     fn clear(&self) -> io::Result<()> {
-        let replaced = self.root.join(REPLACED);
+        let replaced = self.root.join(PUBLISHED);
         let content = std::fs::read_dir(&replaced).into_iter().flatten();
         let old = content.filter_map(Result::ok).map(|entry| entry.path());
         for path in old.chain([self.files.clone()]) {
@@ -215,7 +217,12 @@ fn lock(root: &Path) -> Result<File, ExportError> {
         {
             // The run that had it has just ended.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            opened => opened.map_err(io_error)?,
+            Err(error) => {
+                // Of a folder with something in it nothing is removed.
+                let _ = std::fs::remove_dir(root);
+                return Err(io_error(error));
+            }
+            Ok(opened) => opened,
         };
         match journal.try_lock() {
             Err(TryLockError::WouldBlock) => {
@@ -250,9 +257,13 @@ fn is_same(_: &File, _: &Path) -> bool {
 /// Nothing is removed from a folder that holds anything else than what is put there.
 fn check_ours(root: &Path) -> Result<(), ExportError> {
     let is_ours = |entry: io::Result<std::fs::DirEntry>| {
-        let name = entry.map(|entry| entry.file_name()).unwrap_or_default();
+        let Ok(entry) = entry else { return false };
+        let name = entry.file_name();
+        if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+            return false;
+        }
         // Names of files that are removed while they are open on a network's disk.
-        [JOURNAL, FILES, REPLACED].iter().any(|own| name == *own)
+        [JOURNAL, FILES, REPLACED, PUBLISHED].iter().any(|own| name == *own)
             || name.to_string_lossy().starts_with(".nfs")
     };
     let listed = match root.symlink_metadata() {

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::staging::{FILES, PARTIAL, REPLACED, beside};
+use super::staging::{FILES, PARTIAL, REPLACED, Staging, beside};
 use super::target::{check_target, resolve};
 use super::{ExportError, Part};
 
 /// Whether a run to `target` may begin, without changing anything; gives its absolute path. With `resume`
-/// the target may be there if an interrupted run has published it and not tidied up behind itself.
+/// the target may be there if an interrupted run has published it and not tidied up behind itself. One that was
+/// interrupted while it published is taken back first, and checked then.
 pub fn check_start(
     target: &Path,
     source: &Path,
@@ -15,7 +16,8 @@ pub fn check_start(
     resume: bool,
 ) -> Result<PathBuf, ExportError> {
     let root = beside(&resolve(target)?, PARTIAL);
-    if resume && root.join(REPLACED).is_dir() {
+    let is_halfway = root.join(REPLACED).is_dir();
+    if is_halfway || (resume && Staging::may_have_published(&root)) {
         return resolve(target);
     }
     check_target(target, source, overwrite).map_err(|error| match error {

@@ -66,6 +66,12 @@ impl Writer {
             }
             files.push(open);
         }
+        if let (Some(journal), false) = (&journal, pieces.is_empty()) {
+            let done = Done { pieces: pieces.clone(), measured: None };
+            journal
+                .note(journal::CONTENTS, &done)
+                .map_err(|source| ExportError::io("write", journal::NAME, source))?;
+        }
         let handle = |open: &Option<OpenFile>| open.as_ref().map(|open| Arc::clone(&open.file));
         let flusher = sync.then(|| Flusher::start(files.iter().map(handle)));
         let own = part.entries(plan);

@@ -132,6 +132,9 @@ fn list(adapters: &[AdapterInfo]) -> String {
     adapters.iter().map(AdapterInfo::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// Vulkan, Metal and Direct3D 12. OpenGL is there with a window only, and would offer most adapters a second time.
+const BACKENDS: Backends = Backends::PRIMARY;
+
 /// Every adapter that can run the kernels, best first.
 pub fn adapters() -> Vec<AdapterInfo> {
     enumerate().iter().map(AdapterInfo::of).collect()
@@ -144,11 +147,11 @@ pub fn described() -> Vec<(AdapterInfo, Limits)> {
 
 fn enumerate() -> Vec<Adapter> {
     let instance = Instance::new(InstanceDescriptor {
-        backends: Backends::all(),
+        backends: BACKENDS,
         flags: InstanceFlags::empty(),
         ..InstanceDescriptor::new_without_display_handle()
     });
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(Backends::all()));
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(BACKENDS));
     adapters.retain(|adapter| {
         let capabilities = adapter.get_downlevel_capabilities();
         capabilities.flags.contains(DownlevelFlags::COMPUTE_SHADERS)

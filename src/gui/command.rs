@@ -1,7 +1,7 @@
 //! Everything that can be done by name. Menus, shortcuts, the palette and the shortcut sheet all come
 //! from this list.
 
-use eframe::egui::{Key, KeyboardShortcut, Modifiers};
+use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers};
 
 /// Something that can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -352,6 +352,12 @@ impl Command {
     /// The keys that do it.
     pub fn shortcut(self) -> Option<KeyboardShortcut> {
         self.said().3.map(|(modifiers, key)| KeyboardShortcut::new(modifiers, key))
+    }
+
+    /// The same as they are called here.
+    pub fn keys(self, context: &Context) -> Option<String> {
+        let name = |keys| context.format_shortcut(&keys).replace("Questionmark", "?");
+        self.shortcut().map(name)
     }
 
     /// Whether a line separates it from those before it in its menu.

@@ -40,8 +40,8 @@ fn menu_ui(app: &App, menu: Menu, ui: &mut Ui, asked: &mut Asked) {
             ui.separator();
         }
         let mut button = Button::new(command.name());
-        if let Some(shortcut) = command.shortcut() {
-            button = button.shortcut_text(ui.ctx().format_shortcut(&shortcut));
+        if let Some(keys) = command.keys(ui.ctx()) {
+            button = button.shortcut_text(keys);
         }
         if ui.add_enabled(app.can(command), button).on_hover_text(command.help()).clicked() {
             asked.commands.push(command);
@@ -78,7 +78,7 @@ fn views_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
         let Some(view) = app.view_of(tab) else { continue };
         let shown = tab.views.contains(&current);
         let label = ui.selectable_label(shown, tab.name);
-        let shortcut = view.command().shortcut().map(|keys| ui.ctx().format_shortcut(&keys));
+        let shortcut = view.command().keys(ui.ctx());
         let keys = shortcut.map(|keys| format!(" ({keys})")).unwrap_or_default();
         let help = format!("{}{keys}", view.command().help());
         if label.on_hover_text(help).clicked() {

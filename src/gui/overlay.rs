@@ -170,8 +170,8 @@ fn palette(
 fn command_ui(command: Command, chosen: bool, moved: bool, ui: &mut Ui) -> bool {
     let mut button =
         egui::Button::selectable(chosen, command.name()).min_size([470.0, 26.0].into());
-    if let Some(keys) = command.shortcut() {
-        button = button.shortcut_text(ui.ctx().format_shortcut(&keys));
+    if let Some(keys) = command.keys(ui.ctx()) {
+        button = button.shortcut_text(keys);
     }
     let response = ui.add(button).on_hover_text(command.help());
     if chosen && moved {
@@ -181,12 +181,13 @@ fn command_ui(command: Command, chosen: bool, moved: bool, ui: &mut Ui) -> bool 
 }
 
 fn shortcuts_ui(ui: &mut Ui) {
+    let context = ui.ctx().clone();
     let muted = Theme::of(ui).muted;
     ui.columns(2, |columns| {
         for (i, menu) in Menu::ALL.into_iter().enumerate() {
             let with_keys = |command: &Command| {
                 (command.menu() == menu).then_some(())?;
-                Some((*command, command.shortcut()?))
+                Some((*command, command.keys(&context)?))
             };
             let commands: Vec<_> = Command::ALL.iter().filter_map(with_keys).collect();
             if commands.is_empty() {
@@ -196,9 +197,7 @@ fn shortcuts_ui(ui: &mut Ui) {
             ui.label(RichText::new(menu.name()).font(theme::strong()));
             egui::Grid::new(menu.name()).num_columns(2).spacing([16.0, 4.0]).show(ui, |ui| {
                 for (command, keys) in commands {
-                    ui.label(
-                        RichText::new(ui.ctx().format_shortcut(&keys)).monospace().color(muted),
-                    );
+                    ui.label(RichText::new(keys).monospace().color(muted));
                     ui.label(command.name());
                     ui.end_row();
                 }

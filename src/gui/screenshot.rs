@@ -51,6 +51,9 @@ pub enum NotShown {
         "cannot draw: {0}. A Vulkan, Metal or Direct3D 12 driver is needed, which may be a software driver"
     )]
     Drawing(String),
+    /// What is to be written has another ending.
+    #[error("{}: a picture is a .png file, and the numbers of a view are a .csv file", .0.display())]
+    Ending(PathBuf),
     /// It has no numbers of its own.
     #[error("this view has no numbers to write as CSV; name a .png file for a picture of it")]
     NoNumbers,
@@ -74,6 +77,10 @@ const LAST_FRAMES: usize = 12;
 /// Draws a view once all its numbers are there, and writes it as PNG; or its numbers, if the file is called
 /// `.csv`.
 pub fn screenshot(wanted: &Screenshot, file: &Path) -> Result<(), NotShown> {
+    let ends_in = |ending| file.extension().is_some_and(|own| own.eq_ignore_ascii_case(ending));
+    if !ends_in("png") && !ends_in("csv") {
+        return Err(NotShown::Ending(file.to_owned()));
+    }
     let mut harness = Harness::builder()
         .with_size(Vec2::from(wanted.size))
         .with_pixels_per_point(wanted.scale)
@@ -95,7 +102,7 @@ pub fn screenshot(wanted: &Screenshot, file: &Path) -> Result<(), NotShown> {
     }
     harness.run_steps(LAST_FRAMES);
     let io_error = |source| NotShown::Io { file: file.to_owned(), source };
-    if file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
+    if ends_in("csv") {
         let numbers = harness.state().view_csv().ok_or(NotShown::NoNumbers)?;
         return write_file(file, numbers.as_bytes()).map_err(io_error);
     }

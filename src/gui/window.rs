@@ -80,7 +80,13 @@ pub fn run(start: Start) -> Result<(), NoWindow> {
             Ok(Box::new(app))
         }),
     );
-    made.map_err(|error| NoWindow(error.to_string().trim_end_matches('.').to_owned()))
+    made.map_err(|error| NoWindow(without_place(&error.to_string())))
+}
+
+/// An error of the system without the line of source code that met it.
+fn without_place(message: &str) -> String {
+    let told = message.rsplit_once(".rs:").and_then(|(_, told)| told.split_once(": "));
+    told.map_or(message, |(_, told)| told).trim_end_matches('.').to_owned()
 }
 
 /// Asks for the device as the kernels need it.

@@ -49,6 +49,17 @@ pub enum OnnxProblem {
         /// How deep they may be.
         levels: usize,
     },
+    /// A message of more fields than a model has.
+    #[error(
+        "a message has more than {limit} fields, at byte {at}, as in no model. The file is damaged: export the \
+         model again"
+    )]
+    TooManyFields {
+        /// Where the first one beyond the limit is.
+        at: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// Two initializers of one graph have one name.
     #[error(
         "two initializers are called {name:?}. Which one is meant cannot be known: export the model again"

@@ -9,6 +9,9 @@ use prost::encoding::{encode_key, encode_varint};
 use super::OnnxProblem;
 use super::source::{Cursor, Source};
 
+/// Most fields of one message: far above the nodes and tensors of any model, and few enough to be held.
+const MAX_FIELDS: usize = 1 << 22;
+
 /// A field of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
@@ -32,6 +35,9 @@ fn split(rest: &mut Cursor<'_>, end: usize) -> Result<Vec<Field>, OnnxProblem> {
     let mut fields = Vec::new();
     while rest.has_remaining() {
         let begin = end - rest.remaining();
+        if fields.len() == MAX_FIELDS {
+            return Err(OnnxProblem::TooManyFields { at: begin, limit: MAX_FIELDS });
+        }
         let damaged =
             |e: prost::DecodeError| OnnxProblem::Damaged { at: begin, message: e.to_string() };
         let (number, wire_type) = decode_key(rest).map_err(damaged)?;
@@ -78,6 +84,18 @@ mod tests {
         assert_eq!(found[1].payload, Some(5..7));
         assert_eq!(found.last().unwrap().whole.end, bytes.len());
         assert_eq!(prefix(2, 2), bytes[3..5]);
+    }
+
+    #[test]
+    fn fields_without_end_are_an_error_before_they_fill_memory() {
+        let bytes = [0x78, 0].repeat(MAX_FIELDS + 1);
+        let file = bytes.as_slice();
+        let found = fields(&Source::new(&file), 0..bytes.len());
+        assert_eq!(
+            found,
+            Err(OnnxProblem::TooManyFields { at: 2 * MAX_FIELDS, limit: MAX_FIELDS })
+        );
+        assert_eq!(fields(&Source::new(&file), 2..bytes.len()).unwrap().len(), MAX_FIELDS);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How much of a model is quantized, and to how many bits.
 
-use super::Plan;
+use super::{Decision, Entry, Plan};
 use crate::dialect::{Output, Part};
 
 /// How much of what could be quantized is.
@@ -27,7 +27,12 @@ impl Plan {
     /// How much of what could be quantized is.
     pub fn coverage(&self) -> Coverage {
         let mut coverage = Coverage::default();
-        for entry in self.entries.iter().filter(|entry| entry.is_quantizable()) {
+        // A layer whose parts are all those of another was counted there.
+        let is_again = |entry: &Entry| {
+            matches!(entry.decision, Decision::Stored(_)) && entry.outputs.is_empty()
+        };
+        let counts = |entry: &&Entry| entry.is_quantizable() && !is_again(entry);
+        for entry in self.entries.iter().filter(counts) {
             coverage.quantizable_tensors += 1;
             coverage.quantizable_bytes += entry.member.tensor.bytes;
             if entry.format().is_some() {

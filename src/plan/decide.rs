@@ -259,7 +259,10 @@ pub fn why_not(
                 return Some(Reason::TooWide { columns: *columns });
             }
             // Codes of two rows share bytes, and no reader knows half a pair.
-            if rows % dialect.packing(format)?.rows() as u64 != 0 {
+            let Some(packing) = dialect.packing(format) else {
+                return Some(Reason::NoPlace { format, dialect });
+            };
+            if rows % packing.rows() as u64 != 0 {
                 return Some(Reason::OddRows { rows: *rows });
             }
             *columns

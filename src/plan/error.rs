@@ -153,12 +153,13 @@ fn choosing() -> impl Iterator<Item = &'static str> {
 
 /// Where a search can be had.
 fn searches(search: ScaleSearch) -> String {
-    let pairs = Dialect::ALL.into_iter().flat_map(|dialect| {
+    let of = |dialect: Dialect| {
         let formats = dialect.formats();
-        let has = formats.filter(move |format| search.is_for(*format, dialect.arithmetic()));
-        has.map(move |format| format!("{format} in {dialect}"))
-    });
-    format!("there is {}", pairs.collect::<Vec<_>>().join(", "))
+        let has = formats.filter(|format| search.is_for(*format, dialect.arithmetic()));
+        let names: Vec<String> = has.map(|format| format.to_string()).collect();
+        (!names.is_empty()).then(|| format!("{dialect} has it for {}", names.join(", ")))
+    };
+    Dialect::ALL.into_iter().filter_map(of).collect::<Vec<_>>().join("; ")
 }
 
 /// The dialects in which somebody loads a format: the end of a message, or nothing.

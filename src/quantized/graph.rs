@@ -1,6 +1,6 @@
 //! The quantized layers of an ONNX model, told from its nodes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Layer, Parts, qdq};
 use crate::checkpoint::{Checkpoint, Dtype, Onnx, Tensor};
@@ -19,19 +19,20 @@ pub fn find(checkpoint: &Checkpoint, source: Option<&Checkpoint>) -> Vec<Layer> 
     let links = Links::new(&graph.document);
     let sources = source.map(weights_by_output).unwrap_or_default();
     let mut layers: Vec<Layer> = Vec::new();
+    let (mut names, mut seen) = (HashSet::new(), HashSet::new());
     for node in &graph.document.nodes {
         let Some(inputs) = Inputs::of(node) else { continue };
         let mut layer = read(checkpoint, graph, &links, node, inputs);
         let output = node.outputs.first().map_or("", String::as_str);
         if let Some(weight) = sources.get(&(node.graph, output.to_owned())) {
             layer.weight.clone_from(weight);
-        } else if layers.iter().any(|other| other.weight == layer.weight) {
+        } else if names.contains(&layer.weight) {
             layer.weight = format!("{} as {output}", layer.weight);
         }
         layer.module = module_of(&layer.weight).to_owned();
         // A table that several nodes take, or a matrix, is one layer.
-        if !layers.iter().any(|other| (&other.weight, other.parts) == (&layer.weight, layer.parts))
-        {
+        names.insert(layer.weight.clone());
+        if seen.insert((layer.weight.clone(), layer.parts)) {
             layers.push(layer);
         }
     }

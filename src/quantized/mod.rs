@@ -74,7 +74,7 @@ pub struct PackedAs {
 }
 
 /// Indices in [`Checkpoint::tensors`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Parts {
     /// Packed codes.
     pub codes: Option<usize>,

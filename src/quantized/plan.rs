@@ -7,7 +7,8 @@ use crate::checkpoint::{Checkpoint, Config, Dtype, Metadata, Tensor};
 use crate::dialect::{Output, Part};
 use crate::format::q4gsw::NibbleOrder;
 use crate::format::{ScaleDtype, ScaleSearch};
-use crate::model::{InputAxis, Member};
+use crate::model::onnx::module_weight;
+use crate::model::{InputAxis, Member, Role, role_of};
 use crate::plan::{Decision, Entry, Plan, Reason, Sharding, layout};
 
 /// What entries of layers have as outputs.
@@ -107,23 +108,37 @@ fn entry(
         strides: None,
     };
     let weight = Output { part: Part::Codes, ..Output::verbatim(&tensor) };
-    let member = Member {
-        input_axis: Some(match layer.shape.len() {
-            3 => InputAxis::SecondToLast,
-            _ => InputAxis::Last,
-        }),
-        ..Member::of(first.unwrap_or(0), tensor, None)
-    };
+    let reads_table = layer.packed_as.is_some_and(|packed| packed.reads_table);
     // Two tensors may be one range of bytes, so places tell; an empty one takes none.
     let parts = layer.parts.all().map(|i| &checkpoint.tensors[i]);
     let parts: Vec<Output> = parts
         .filter(|tensor| tensor.bytes == 0 || told.insert((tensor.file, tensor.offset)))
         .map(|tensor| Output { part: Part::Codes, ..Output::verbatim(tensor) })
         .collect();
+    let member = Member::of(first.unwrap_or(0), tensor, None);
+    let is_onnx = layer.dialect.is_onnx();
+    let role = match is_onnx {
+        true => role_of(&module_weight(&layer.weight), &member.tensor.shape),
+        false => member.role,
+    };
+    let member = Member {
+        role: match role {
+            // What has no codes of its own multiplies by those of a table.
+            _ if reads_table || (is_onnx && parts.is_empty()) => Role::Head,
+            // The names of products' weights say little in some models.
+            Role::Other | Role::Norm | Role::Bias if is_onnx => Role::Linear,
+            role => role,
+        },
+        is_weight: is_onnx || member.is_weight,
+        input_axis: Some(match layer.shape.len() {
+            3 => InputAxis::SecondToLast,
+            _ => InputAxis::Last,
+        }),
+        ..member
+    };
     // Loaders tie what the config does not say is untied.
     let config = checkpoint.config.as_ref();
     let is_tied = config.and_then(Config::tie_word_embeddings) != Some(false);
-    let reads_table = layer.packed_as.is_some_and(|packed| packed.reads_table);
     let is_again = parts.is_empty() || (reads_table && is_tied);
     Entry {
         member,

@@ -1,5 +1,7 @@
 //! Layers of an ONNX model whose floats `DequantizeLinear` makes of blocks.
 
+use std::collections::HashSet;
+
 use super::graph::weight_of_codes;
 use super::{Layer, Parts};
 use crate::checkpoint::{Checkpoint, Dtype, Onnx};
@@ -23,9 +25,9 @@ pub fn find(checkpoint: &Checkpoint, source: Option<&Checkpoint>) -> Vec<Layer> 
     let nodes = &was.document.nodes;
     let is_ours = |(node, layer): &(&Node, Layer)| layer.problem.is_none() || !nodes.contains(node);
     let mut layers: Vec<Layer> = found.filter(is_ours).map(|(_, layer)| layer).collect();
+    let names: HashSet<String> = layers.iter().map(|layer| layer.weight.clone()).collect();
     for (index, tensor) in source.tensors.iter().enumerate() {
-        let is_there = checkpoint.tensor(&tensor.name).is_some()
-            || layers.iter().any(|layer| layer.weight == tensor.name);
+        let is_there = checkpoint.tensor(&tensor.name).is_some() || names.contains(&tensor.name);
         let made = || dequantized(graph, &links, &was.initializer(index).name);
         if let (false, Some(node)) = (is_there, made()) {
             let found = layer(checkpoint, graph, &links, node);

@@ -148,7 +148,7 @@ impl Column {
 /// Without a source there is no signal to compare with, and no error.
 fn max_error(stats: &TensorStats, quantized: &QuantizedStats) -> Option<f64> {
     let known = quantized.signal_squares > 0.0 || stats.amax == 0.0;
-    known.then_some(quantized.errors.max_abs)
+    known.then_some(quantized.errors.largest())
 }
 
 /// The shape of a tensor, and of several how many they are.

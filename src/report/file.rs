@@ -10,6 +10,7 @@ use super::html::html;
 use super::row::Row;
 use crate::checkpoint::folder_of;
 use crate::dialect::Dialect;
+use crate::export::contains;
 use crate::export::verify::Verification;
 use crate::plan::{Coverage, Finding, Plan};
 
@@ -64,6 +65,12 @@ pub enum ReportError {
         /// The file.
         file: PathBuf,
     },
+    /// The file is there already, in the folder that is to be replaced.
+    #[error("{} exists in the folder of --out: a report does not replace what is there. Choose another --report", file.display())]
+    InOutput {
+        /// The file.
+        file: PathBuf,
+    },
     /// There is a folder of that name.
     #[error("{} is a folder. Choose another --report", file.display())]
     IsFolder {
@@ -93,17 +100,20 @@ impl ReportFormat {
     }
 }
 
-/// Checks before any work that a report can be written to `file`, and that this does not touch the
-/// checkpoint `input`.
-pub fn check_file(file: &Path, input: &Path) -> Result<(), ReportError> {
+/// Checks before any work that a report can be written to `file`, and that this replaces no file of the
+/// checkpoint `input`, nor of what is at `out`.
+pub fn check_file(file: &Path, input: &Path, out: Option<&Path>) -> Result<(), ReportError> {
     ReportFormat::of(file)?;
     let Ok(folder) = folder_of(file).canonicalize() else {
         return Err(ReportError::NoFolder { folder: folder_of(file).to_owned() });
     };
     let input = if input.is_dir() { input } else { folder_of(input) };
-    let in_input = input.canonicalize().is_ok_and(|input| folder.starts_with(input));
-    if in_input && file.exists() {
+    if contains(input, &folder) && file.exists() {
         return Err(ReportError::InInput { file: file.to_owned() });
+    }
+    let is_in_output = |out: &Path| out.is_dir() && contains(out, &folder);
+    if out.is_some_and(is_in_output) && file.exists() {
+        return Err(ReportError::InOutput { file: file.to_owned() });
     }
     if file.is_dir() {
         return Err(ReportError::IsFolder { file: file.to_owned() });

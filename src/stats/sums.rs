@@ -43,7 +43,9 @@ impl WeightSums {
     pub fn std_dev(&self) -> f64 {
         let count = self.count.max(1) as f64;
         let mean = self.sum / count;
-        (self.sum_squares / count - mean * mean).max(0.0).sqrt()
+        let variance = self.sum_squares / count - mean * mean;
+        // Rounding may leave it below zero; what is no number stays none.
+        if variance < 0.0 { 0.0 } else { variance.sqrt() }
     }
 
     /// Fraction of weights that are zero, 0 to 1.
@@ -66,6 +68,11 @@ impl ErrorSums {
     pub fn merge(&mut self, other: &Self) {
         self.sum_squares += other.sum_squares;
         self.max_abs = self.max_abs.max(other.max_abs);
+    }
+
+    /// Largest |w − ŵ|, and no number if one of them is none.
+    pub fn largest(&self) -> f64 {
+        if self.sum_squares.is_nan() { f64::NAN } else { self.max_abs }
     }
 
     /// Signal-to-quantization-noise ratio in dB, 10·log₁₀(Σw² / Σ(w−ŵ)²) of weights whose Σw² is

@@ -89,8 +89,10 @@ impl fmt::Display for Repair {
                 let (layers, groups) = (count(*layers, "layer"), count(*groups, "fused group"));
                 write!(f, "{layers} of {groups} took the largest step of their group")?;
                 match worst_db {
-                    Some(db) => write!(f, " (at worst {db:.2} dB from before, {example})"),
-                    None => write!(f, " ({example})"),
+                    Some(db) if db.is_finite() => {
+                        write!(f, " (at worst {db:.2} dB from before, {example})")
+                    }
+                    _ => write!(f, " ({example})"),
                 }
             }
             Self::OfZeros { scales, example } => {

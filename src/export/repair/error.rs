@@ -15,7 +15,9 @@ pub enum Irreparable {
     #[error("{0}")]
     Experts(String),
     /// What blocks stood for is not known.
-    #[error("{tensor} has {scales} NaN, infinite or negative scales over codes that are not zero")]
+    #[error(
+        "{tensor} has {scales} scales that are NaN, infinite or negative over codes that are not zero"
+    )]
     LostScales {
         /// The tensor of scales.
         tensor: String,

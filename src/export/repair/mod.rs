@@ -57,6 +57,8 @@ pub struct Repaired {
     pub verification: Verification,
     /// The files beside the weights.
     pub companions: Companions,
+    /// What was not as it should be, and does not matter for the output.
+    pub notices: Vec<String>,
 }
 
 /// The part of a repair that is under way.
@@ -133,8 +135,9 @@ pub fn repair(
     // A folder with open files in it cannot be renamed on every system.
     drop(written);
     checkpoint.check_unchanged()?;
-    staging.publish(options.sync)?;
-    Ok(Outcome::Repaired(Box::new(Repaired { repairs, rescaled, verification, companions })))
+    let notices = staging.publish(options.sync)?.into_iter().collect();
+    let repaired = Repaired { repairs, rescaled, verification, companions, notices };
+    Ok(Outcome::Repaired(Box::new(repaired)))
 }
 
 /// TensorRT-LLM reads the quantization from a file of its own, and passes over `config.json`.

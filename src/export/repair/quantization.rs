@@ -1,5 +1,7 @@
 //! What config files should say of a quantized checkpoint, with what the old ones say besides.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use super::super::verify::{Opened, same_storage};
@@ -8,7 +10,7 @@ use crate::dialect::{Dialect, compressed_tensors, modelopt};
 use crate::format::Format;
 use crate::model::{Role, is_quantizable, module_of, owner_of, role_of, ties};
 use crate::plan::{Plan, is_packed_lookalike};
-use crate::quantized::{IgnoreList, format_of_group};
+use crate::quantized::{IgnoreList, Layer, format_of_group};
 
 /// Keys whose values follow from the tensors. All others are kept from the old config.
 const TOLD: [&str; 8] = [
@@ -40,14 +42,14 @@ impl<'a> Facts<'a> {
     /// Those of what a plan writes.
     pub fn new(opened: &'a Opened<'a>, plan: &Plan) -> Self {
         // Where rows are as long as a group, only the config knows which of the two was meant.
-        let said = |(module, found): (String, Format)| {
-            let layer = opened.layers.iter().find(|layer| layer.module == module);
-            match (opened.stated.expects(&module), layer) {
-                (Some(Some(said)), Some(layer)) if same_storage(said, found, layer) => {
-                    (module, said)
-                }
-                _ => (module, found),
-            }
+        let by_module: HashMap<&str, &Layer> =
+            opened.layers.iter().map(|layer| (layer.module.as_str(), layer)).collect();
+        let said = |(module, found): (String, Format)| match (
+            opened.stated.expects(&module),
+            by_module.get(module.as_str()),
+        ) {
+            (Some(Some(said)), Some(layer)) if same_storage(said, found, layer) => (module, said),
+            _ => (module, found),
         };
         let mut kept = Vec::new();
         for entry in plan.entries.iter().filter(|entry| entry.format().is_none()) {

@@ -252,7 +252,11 @@ fn read_rows(
         found.scales = chunk.health();
     }
     found.nan_codes = chunk.nan_codes();
-    let source = source_weight(opened, layer).filter(|_| chunk.is_sound());
+    let source = source_weight(opened, layer);
+    if source.is_some() && !chunk.is_sound() {
+        found.errors.sum_squares = f64::NAN;
+        return Ok(found);
+    }
     if let Some((source_checkpoint, source)) = source {
         let (stored, own) = (layer.line_weights(), source_line(layer, source));
         buffer.read(source_checkpoint, source, rows.start * own..rows.end * own)?;
@@ -277,8 +281,12 @@ pub fn source_weight<'a>(
     let tensor = opened.weight_origin(&layer.weight)?;
     let same_shape = match (&tensor.shape[..], &layer.shape[..]) {
         ([rows, columns], [stored_rows, stored]) => {
-            let block = layer.format.map_or(1, Format::block_len) as u64;
-            let padded = columns.next_multiple_of(block);
+            let block = match layer.format {
+                // A row that is one group looks as if it were a whole row, however long.
+                Some(Format::Int { group: None, .. }) if stored.is_power_of_two() => *stored,
+                format => format.map_or(1, Format::block_len) as u64,
+            };
+            let padded = columns.next_multiple_of(block.max(1));
             rows == stored_rows && (columns == stored || padded == *stored)
         }
         (shape, stored) => shape == stored,
@@ -301,7 +309,7 @@ fn layer_errors(opened: &Opened<'_>, layers: &[&Layer], found: &[Found]) -> Vec<
         .map(|(layer, found)| LayerError {
             name: layer.weight.clone(),
             sqnr_db: found.errors.sqnr_db(found.weights.sum_squares),
-            max_abs_error: found.errors.max_abs,
+            max_abs_error: found.errors.largest(),
         })
         .collect()
 }
@@ -316,7 +324,10 @@ fn error_check(errors: &[LayerError], unread: Vec<String>) -> Check {
     let holds = |error: &&LayerError| sqnr(error) >= MIN_SQNR_DB;
     let lost = errors.iter().filter(|error| !holds(error));
     let mut problems = unread;
-    problems.extend(lost.map(|e| format!("{} has only {:.1} dB", e.name, sqnr(e))));
+    problems.extend(lost.map(|error| match error.max_abs_error.is_nan() {
+        true => format!("{} stands for weights that are no numbers", error.name),
+        false => format!("{} has only {:.1} dB", error.name, sqnr(error)),
+    }));
     let worst = errors.iter().min_by(|a, b| sqnr(a).total_cmp(&sqnr(b)));
     let detail = match worst {
         Some(worst) => format!("worst {:.2} dB, in {}", sqnr(worst), worst.name),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{Check, Opened, check};
 use crate::checkpoint::{Checkpoint, Config, Tensor};
-use crate::model::{MAX_EXPERTS, Member, Role};
+use crate::model::{MAX_EXPERTS, Member, Role, grouped_weight};
 use crate::quantized::Layer;
 use crate::units::count;
 
@@ -82,7 +82,7 @@ fn place(member: &Member) -> Option<(String, String)> {
     let number = member.expert.map(|expert| expert.to_string()).unwrap_or_default();
     let rest = parts[end..].iter().filter(|part| number.is_empty() || **part != number);
     let mut rest: Vec<&str> = rest.copied().collect();
-    if let Some(last) = rest.last_mut() {
+    if let (Some(last), true) = (rest.last_mut(), grouped_weight(&member.tensor.name).is_some()) {
         // Experts side by side, `weight0`, `weight1`, as much as `7.weight`.
         *last = last.strip_suffix(&number).unwrap_or(last);
     }

@@ -45,7 +45,7 @@ pub fn scales(layers: &[LayerScales<'_>]) -> Check {
         if zero + health.invalid > 0 {
             let invalid = health.invalid;
             problems.push(format!(
-                "{} has {zero} zero and {invalid} NaN, infinite or negative scales",
+                "{} has {zero} scales of zero, and {invalid} that are NaN, infinite or negative",
                 layer.module
             ));
         }

@@ -231,7 +231,9 @@ fn complete(opened: &Opened<'_>, source: &Checkpoint) -> Check {
         .filter(|layer| layer.problem.is_none() && layer.altered_by.is_none())
         .filter(|layer| source_weight(opened, layer).is_none());
     problems.extend(
-        without.map(|layer| format!("the source has no float weight for {}", layer.module)),
+        without.map(|layer| {
+            format!("the source has no float weight of the shape of {}", layer.module)
+        }),
     );
 
     let parts = parts(opened);
@@ -275,11 +277,14 @@ pub fn coverage(opened: &Opened<'_>) -> Coverage {
         coverage.quantized_tensors += u64::from(quantized);
         coverage.quantized_bytes += if quantized { bytes } else { 0 };
     };
+    let mut counted = HashSet::new();
     for layer in &opened.layers {
         let Some(codes) = layer.codes(&opened.checkpoint) else { continue };
         // A head without a tensor of its own is the table once more.
         let is_own = opened.source.is_some_and(|source| source.tensor(&layer.weight).is_some());
-        if layer.packed_as.is_some_and(|packed| packed.reads_table) && !is_own {
+        let reads_table = layer.packed_as.is_some_and(|packed| packed.reads_table);
+        let is_again = !counted.insert((codes.file, codes.offset)) || reads_table;
+        if is_again && !is_own {
             continue;
         }
         let in_source = opened.origin(&layer.weight);

@@ -25,9 +25,9 @@ pub fn size_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
     });
     let Some(analysis) = app.session.analysis().cloned() else { return };
     if app.session.planning.refused.is_some() {
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             Mark::Bad.show(ui);
-            ui.label("There is no plan for the recipe as it is. This is of the one before.");
+            ui.label("No plan can be made of this recipe. Shown is the one before it.");
         });
     }
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {

@@ -37,7 +37,7 @@ pub fn status_ui(app: &mut App, ui: &mut Ui, asked: &mut Asked) {
             ui.label(muted(format!("opening {source}")));
         }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let keys = Command::Palette.shortcut().map(|keys| ui.ctx().format_shortcut(&keys));
+            let keys = Command::Palette.keys(ui.ctx());
             ui.label(muted(format!("{}: all commands", keys.unwrap_or_default())));
             notice_ui(app, ui);
         });

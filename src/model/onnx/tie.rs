@@ -1,10 +1,12 @@
 //! How embedding and head of a graph belong together.
 
+use std::collections::HashMap;
+
 use super::{Operator, TensorUses};
 use crate::checkpoint::{Checkpoint, Dtype, Onnx};
 use crate::model::ties::{CodesTable, Tie};
 use crate::model::{Member, Role};
-use crate::onnx::{Links, MICROSOFT};
+use crate::onnx::{Document, Links, MICROSOFT, Node};
 
 /// How embedding and head belong together, as far as the graph tells.
 pub fn tie(checkpoint: &Checkpoint, graph: &Onnx, members: &[Member], uses: &[TensorUses]) -> Tie {
@@ -25,31 +27,49 @@ pub fn tie(checkpoint: &Checkpoint, graph: &Onnx, members: &[Member], uses: &[Te
     if let Some((table, head)) = pair {
         return Tie::Unknown { embedding: table.index, head: head.index };
     }
+    let heads = Products::of(&graph.document);
     codes_tables(checkpoint, graph)
         .find_map(|table| {
             let fits = |member: &&Member| member.is_weight && member.tensor.shape == table.shape;
             let head = members.iter().find(fits);
             let of_floats = |head: &Member| Tie::OfCodes { table, head: head.index, matches: None };
-            head.map(of_floats).or_else(|| both_codes(checkpoint, graph, table))
+            head.map(of_floats).or_else(|| both_codes(checkpoint, graph, &heads, table))
         })
         .unwrap_or(Tie::Untied)
 }
 
+/// Products with quantized matrices, by rows, columns, bits and the length of a block.
+struct Products<'a> {
+    links: Links<'a>,
+    nodes: HashMap<[u64; 4], Vec<&'a Node>>,
+}
+
+impl<'a> Products<'a> {
+    fn of(document: &'a Document) -> Self {
+        let mut nodes: HashMap<[u64; 4], Vec<&Node>> = HashMap::new();
+        for node in document.nodes.iter().filter(|node| node.is(MICROSOFT, "MatMulNBits")) {
+            let numbers = [("N", 0), ("K", 0), ("bits", 4), ("block_size", 0)];
+            let number =
+                |(name, usual)| u64::try_from(node.int(name).unwrap_or(usual)).unwrap_or(0);
+            nodes.entry(numbers.map(number)).or_default().push(node);
+        }
+        Self { links: Links::new(document), nodes }
+    }
+}
+
 /// A head that is quantized in the form of a table, and has codes of its own.
-fn both_codes(checkpoint: &Checkpoint, graph: &Onnx, table: CodesTable) -> Option<Tie> {
-    let links = Links::new(&graph.document);
-    let lengths = [("N", table.shape[0]), ("K", table.shape[1])];
-    let numbers = [("bits", u64::from(table.bits), 4), ("block_size", table.group.into(), 0)];
-    graph.document.nodes.iter().find_map(|node| {
-        let is = |name: &str, value: u64, usual: i64| {
-            u64::try_from(node.int(name).unwrap_or(usual)) == Ok(value)
-        };
-        let fits = node.is(MICROSOFT, "MatMulNBits")
-            && lengths.iter().all(|(name, length)| is(name, *length, 0))
-            && numbers.iter().all(|(name, value, usual)| is(name, *value, *usual))
-            && node.input(4).is_none();
-        let part = |input: usize| graph.index_of(&links, node.input(input)?);
-        let (codes, scales) = (part(1).filter(|_| fits)?, part(2)?);
+fn both_codes(
+    checkpoint: &Checkpoint,
+    graph: &Onnx,
+    products: &Products<'_>,
+    table: CodesTable,
+) -> Option<Tie> {
+    let links = &products.links;
+    let [rows, columns] = table.shape;
+    let nodes = products.nodes.get(&[rows, columns, table.bits.into(), table.group.into()])?;
+    nodes.iter().filter(|node| node.input(4).is_none()).find_map(|node| {
+        let part = |input: usize| graph.index_of(links, node.input(input)?);
+        let (codes, scales) = (part(1)?, part(2)?);
         let tensors = &checkpoint.tensors;
         let is_own = (tensors[codes].file, tensors[codes].offset)
             != (tensors[table.codes].file, tensors[table.codes].offset);

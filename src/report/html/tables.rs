@@ -5,7 +5,7 @@ use crate::plan::{Decision, Finding, Plan, Sizes};
 use crate::report::cell::NOTHING;
 use crate::report::svg::escape;
 use crate::report::terminal::coverage;
-use crate::report::{Column, Row};
+use crate::report::{Column, Row, Scale};
 use crate::units::{bytes, count};
 
 /// Names that a finding lists.
@@ -149,14 +149,10 @@ pub fn errors(rows: &[Row]) -> String {
         return String::new();
     }
     measured.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let finite = || measured.iter().map(|(ratio, _)| *ratio).filter(|ratio| ratio.is_finite());
-    let (least, most) = (finite().fold(f64::INFINITY, f64::min), finite().fold(0.0, f64::max));
+    let scale = Scale::of(Column::Sqnr, measured.iter().map(|(ratio, _)| *ratio));
     let row = |(ratio, row): &(f64, &Row)| {
-        // What is exact is at the end, and one ratio of all in the middle.
-        let place = match most > least {
-            true => 100.0 * ((ratio - least) / (most - least)).clamp(0.0, 1.0),
-            false => 50.0,
-        };
+        // What is exact is at the end.
+        let place = 100.0 * scale.as_ref().map_or(0.5, |scale| scale.place(*ratio));
         let text = |column: Column| escape(&column.text(row));
         format!(
             "<tr><td><code>{}</code></td><td class=\"t\">{}</td>\
@@ -170,12 +166,12 @@ pub fn errors(rows: &[Row]) -> String {
     };
     let rows: String = measured.iter().map(row).collect();
     let about = escape(Column::Sqnr.describe());
-    let ends = match most > least {
-        true => {
-            [least, most].map(|end| format!("<span>{}</span>", Column::Sqnr.shown(end))).concat()
-        }
-        false => String::new(),
+    let ends = |scale: &Scale| {
+        [scale.min, scale.max]
+            .map(|end| format!("<span>{}</span>", Column::Sqnr.shown(end)))
+            .concat()
     };
+    let ends = scale.as_ref().filter(|scale| scale.max > scale.min).map(ends).unwrap_or_default();
     format!(
         "<p class=\"note\">{about} The worst first.</p>\n<div class=\"tall\"><table>\n\
          <thead><tr><th>tensor</th><th>format</th><th class=\"meter\"><div class=\"ends\">{ends}</div></th>\

@@ -169,7 +169,7 @@ pub fn lesson_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
             ui.label(RichText::new(place).small().color(theme.muted));
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 let mut button = |label: &str, command: Command, enabled: bool| {
-                    let keys = command.shortcut().map(|keys| ui.ctx().format_shortcut(&keys));
+                    let keys = command.keys(ui.ctx());
                     let help = keys.map_or(String::new(), |keys| format!(" ({keys})"));
                     let response = ui.add_enabled(enabled, egui::Button::new(label));
                     if response.on_hover_text(format!("{}{help}", command.help())).clicked() {
