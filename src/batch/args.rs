@@ -9,6 +9,7 @@ use crate::dialect::Dialect;
 use crate::export::Part;
 use crate::format::q4gsw::NibbleOrder;
 use crate::format::{Format, ScaleDtype, ScaleSearch};
+use crate::plan::Sharding;
 use crate::recipe::{ExpertScale, Indivisible, Preset, Recipe, RecipeError, TiedOutcome};
 use crate::report::{Column, Filter, GroupBy, UnknownColumn};
 
@@ -347,6 +348,11 @@ impl Args {
             (None, false, false, true) => Ok(Mode::Verify),
             _ => Err(UsageError::NothingToDo),
         }
+    }
+
+    /// How an output is divided into files.
+    pub fn sharding(&self) -> Sharding {
+        self.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost)
     }
 
     /// The recipe of the file, if there is one, under that of the flags. Fails if the file cannot be read

@@ -20,7 +20,7 @@ impl Batch<'_> {
         let device = self.device()?;
         self.show_device(device.backend.name(), out)?;
         let outputs = Outputs::Float(quantized::float_type(&checkpoint));
-        let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
+        let sharding = self.args.sharding();
         let plan = quantized::plan(&checkpoint, &layers, outputs, sharding);
         self.tell(&Event::plan(&plan));
         let options = Options {

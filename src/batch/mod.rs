@@ -36,7 +36,7 @@ use crate::engine::{Resources, Run, tie_matters};
 use crate::export::verify::Opened;
 use crate::export::{check_start, contains, is_model, run_findings};
 use crate::model::Model;
-use crate::plan::{Plan, Sharding, second_table_bytes, tie_outcomes};
+use crate::plan::{Plan, second_table_bytes, tie_outcomes};
 use crate::quantized::settle_tie;
 use crate::report::{GroupBy, check_file, formats, rows, terminal, tie_text};
 use crate::units;
@@ -149,7 +149,7 @@ impl Batch<'_> {
         }
         let dialect = recipe.dialect_for(&checkpoint);
         let mut model = Model::new(&checkpoint, dialect.fused_experts());
-        let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
+        let sharding = self.args.sharding();
         let mut plan = Plan::new(&model, &recipe, dialect, sharding)?;
         if mode != Mode::DryRun && tie_matters(&plan) {
             let device = self.device()?;

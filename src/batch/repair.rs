@@ -6,7 +6,6 @@ use std::path::Path;
 use super::{Batch, BatchError};
 use crate::export::Options;
 use crate::export::repair::{NotRepaired, Outcome, RepairStage, repair};
-use crate::plan::Sharding;
 use crate::report::{repaired, terminal};
 
 impl Batch<'_> {
@@ -21,7 +20,7 @@ impl Batch<'_> {
             sync: !self.args.no_sync,
             resume: false,
         };
-        let sharding = self.args.max_shard_size.map_or(Sharding::AsSource, Sharding::AtMost);
+        let sharding = self.args.sharding();
         let resources = self.resources(&device);
         let stage = |stage, total| {
             let name = match stage {

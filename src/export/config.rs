@@ -74,10 +74,14 @@ pub fn write_float(folder: &Path, plan: &Plan, source: Option<&Config>) -> Resul
         (CONFIG_FILE, python_json::to_string_pretty(&Value::Object(json), "  "))
     });
     for (name, text) in config.into_iter().chain(index_file(plan)) {
-        let path = folder.join(name);
-        std::fs::write(&path, text).map_err(|source| ExportError::io("write", name, source))?;
+        write_file(folder, name, &text)?;
     }
     Ok(())
+}
+
+/// Writes a text file into a folder.
+pub(super) fn write_file(folder: &Path, name: &str, text: &str) -> Result<(), ExportError> {
+    std::fs::write(folder.join(name), text).map_err(|source| ExportError::io("write", name, source))
 }
 
 /// Sets the tie at the top, and wherever else the config already speaks of it.
@@ -93,8 +97,7 @@ pub(super) fn set_tie(json: &mut serde_json::Map<String, Value>, tied: bool) {
 /// Writes the config files into a folder.
 pub fn write(folder: &Path, plan: &Plan, source: Option<&Config>) -> Result<(), ExportError> {
     for (name, text) in files(plan, source) {
-        let path = folder.join(name);
-        std::fs::write(&path, text).map_err(|source| ExportError::io("write", name, source))?;
+        write_file(folder, name, &text)?;
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ pub fn begin(
                 let partial = staging.root().to_owned();
                 return Err(ExportError::NotResumable { partial, difference });
             }
-            if part.is_none() && journal.is_complete() && staging.may_be_published() {
+            if has_its_name(&staging, &journal) {
                 return Ok((staging, journal));
             }
             check_target(options.out, source, options.overwrite)?;
@@ -89,6 +89,12 @@ pub fn begin(
             Ok((staging, journal))
         }
     }
+}
+
+/// Whether an interrupted run has given what a journal is of its name.
+pub fn has_its_name(staging: &Staging, journal: &Journal) -> bool {
+    let is_whole = journal.header().identity.part.is_none();
+    is_whole && journal.is_complete() && staging.may_be_published()
 }
 
 /// What is added to the name of a target for the folder in which it, or a part of it, grows.

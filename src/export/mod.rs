@@ -33,7 +33,7 @@ use crate::engine::{EngineError, Run};
 use crate::plan::{Entry, Finding, FindingKind, Plan};
 use crate::stats::TensorStats;
 use journal::Journal;
-use make::{Made, begin, make};
+use make::{Made, begin, has_its_name, make};
 use staging::Staging;
 use verify::{Opened, Verification, Written};
 
@@ -97,7 +97,7 @@ pub fn export(
     let run = &Run { plan, ..*run };
     let companions = companions(run, options.out)?;
     let (staging, journal) = begin(run, options, None, companions.bytes)?;
-    if staging.may_be_published() && journal.is_complete() {
+    if has_its_name(&staging, &journal) {
         return published(run, options, staging, companions, &journal, stage);
     }
     let made = make(run, &staging, journal, options.sync, stage)?;

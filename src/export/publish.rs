@@ -44,7 +44,7 @@ impl Staging {
         self.root().join(PUBLISHED).is_dir()
     }
 
-    /// Whether that may be, and the run has already removed what it had replaced.
+    /// Whether it has, or what it made is gone from here and something has the name.
     pub fn may_be_published(&self) -> bool {
         self.was_published() || (!self.staged(&self.target).exists() && self.target.exists())
     }

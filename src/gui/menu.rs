@@ -35,8 +35,9 @@ pub fn bar_ui(app: &App, ui: &mut Ui, asked: &mut Asked) {
 
 fn menu_ui(app: &App, menu: Menu, ui: &mut Ui, asked: &mut Asked) {
     ui.set_min_width(230.0);
-    for command in Command::ALL.into_iter().filter(|command| command.menu() == menu) {
-        if command.begins_a_group() {
+    let own = Command::ALL.into_iter().filter(|command| command.menu() == menu);
+    for (i, command) in own.enumerate() {
+        if i > 0 && command.begins_a_group() {
             ui.separator();
         }
         let mut button = Button::new(command.name());

@@ -1,7 +1,7 @@
 //! What there is to see of a row in a column: a number, or why there is none.
 
 use super::cell::NOTHING;
-use super::column::Column;
+use super::column::{Column, Origin};
 use super::row::Row;
 
 /// What a picture shows of a row in a column.
@@ -24,7 +24,9 @@ impl Value {
     pub fn of(column: Column, row: &Row) -> Self {
         match column.number(row) {
             Some(number) if !number.is_finite() => Self::NotFinite(number),
-            Some(number) if row.is_partial && row.tensors > 1 && column.is_measured() => {
+            Some(number)
+                if row.is_partial && row.tensors > 1 && column.origin() != Origin::Plan =>
+            {
                 Self::Partial(number)
             }
             Some(number) => Self::Number(number),
@@ -50,28 +52,6 @@ impl Value {
             Self::Partial(_) => format!("{title} {} so far", column.text(row)),
             Self::Number(_) | Self::NotFinite(_) => format!("{title} {}", column.text(row)),
         }
-    }
-}
-
-impl Column {
-    /// Whether weights have to be read for it.
-    const fn is_measured(self) -> bool {
-        !matches!(
-            self,
-            Self::Name
-                | Self::Shape
-                | Self::Dtype
-                | Self::Role
-                | Self::Layer
-                | Self::Expert
-                | Self::Format
-                | Self::Reason
-                | Self::BytesBefore
-                | Self::BytesAfter
-                | Self::BytesSaved
-                | Self::BitsPerWeight
-                | Self::Tensors
-        )
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::super::ExportError;
-use super::super::config::{index_file, set_tie};
+use super::super::config::{index_file, set_tie, write_file};
 use super::super::verify::Opened;
 use super::quantization::{Facts, kept_keys};
 use super::{Irreparable, NotRepaired, Repair};
@@ -177,8 +177,4 @@ fn carry_or_write(
     }
     let copied = std::fs::copy(opened.checkpoint.folder.join(name), folder.join(name));
     copied.map(drop).map_err(|source| ExportError::io("copy", name, source))
-}
-
-fn write_file(folder: &Path, name: &'static str, text: &str) -> Result<(), ExportError> {
-    std::fs::write(folder.join(name), text).map_err(|source| ExportError::io("write", name, source))
 }
