@@ -206,6 +206,17 @@ fn published_and_not_tidied_up_it_is_verified_where_it_is() {
 }
 
 #[test]
+fn with_only_the_journal_left_to_remove_it_is_done() {
+    let place = place();
+    let expected = published(&place, false);
+    fs::remove_dir(place.path(PARTIAL).join("published")).unwrap();
+    place.export(&["-q"]).fails(2, &["exists already"]);
+    place.export(&["-q", "--resume"]).ok();
+    assert!(files(&place.out()) == expected);
+    assert_eq!(place.listing(), ["out", "src"]);
+}
+
+#[test]
 fn what_somebody_did_to_it_since_is_left_alone() {
     let place = place();
     published(&place, false);
