@@ -226,6 +226,12 @@ fn what_somebody_did_to_it_since_is_left_alone() {
     assert_eq!(place.listing(), ["out", "src"]);
     fs::remove_dir_all(place.out()).unwrap();
 
+    published(&place, false);
+    fs::remove_file(place.out().join("hf_quant_config.json")).unwrap();
+    place.export(&["-q", "--resume"]).fails(2, &["hf_quant_config.json is missing"]);
+    fs::remove_dir_all(place.out()).unwrap();
+    fs::remove_dir_all(place.path(PARTIAL)).unwrap();
+
     published(&place, true);
     let weights = place.out().join("model.safetensors");
     let mut bytes = fs::read(&weights).unwrap();

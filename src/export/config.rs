@@ -94,6 +94,15 @@ pub(super) fn set_tie(json: &mut serde_json::Map<String, Value>, tied: bool) {
     }
 }
 
+/// What is not as it was written of the config files in a folder.
+pub fn difference(folder: &Path, plan: &Plan, source: Option<&Config>) -> Option<String> {
+    let is_other = |(name, text): &(&str, String)| {
+        std::fs::read(folder.join(name)).ok().as_deref() != Some(text.as_bytes())
+    };
+    let other = files(plan, source).into_iter().find(is_other);
+    other.map(|(name, _)| format!("{name} is missing, or another one"))
+}
+
 /// Writes the config files into a folder.
 pub fn write(folder: &Path, plan: &Plan, source: Option<&Config>) -> Result<(), ExportError> {
     for (name, text) in files(plan, source) {

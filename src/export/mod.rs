@@ -145,7 +145,7 @@ fn complete(
 fn published(
     run: &Run<'_>,
     options: &Options<'_>,
-    mut staging: Staging,
+    staging: Staging,
     companions: Companions,
     journal: &Journal,
     stage: &dyn Fn(Stage, u64),
@@ -163,8 +163,14 @@ fn published(
     if let Some(failed) = verification.checks.iter().find(|check| !check.passed) {
         return Err(changed(failed.detail.clone()).into());
     }
-    staging.keep(false);
-    let (findings, notices) = (run_findings(run.plan, &made.stats), Vec::new());
+    let carried = companions.carried.iter().filter(|path| !folder.join(path).exists());
+    let lost = carried.map(|path| format!("{} is missing", path.display())).next();
+    let differs = || config::difference(folder, run.plan, run.checkpoint.config.as_ref());
+    if let Some(why) = lost.or_else(differs) {
+        return Err(changed(why).into());
+    }
+    let findings = run_findings(run.plan, &made.stats);
+    let notices = staging.tidy().into_iter().collect();
     Ok(Exported { stats: made.stats, findings, verification, companions, notices })
 }
 

@@ -32,11 +32,16 @@ impl Staging {
         if sync {
             sync_folder(folder_of(&self.target));
         }
+        Ok(self.tidy())
+    }
+
+    /// Removes what is left here of an output that has its name. What cannot be removed is told.
+    pub fn tidy(mut self) -> Option<String> {
         self.kept = false;
         let root = self.root().to_owned();
         drop(self);
-        let left = root.exists();
-        Ok(left.then(|| format!("{} could not be removed, and is of no use", root.display())))
+        let root = root.exists().then_some(root)?;
+        Some(format!("{} could not be removed: do so before the next export here", root.display()))
     }
 
     /// Whether an interrupted run has published it and not tidied up.
@@ -73,12 +78,16 @@ impl Staging {
         }
     }
 
-    /// Where that is put which was at `target`, and a file that says that there was nothing.
-    fn old(&self, target: &Path) -> [PathBuf; 2] {
+    /// Where that is put which was at `target`, and files that say that there was nothing, and what is to be
+    /// there.
+    fn old(&self, target: &Path) -> [PathBuf; 3] {
         let name = target.file_name().unwrap_or_default();
-        let mut marker = name.to_owned();
-        marker.push(".moved");
-        [self.aside().join(name), self.aside().join(marker)]
+        let marker = |ending: &str| {
+            let mut marker = name.to_owned();
+            marker.push(ending);
+            self.aside().join(marker)
+        };
+        [self.aside().join(name), marker(".moved"), marker(".new")]
     }
 
     /// `step` is called before each change.
@@ -88,9 +97,15 @@ impl Staging {
         }
         step()?;
         std::fs::create_dir(self.aside())?;
+        for target in self.names() {
+            let [_, _, new] = self.old(&target);
+            if let Some(id) = identity(&self.staged(&target)) {
+                std::fs::write(new, id)?;
+            }
+        }
         // A model goes first and comes last: none is ever beside data that is not its own.
         for target in self.names().iter().rev() {
-            let [old, marker] = self.old(target);
+            let [old, marker, _] = self.old(target);
             step()?;
             match target.symlink_metadata().is_ok() {
                 true => std::fs::rename(target, old)?,
@@ -125,23 +140,41 @@ impl Staging {
 
     fn undo(&self) -> io::Result<()> {
         for target in self.names().iter().rev() {
-            let [old, marker] = self.old(target);
-            let (was_moved, staged) = (old.symlink_metadata().is_ok(), self.staged(target));
-            if (was_moved || marker.exists()) && target.exists() && !staged.exists() {
-                std::fs::rename(target, staged)?;
+            let [_, _, new] = self.old(target);
+            // Somebody may have put something else there meanwhile.
+            let is_ours = identity(target).is_some_and(|id| std::fs::read(&new).ok() == Some(id));
+            if is_ours && !self.staged(target).exists() {
+                std::fs::rename(target, self.staged(target))?;
             }
         }
         for target in self.names() {
-            let [old, marker] = self.old(&target);
+            let [old, marker, new] = self.old(&target);
             if old.symlink_metadata().is_ok() && target.symlink_metadata().is_err() {
                 std::fs::rename(old, target)?;
             }
-            if marker.exists() {
+            for marker in [marker, new].iter().filter(|marker| marker.exists()) {
                 std::fs::remove_file(marker)?;
             }
         }
         std::fs::remove_dir(self.aside())
     }
+}
+
+/// What a file keeps when it is renamed, and one that is put in its place has not: numbers of files are used again,
+/// so its time and length count too. `None` if it is not there.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<Vec<u8>> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = path.symlink_metadata().ok()?;
+    let (written, length) = ([metadata.mtime(), metadata.mtime_nsec()], metadata.len());
+    let [device, number] = super::staging::id(metadata);
+    Some(format!("{device} {number} {written:?} {length}").into_bytes())
+}
+
+/// Files cannot be told apart there.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<Vec<u8>> {
+    path.exists().then(Vec::new)
 }
 
 /// Waits until the disk has all that is in a folder.
@@ -275,6 +308,35 @@ mod tests {
         for old in [[None, None], [Some("old"), None], [Some("old"), Some("old data")]] {
             interrupted("out.onnx", &old, &[Some("new"), None]);
             interrupted("out.onnx", &old, &[Some("new"), Some("new data")]);
+        }
+    }
+
+    #[test]
+    fn what_somebody_puts_at_a_name_meanwhile_stays_there() {
+        for with_data in [false, true] {
+            for ends_before in 1..8 {
+                let place = tempfile::tempdir().unwrap();
+                let (target, source) = (place.path().join("out.onnx"), place.path().join("src"));
+                std::fs::create_dir(&source).unwrap();
+                let data = data_of(&target);
+                let mut staging = Staging::create(&target, &source, true, 0).unwrap();
+                write(&staging.staged(&target), false, "new");
+                if with_data {
+                    write(&staging.staged(&data), false, "new data");
+                }
+                let mut steps = 0;
+                let _ = staging.rename(&mut || {
+                    steps += 1;
+                    if steps > ends_before { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
+                });
+                staging.keep(true);
+                drop(staging);
+                let _ = std::fs::remove_file(&data);
+                write(&data, false, "mine");
+                let again = Staging::claim(target, super::super::staging::PARTIAL, &source, false);
+                drop(again);
+                assert_eq!(std::fs::read_to_string(&data).unwrap(), "mine", "{ends_before}");
+            }
         }
     }
 }

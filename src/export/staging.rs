@@ -99,7 +99,8 @@ impl Staging {
     /// Empties the folder, and has it disappear if it is not published.
     pub fn begin(&mut self, needed: u64) -> Result<(), ExportError> {
         self.kept = false;
-        self.clear().and_then(|()| self.journal.set_len(0)).map_err(|e| self.io(e))?;
+        // The journal first: with it and no files it would look as if these had got their name.
+        self.journal.set_len(0).and_then(|()| self.clear()).map_err(|e| self.io(e))?;
         self.go_on(needed)
     }
 
@@ -170,6 +171,9 @@ impl Drop for Staging {
             return;
         }
         // Nothing more can be done about what cannot be removed.
+        if !self.was_published() {
+            let _ = self.journal.set_len(0);
+        }
         let _ = self.clear();
         let _ = std::fs::remove_file(self.root.join(JOURNAL));
         let _ = std::fs::remove_dir(&self.root);
