@@ -50,7 +50,7 @@ pub enum ExportError {
         partial: PathBuf,
     },
     /// An interrupted export has left files, and nothing that says what they are.
-    #[error("{} is what an interrupted run has left, but its journal is damaged, or of another version than {}: \
+    #[error("{} is what an interrupted run has left, but its journal is damaged, missing, or of another version than {}: \
         nobody can go on with it. Pass --overwrite to begin anew", partial.display(), env!("CARGO_PKG_VERSION"))]
     JournalUnread {
         /// The folder.

@@ -155,9 +155,7 @@ fn published(
     let folder = if is_model(options.out) { folder_of(&staging.target) } else { &staging.target };
     let verification = match verified(run, options, folder, &made, stage) {
         Ok(verification) => verification,
-        Err(ExportError::Engine(EngineError::Cancelled)) => {
-            return Err(ExportError::from(EngineError::Cancelled).into());
-        }
+        Err(stopped @ ExportError::Engine(EngineError::Cancelled)) => return Err(stopped.into()),
         Err(error) => return Err(changed(error.to_string()).into()),
     };
     if let Some(failed) = verification.checks.iter().find(|check| !check.passed) {

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::ExportError;
-use super::staging::{FILES, PUBLISHED, REPLACED, Staging, holds_work};
+use super::staging::{FILES, PUBLISHED, REPLACED, Staging, beside, gone, holds_work};
 use super::target::{check_target, data_of, is_model};
 use crate::checkpoint::folder_of;
 
@@ -78,16 +78,11 @@ impl Staging {
         }
     }
 
-    /// Where that is put which was at `target`, and files that say that there was nothing, and what is to be
-    /// there.
-    fn old(&self, target: &Path) -> [PathBuf; 3] {
-        let name = target.file_name().unwrap_or_default();
-        let marker = |ending: &str| {
-            let mut marker = name.to_owned();
-            marker.push(ending);
-            self.aside().join(marker)
-        };
-        [self.aside().join(name), marker(".moved"), marker(".new")]
+    /// Where that is put which was at `target`, and a file that says what is to be there.
+    fn old(&self, target: &Path) -> [PathBuf; 2] {
+        let old = self.aside().join(target.file_name().unwrap_or_default());
+        let new = beside(&old, ".new");
+        [old, new]
     }
 
     /// `step` is called before each change.
@@ -98,18 +93,17 @@ impl Staging {
         step()?;
         std::fs::create_dir(self.aside())?;
         for target in self.names() {
-            let [_, _, new] = self.old(&target);
+            let [_, new] = self.old(&target);
             if let Some(id) = identity(&self.staged(&target)) {
                 std::fs::write(new, id)?;
             }
         }
         // A model goes first and comes last: none is ever beside data that is not its own.
         for target in self.names().iter().rev() {
-            let [old, marker, _] = self.old(target);
+            let [old, _] = self.old(target);
             step()?;
-            match target.symlink_metadata().is_ok() {
-                true => std::fs::rename(target, old)?,
-                false => std::fs::write(marker, "")?,
+            if target.symlink_metadata().is_ok() {
+                std::fs::rename(target, old)?;
             }
         }
         for target in self.names() {
@@ -140,7 +134,7 @@ impl Staging {
 
     fn undo(&self) -> io::Result<()> {
         for target in self.names().iter().rev() {
-            let [_, _, new] = self.old(target);
+            let [_, new] = self.old(target);
             // Somebody may have put something else there meanwhile.
             let is_ours = identity(target).is_some_and(|id| std::fs::read(&new).ok() == Some(id));
             if is_ours && !self.staged(target).exists() {
@@ -148,13 +142,11 @@ impl Staging {
             }
         }
         for target in self.names() {
-            let [old, marker, new] = self.old(&target);
+            let [old, new] = self.old(&target);
             if old.symlink_metadata().is_ok() && target.symlink_metadata().is_err() {
                 std::fs::rename(old, target)?;
             }
-            for marker in [marker, new].iter().filter(|marker| marker.exists()) {
-                std::fs::remove_file(marker)?;
-            }
+            gone(std::fs::remove_file(new))?;
         }
         std::fs::remove_dir(self.aside())
     }
@@ -249,6 +241,15 @@ mod tests {
         }
     }
 
+    /// Steps that end after so many, as if the process were killed then.
+    fn ending_before(last: usize) -> impl FnMut() -> io::Result<()> {
+        let mut steps = 0;
+        move || {
+            steps += 1;
+            if steps > last { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
+        }
+    }
+
     /// Publishes `new` over `old`, each what is at the target and at the data of a model; ended before each
     /// change in turn, as if the process were killed there.
     fn interrupted(name: &str, old: &[Option<&str>], new: &[Option<&str>]) {
@@ -271,11 +272,7 @@ mod tests {
                 old.iter().for_each(|text| write(path, is_folder, text));
                 new.iter().for_each(|text| write(&staging.staged(path), is_folder, text));
             }
-            let mut steps = 0;
-            let done = staging.rename(&mut || {
-                steps += 1;
-                if steps > ends_before { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
-            });
+            let done = staging.rename(&mut ending_before(ends_before));
             staging.keep(true);
             drop(staging);
 
@@ -324,11 +321,7 @@ mod tests {
                 if with_data {
                     write(&staging.staged(&data), false, "new data");
                 }
-                let mut steps = 0;
-                let _ = staging.rename(&mut || {
-                    steps += 1;
-                    if steps > ends_before { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
-                });
+                let _ = staging.rename(&mut ending_before(ends_before));
                 staging.keep(true);
                 drop(staging);
                 let _ = std::fs::remove_file(&data);

@@ -197,7 +197,7 @@ fn retain(folder: &Path, wanted: &BTreeSet<PathBuf>) -> io::Result<()> {
 }
 
 /// What is not there need not be removed.
-fn gone(removed: io::Result<()>) -> io::Result<()> {
+pub(super) fn gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -1,5 +1,6 @@
 //! How embedding and head of a graph belong together.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 
 use super::{Operator, TensorUses};
@@ -27,7 +28,8 @@ pub fn tie(checkpoint: &Checkpoint, graph: &Onnx, members: &[Member], uses: &[Te
     if let Some((table, head)) = pair {
         return Tie::Unknown { embedding: table.index, head: head.index };
     }
-    let heads = Products::of(&graph.document);
+    // Few models have tables that are quantized already.
+    let heads = LazyCell::new(|| Products::of(&graph.document));
     codes_tables(checkpoint, graph)
         .find_map(|table| {
             let fits = |member: &&Member| member.is_weight && member.tensor.shape == table.shape;
